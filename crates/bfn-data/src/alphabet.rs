@@ -1,0 +1,157 @@
+//! The symbols of a text and their classes.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::Path;
+
+use crate::error::DataError;
+
+/// A list of distinct characters; the class of a character is its place in the list.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Alphabet {
+    symbols: Vec<char>,
+    /// The class of each ASCII character, NONE where it has none.
+    ascii: Box<[u16; 128]>,
+    /// The other characters in order, each with its class.
+    others: Vec<Entry>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Entry {
+    symbol: char,
+    class: u8,
+}
+
+/// The most symbols an alphabet may have: a class is one byte.
+pub const MAX_SYMBOLS: usize = 256;
+
+const NONE: u16 = u16::MAX;
+
+impl Alphabet {
+    /// These characters, in this order.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Invalid`] unless there are 2 to 256 characters, all different.
+    pub fn new(symbols: &str) -> Result<Self, DataError> {
+        let symbols: Vec<char> = symbols.chars().collect();
+        let mut seen = BTreeSet::new();
+        if let Some(twice) = symbols.iter().find(|&&symbol| !seen.insert(symbol)) {
+            let expected = "characters that are all different";
+            let found = format!("{twice:?} twice");
+            return Err(DataError::invalid("alphabet", expected, found));
+        }
+        if !(2..=MAX_SYMBOLS).contains(&symbols.len()) {
+            let expected = format!("2 to {MAX_SYMBOLS} different characters");
+            return Err(DataError::invalid("alphabet", expected, symbols.len()));
+        }
+        Ok(Self::from_distinct(symbols))
+    }
+
+    /// The characters that occur in `text`, sorted by code point.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Invalid`] unless 2 to 256 different characters occur.
+    pub fn of_text(text: &str) -> Result<Self, DataError> {
+        let symbols: BTreeSet<char> = text.chars().collect();
+        Self::new(&symbols.into_iter().collect::<String>())
+    }
+
+    /// The 27 symbols of text8: the space is class 0, a to z are 1 to 26.
+    #[must_use]
+    pub fn text8() -> Self {
+        Self::from_distinct(std::iter::once(' ').chain('a'..='z').collect())
+    }
+
+    /// The number of symbols, K.
+    #[must_use]
+    pub fn classes(&self) -> usize {
+        self.symbols.len()
+    }
+
+    /// The characters in the order of their classes.
+    #[must_use]
+    pub fn symbols(&self) -> &[char] {
+        &self.symbols
+    }
+
+    /// The class of a character.
+    #[must_use]
+    pub fn class(&self, symbol: char) -> Option<u8> {
+        match self.ascii.get(symbol as usize) {
+            Some(&class) => u8::try_from(class).ok(),
+            None => {
+                let entry = |entry: &Entry| entry.symbol;
+                let place = self.others.binary_search_by_key(&symbol, entry).ok()?;
+                Some(self.others[place].class)
+            }
+        }
+    }
+
+    /// The classes of a text's characters; `path` only serves messages.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::UnknownSymbol`] for the first character that is not in the alphabet.
+    pub fn encode(&self, path: &Path, text: &str) -> Result<Vec<u8>, DataError> {
+        let classes: Option<Vec<u8>> = text.chars().map(|symbol| self.class(symbol)).collect();
+        classes.ok_or_else(|| self.unknown(path, text))
+    }
+
+    /// The text that these classes spell.
+    ///
+    /// # Panics
+    ///
+    /// If a class is not below [`Self::classes`].
+    #[must_use]
+    pub fn decode(&self, classes: &[u8]) -> String {
+        let symbol = |&class: &u8| {
+            let known = self.symbols.get(usize::from(class));
+            *known.unwrap_or_else(|| panic!("expected a class below {}, found {class}", self.classes()))
+        };
+        classes.iter().map(symbol).collect()
+    }
+
+    fn from_distinct(symbols: Vec<char>) -> Self {
+        let mut ascii = Box::new([NONE; 128]);
+        let mut others = Vec::new();
+        for (class, &symbol) in (0..=u8::MAX).zip(&symbols) {
+            match ascii.get_mut(symbol as usize) {
+                Some(entry) => *entry = u16::from(class),
+                None => others.push(Entry { symbol, class }),
+            }
+        }
+        others.sort_by_key(|entry| entry.symbol);
+        Self { symbols, ascii, others }
+    }
+
+    /// Found by a second pass, so that the first need not count lines.
+    fn unknown(&self, path: &Path, text: &str) -> DataError {
+        let (mut line, mut column, mut found) = (1, 1, char::REPLACEMENT_CHARACTER);
+        for symbol in text.chars() {
+            if self.class(symbol).is_none() {
+                found = symbol;
+                break;
+            }
+            column += 1;
+            if symbol == '\n' {
+                (line, column) = (line + 1, 1);
+            }
+        }
+        DataError::UnknownSymbol { path: path.to_owned(), line, column, found, alphabet: self.to_string() }
+    }
+}
+
+/// The characters in the order of their classes; [`Alphabet::new`] reads them back.
+impl fmt::Display for Alphabet {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.symbols.iter().collect::<String>())
+    }
+}
+
+impl fmt::Debug for Alphabet {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Alphabet({:?})", self.to_string())
+    }
+}

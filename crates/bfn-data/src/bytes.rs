@@ -1,0 +1,92 @@
+//! Files as bytes, plain or packed by gzip.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::Path;
+
+use flate2::bufread::MultiGzDecoder;
+
+use crate::error::DataError;
+
+/// The bytes of a file as they lie on disk.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, DataError> {
+    fs::read(path).map_err(|reason| DataError::unreadable(path, reason))
+}
+
+/// A file's content from front to end, unpacked on the way where its first bytes are gzip's.
+pub(crate) struct Content<'a> {
+    path: &'a Path,
+    source: Source<'a>,
+    offset: u64,
+    /// The most bytes that the file can hold when unpacked.
+    pub(crate) most: u64,
+}
+
+enum Source<'a> {
+    Plain(&'a [u8]),
+    Gzip(Box<MultiGzDecoder<&'a [u8]>>),
+}
+
+/// Deflate packs at most 258 bytes into 2 bits.
+const DEFLATE_RATIO: u64 = 1032;
+
+impl<'a> Content<'a> {
+    pub(crate) fn new(path: &'a Path, bytes: &'a [u8]) -> Self {
+        let packed = bytes.starts_with(&[0x1f, 0x8b]);
+        let size = bytes.len() as u64;
+        Self {
+            path,
+            source: if packed { Source::Gzip(Box::new(MultiGzDecoder::new(bytes))) } else { Source::Plain(bytes) },
+            offset: 0,
+            most: if packed { size * DEFLATE_RATIO } else { size },
+        }
+    }
+
+    /// The next bytes, up to `limit` of them: fewer only at the content's end.
+    ///
+    /// Memory grows with what is really there, so a small file cannot ask for much of it.
+    pub(crate) fn take(&mut self, limit: u64) -> Result<Vec<u8>, DataError> {
+        let mut taken = Vec::new();
+        let outcome = match &mut self.source {
+            Source::Plain(rest) => rest.take(limit).read_to_end(&mut taken),
+            Source::Gzip(decoder) => decoder.take(limit).read_to_end(&mut taken),
+        };
+        self.offset += taken.len() as u64;
+        match outcome {
+            Ok(_) => Ok(taken),
+            Err(reason) => Err(self.damaged(&reason)),
+        }
+    }
+
+    /// The next `count` bytes; `what` says what they are.
+    pub(crate) fn exactly(&mut self, count: u64, what: &str) -> Result<Vec<u8>, DataError> {
+        let start = self.offset;
+        let taken = self.take(count)?;
+        if (taken.len() as u64) < count {
+            return Err(DataError::malformed(
+                self.path,
+                start,
+                format!("{what} of {count} bytes"),
+                format!("the end of the file after {} bytes", taken.len()),
+            ));
+        }
+        Ok(taken)
+    }
+
+    /// Refuses whatever follows; for gzip, this is also where its checksum is compared.
+    pub(crate) fn end(&mut self) -> Result<(), DataError> {
+        let start = self.offset;
+        if self.take(1)?.is_empty() {
+            return Ok(());
+        }
+        Err(DataError::malformed(self.path, start, "the end of the file", "more bytes"))
+    }
+
+    fn damaged(&self, reason: &io::Error) -> DataError {
+        let (expected, found) = match reason.kind() {
+            io::ErrorKind::UnexpectedEof => ("more gzip data", "the end of the file".to_owned()),
+            _ => ("valid gzip data", format!("an error ({reason})")),
+        };
+        DataError::malformed(self.path, self.offset, expected, found)
+    }
+}

@@ -1,0 +1,113 @@
+//! What a data set is.
+
+use std::fmt;
+
+use bfn_core::VariableKind;
+
+use crate::alphabet::Alphabet;
+use crate::random::Seed;
+
+/// One split of a data set: examples of D variables each.
+///
+/// Implement it for data of your own. `read` must be a pure function of its arguments, so that
+/// order, threads and resuming change nothing; whatever is random about an example comes from
+/// `draw`. What can go wrong with the data goes wrong when the data set is made, not in `read`.
+pub trait Dataset: Send + Sync {
+    /// What the D variables of an example are to each other.
+    fn layout(&self) -> &Layout;
+
+    /// What each variable can be; its byte is the index of its bin or class.
+    ///
+    /// Bytes hold at most 256 bins or classes, and no continuous variables.
+    fn kind(&self) -> VariableKind;
+
+    /// The number of examples in an epoch.
+    fn len(&self) -> usize;
+
+    /// Whether there are no examples.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Writes example `index` into `out`.
+    ///
+    /// # Shapes
+    ///
+    /// `out`: `[D]`, D = `self.layout().variables()`
+    ///
+    /// # Panics
+    ///
+    /// If `index` is not below `self.len()` or `out` has another length.
+    fn read(&self, index: usize, draw: Draw, out: &mut [u8]);
+
+    /// The class of example `index`, where examples have classes.
+    fn label(&self, index: usize) -> Option<u8> {
+        let _ = index;
+        None
+    }
+}
+
+/// From what an example's own randomness follows: binarisation, windows, flips.
+///
+/// The same draw gives the same example; another epoch (or, in an evaluation, another repeat) draws afresh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Draw {
+    /// The run's or evaluation's seed.
+    pub seed: Seed,
+    /// The epoch or repeat.
+    pub epoch: u64,
+}
+
+/// What the variables of an example are to each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Layout {
+    /// An image; variables run row by row, within a row pixel by pixel, within a pixel channel by channel.
+    Image {
+        /// Rows.
+        height: usize,
+        /// Pixels in a row.
+        width: usize,
+        /// 1 for grey, 3 for red, green and blue.
+        channels: usize,
+    },
+    /// A window of text; variables are its symbols in reading order.
+    Text {
+        /// Symbols in a window.
+        length: usize,
+        /// What the classes mean.
+        alphabet: Alphabet,
+    },
+}
+
+impl Layout {
+    /// The number of variables in an example, D.
+    #[must_use]
+    pub fn variables(&self) -> usize {
+        match self {
+            Self::Image { height, width, channels } => height * width * channels,
+            Self::Text { length, .. } => *length,
+        }
+    }
+}
+
+/// The parts that a data set is divided into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Split {
+    /// What networks learn from.
+    Train,
+    /// What choices are made on.
+    Validation,
+    /// What results are reported on.
+    Test,
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Train => "train",
+            Self::Validation => "validation",
+            Self::Test => "test",
+        })
+    }
+}

@@ -1,0 +1,98 @@
+//! The one error type of this crate.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why data could not be read. Each message says where, what was expected, what was found and what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// No place holds the file.
+    #[error("{what} not found: no file {names} in any of {}; {cure}", listed(.places))]
+    Missing {
+        /// The data set or file that was wanted.
+        what: String,
+        /// The file names that would have done.
+        names: String,
+        /// The folders that were looked at, in this order.
+        places: Vec<PathBuf>,
+        /// What to do about it.
+        cure: String,
+    },
+    /// The operating system refused to read the file.
+    #[error("{path}: cannot be read: {reason}; check that it is a file and that you may read it")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's answer.
+        reason: io::Error,
+    },
+    /// The file's content is not what its format demands.
+    #[error("{path}: at byte {offset}: expected {expected}, found {found}; {cure}")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Where in the file; for gzip, where in the unpacked data.
+        offset: u64,
+        /// What the format demands there.
+        expected: String,
+        /// What is there.
+        found: String,
+        /// What to do about it.
+        cure: String,
+    },
+    /// A text holds a character that its alphabet lacks.
+    #[error(
+        "{path}:{line}:{column}: expected a character of the alphabet {alphabet:?}, found {found:?}; \
+         remove it from the text or use an alphabet that has it"
+    )]
+    UnknownSymbol {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// The character within the line, counted from 1.
+        column: u64,
+        /// The character.
+        found: char,
+        /// All characters that are known.
+        alphabet: String,
+    },
+    /// A setting is out of its range.
+    #[error("{key}: expected {expected}, found {found}")]
+    Invalid {
+        /// The setting.
+        key: &'static str,
+        /// What it may be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+}
+
+impl DataError {
+    pub(crate) fn unreadable(path: &Path, reason: io::Error) -> Self {
+        Self::Unreadable { path: path.to_owned(), reason }
+    }
+
+    /// A fault that another copy of the file would not have.
+    pub(crate) fn malformed(path: &Path, offset: u64, expected: impl Into<String>, found: impl Into<String>) -> Self {
+        Self::Malformed {
+            path: path.to_owned(),
+            offset,
+            expected: expected.into(),
+            found: found.into(),
+            cure: "the file is damaged or of another kind: get it again".to_owned(),
+        }
+    }
+
+    pub(crate) fn invalid(key: &'static str, expected: impl Into<String>, found: impl fmt::Display) -> Self {
+        Self::Invalid { key, expected: expected.into(), found: found.to_string() }
+    }
+}
+
+fn listed(places: &[PathBuf]) -> String {
+    let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
+    places.join(", ")
+}

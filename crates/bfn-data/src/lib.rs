@@ -1,0 +1,86 @@
+//! Data for Bayesian Flow Networks: from bytes on disk to batches of class and bin indices.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use bfn_data::{Batches, Dataset, Prefetch, Seed, Split, digits};
+//!
+//! # fn main() -> Result<(), bfn_data::DataError> {
+//! let train = Arc::new(digits(Split::Train)?);
+//! assert_eq!((train.len(), train.layout().variables()), (1437, 64));
+//!
+//! // Batches of 32, from step 10 on, prepared ahead by two threads.
+//! let batches = Batches::new(train, Seed(7), 32)?;
+//! let ahead = Prefetch::new(10..20, 2, 4, move |step| batches.batch(step));
+//! for batch in ahead {
+//!     assert_eq!(batch.values.dim(), (32, 64));
+//!     assert!(batch.values.iter().all(|&bin| bin < 17));
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What holds everywhere
+//!
+//! * **Every draw is a function of (seed, purpose, step, index)**, see [`Seed::stream`]. No
+//!   generator carries state from batch to batch, so a run resumes at any step without replay, and
+//!   the number of threads, the batch size and the number of ranks change no example.
+//! * **The batch of a step is a pure function of the step**, see [`Batches::batch`].
+//! * **Files are read once, whole, up front.** A file that is replaced or cut short during a run
+//!   cannot matter to it.
+//! * **Parsers are pure functions from bytes.** They allocate no more than the file justifies and
+//!   answer bad input with a [`DataError`] that names the path, the place, what was expected, what
+//!   was found and what to do.
+//! * **A variable is one byte**: the index of its class or of its bin, as [`Dataset::kind`] says.
+//!
+//! # The parts, in reading order
+//!
+//! | part | what it is |
+//! | --- | --- |
+//! | [`Seed`], [`Purpose`], [`Stream`] | counter-based randomness |
+//! | [`Permutation`], [`Order`] | the order of the examples, with O(1) state |
+//! | [`Dataset`], [`Layout`], [`Split`], [`Draw`] | what a data set is; implement it for your own |
+//! | [`digits`], [`mnist`], [`text8`], [`Text`] | data sets |
+//! | [`Batches`], [`InOrder`], [`Prefetch`] | batches for training and for evaluation |
+//! | [`Root`] | where data lies |
+//! | [`Idx`], [`Alphabet`] | file formats |
+//! | [`Histogram`] | the simplest model of all, to compare with |
+//!
+//! A data set of one's own is a type that implements [`Dataset`]: `examples/own_dataset.rs` has one.
+
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod alphabet;
+mod batches;
+mod binarise;
+mod bytes;
+mod dataset;
+mod digits;
+mod error;
+mod histogram;
+mod idx;
+mod images;
+mod mnist;
+mod order;
+mod permutation;
+mod prefetch;
+mod random;
+mod root;
+mod text;
+
+pub use alphabet::{Alphabet, MAX_SYMBOLS};
+pub use batches::{Batch, Batches, InOrder};
+pub use binarise::binarise;
+pub use dataset::{Dataset, Draw, Layout, Split};
+pub use digits::{DIGITS_ATTRIBUTION, digits};
+pub use error::DataError;
+pub use histogram::Histogram;
+pub use idx::Idx;
+pub use images::Images;
+pub use mnist::{Pixels, mnist};
+pub use order::{Order, Place, Shard};
+pub use permutation::Permutation;
+pub use prefetch::Prefetch;
+pub use random::{Float, Purpose, Seed, Stream};
+pub use root::Root;
+pub use text::{Symbols, Text, TextWindows, Windows, text8};

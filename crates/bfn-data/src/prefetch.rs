@@ -1,0 +1,182 @@
+//! A pure function of the step, evaluated ahead on background threads.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// An iterator over f(start), f(start + 1), …, whose items are computed ahead of their use.
+///
+/// The items come in the order of the steps, whatever the number of threads; since f is a pure
+/// function of the step, the threads change when an item is made but never what it is. An error is
+/// an item like any other (let f return a `Result`); a panic in f is raised again in the thread
+/// that asks for the item. Dropping the iterator ends its threads.
+pub struct Prefetch<T> {
+    shared: Arc<Shared<T>>,
+    threads: Vec<JoinHandle<()>>,
+    waited: Duration,
+}
+
+struct Shared<T> {
+    make: Box<dyn Fn(u64) -> T + Send + Sync>,
+    depth: u64,
+    end: u64,
+    state: Mutex<State<T>>,
+    /// An item is ready, or the consumer took one or went away.
+    changed: Condvar,
+}
+
+struct State<T> {
+    /// The next step that a thread takes up.
+    next_made: u64,
+    /// The next step that the consumer gets.
+    next_given: u64,
+    ready: BTreeMap<u64, Result<T, Box<dyn Any + Send>>>,
+    stopped: bool,
+}
+
+impl<T: Send + 'static> Prefetch<T> {
+    /// Computes `make` for the given steps, at most `depth` (at least 1) items ahead of the consumer.
+    ///
+    /// With 0 threads, or where the system grants none, each item is computed when it is asked for.
+    /// An endless run is `start..u64::MAX`.
+    pub fn new(
+        steps: Range<u64>,
+        threads: usize,
+        depth: usize,
+        make: impl Fn(u64) -> T + Send + Sync + 'static,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            make: Box::new(make),
+            depth: depth.max(1) as u64,
+            end: steps.end,
+            state: Mutex::new(State {
+                next_made: steps.start,
+                next_given: steps.start,
+                ready: BTreeMap::new(),
+                stopped: false,
+            }),
+            changed: Condvar::new(),
+        });
+        // A thread that cannot be had is a loss of speed, not of data.
+        let threads = (0..threads)
+            .map_while(|_| {
+                let shared = Arc::clone(&shared);
+                let builder = Builder::new().name("bfn-data".to_owned());
+                builder.spawn(move || shared.work()).ok()
+            })
+            .collect();
+        Self { shared, threads, waited: Duration::ZERO }
+    }
+}
+
+impl<T> Prefetch<T> {
+    /// How long the consumer has waited for items in all.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        self.waited
+    }
+}
+
+impl<T> Iterator for Prefetch<T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        let asked = Instant::now();
+        let item = if self.threads.is_empty() { self.shared.take_alone() } else { self.shared.take() };
+        self.waited += asked.elapsed();
+        match item? {
+            Ok(item) => Some(item),
+            Err(panic) => resume_unwind(panic),
+        }
+    }
+}
+
+impl<T> Drop for Prefetch<T> {
+    fn drop(&mut self) {
+        self.shared.lock().stopped = true;
+        self.shared.changed.notify_all();
+        for thread in self.threads.drain(..) {
+            // Panics of f are caught and handed over as items, so a thread has none of its own.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl<T> Shared<T> {
+    /// What a background thread does: takes up step after step until the end.
+    fn work(&self) {
+        while let Some(step) = self.next_step() {
+            let item = catch_unwind(AssertUnwindSafe(|| (self.make)(step)));
+            self.lock().ready.insert(step, item);
+            self.changed.notify_all();
+        }
+    }
+
+    /// The next step to compute, as soon as it is near enough; none where the work is over.
+    fn next_step(&self) -> Option<u64> {
+        let mut state = self.lock();
+        loop {
+            let step = state.next_made;
+            if state.stopped || step >= self.end {
+                return None;
+            }
+            if step - state.next_given < self.depth {
+                state.next_made += 1;
+                return Some(step);
+            }
+            state = self.wait(state);
+        }
+    }
+
+    fn take(&self) -> Option<Result<T, Box<dyn Any + Send>>> {
+        let mut state = self.lock();
+        loop {
+            let step = state.next_given;
+            if state.stopped || step >= self.end {
+                return None;
+            }
+            if let Some(item) = state.ready.remove(&step) {
+                state.next_given += 1;
+                state.stopped = item.is_err();
+                drop(state);
+                self.changed.notify_all();
+                return Some(item);
+            }
+            state = self.wait(state);
+        }
+    }
+
+    /// The same on the consumer's own thread.
+    fn take_alone(&self) -> Option<Result<T, Box<dyn Any + Send>>> {
+        let step = self.next_step()?;
+        let item = catch_unwind(AssertUnwindSafe(|| (self.make)(step)));
+        let mut state = self.lock();
+        state.next_given += 1;
+        state.stopped = item.is_err();
+        Some(item)
+    }
+
+    /// No thread panics while it holds the lock, so a poisoned lock holds a sound state.
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State<T>>) -> MutexGuard<'a, State<T>> {
+        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> fmt::Debug for Prefetch<T> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Prefetch")
+            .field("threads", &self.threads.len())
+            .field("depth", &self.shared.depth)
+            .field("waited", &self.waited)
+            .finish_non_exhaustive()
+    }
+}

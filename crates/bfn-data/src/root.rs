@@ -1,0 +1,130 @@
+//! Where data lies.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::error::DataError;
+
+/// The folders that data sets are looked for in, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Root {
+    places: Vec<PathBuf>,
+}
+
+impl Root {
+    /// The folder that is given (the setting `data.root`), then the one that the variable BFN_DATA
+    /// names, then `bfn/data` in the user's cache folder (`$XDG_CACHE_HOME` or `~/.cache`).
+    #[must_use]
+    pub fn new(given: Option<PathBuf>) -> Self {
+        Self::from_variables(given, |name| env::var_os(name))
+    }
+
+    /// These folders and no others.
+    #[must_use]
+    pub fn of_places(places: Vec<PathBuf>) -> Self {
+        Self { places }
+    }
+
+    /// The folders that are looked at.
+    #[must_use]
+    pub fn places(&self) -> &[PathBuf] {
+        &self.places
+    }
+
+    fn from_variables(given: Option<PathBuf>, variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        let set = |name| variable(name).filter(|value| !value.is_empty());
+        let cache =
+            set("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| Some(PathBuf::from(set("HOME")?).join(".cache")));
+        let mut places: Vec<PathBuf> = Vec::new();
+        let candidates = [given, set("BFN_DATA").map(PathBuf::from), cache.map(|cache| cache.join("bfn").join("data"))];
+        for place in candidates.into_iter().flatten() {
+            if !places.contains(&place) {
+                places.push(place);
+            }
+        }
+        Self { places }
+    }
+
+    /// The first file that exists: places first, then folders within, then names.
+    pub(crate) fn find(&self, what: &str, folders: &[&str], names: &[&str]) -> Result<PathBuf, DataError> {
+        let places: Vec<PathBuf> =
+            self.places.iter().flat_map(|place| folders.iter().map(|folder| within(place, folder))).collect();
+        let found =
+            places.iter().flat_map(|place| names.iter().map(|name| place.join(name))).find(|path| path.is_file());
+        found.ok_or_else(|| DataError::Missing {
+            what: what.to_owned(),
+            names: names.join(" or "),
+            cure: match places.first() {
+                Some(first) => format!(
+                    "put the file into {}, or set data.root or the variable BFN_DATA to the folder \
+                     that holds your data",
+                    first.display()
+                ),
+                None => "set data.root or the variable BFN_DATA to the folder that holds your data".to_owned(),
+            },
+            places,
+        })
+    }
+}
+
+impl Default for Root {
+    fn default() -> Self {
+        Self::new(None)
+    }
+}
+
+/// A join that leaves no trailing slash where the folder is the place itself.
+fn within(place: &Path, folder: &str) -> PathBuf {
+    if folder.is_empty() { place.to_owned() } else { place.join(folder) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(given: Option<&str>, variables: &[(&str, &str)]) -> Vec<PathBuf> {
+        let variable = |name: &str| {
+            let value = variables.iter().find(|(known, _)| *known == name)?.1;
+            Some(OsString::from(value))
+        };
+        Root::from_variables(given.map(PathBuf::from), variable).places
+    }
+
+    fn paths(names: &[&str]) -> Vec<PathBuf> {
+        names.iter().map(PathBuf::from).collect()
+    }
+
+    #[test]
+    fn the_given_folder_comes_before_the_variable_before_the_cache() {
+        let variables = [("BFN_DATA", "/b"), ("HOME", "/home/u")];
+        let expected = paths(&["/a", "/b", "/home/u/.cache/bfn/data"]);
+        assert_eq!(places(Some("/a"), &variables), expected);
+    }
+
+    #[test]
+    fn xdg_names_the_cache_folder_unless_it_is_empty() {
+        let both = [("XDG_CACHE_HOME", "/x"), ("HOME", "/h")];
+        assert_eq!(places(None, &both), paths(&["/x/bfn/data"]));
+        let empty = [("XDG_CACHE_HOME", ""), ("HOME", "/h"), ("BFN_DATA", "")];
+        assert_eq!(places(None, &empty), paths(&["/h/.cache/bfn/data"]));
+        assert_eq!(places(None, &[]), paths(&[]));
+    }
+
+    #[test]
+    fn a_place_named_twice_is_looked_at_once() {
+        assert_eq!(places(Some("/a"), &[("BFN_DATA", "/a")]), paths(&["/a"]));
+    }
+
+    #[test]
+    fn a_missing_file_names_every_place_and_the_cure() {
+        let root = Root::of_places(paths(&["/nowhere/a", "/nowhere/b"]));
+        let message = match root.find("MNIST", &["mnist", ""], &["x", "x.gz"]) {
+            Ok(path) => panic!("found {}", path.display()),
+            Err(error) => error.to_string(),
+        };
+        for part in ["/nowhere/a/mnist,", "/nowhere/a,", "/nowhere/b/mnist,", "x or x.gz", "BFN_DATA", "data.root"] {
+            assert!(message.contains(part), "{part} is not in: {message}");
+        }
+    }
+}
