@@ -1,0 +1,144 @@
+//! The equations from end to end, against `Nd` in f64.
+
+use super::{Case, Context, numbers};
+use crate::continuous::Reconstruction;
+use crate::distribution::Probability;
+use crate::sampler::{ancestral, uniform_grid};
+use crate::{Backend, BayesianFlow, ContinuousFlow, DiscreteFlow, DiscretisedFlow, Error, FiniteDistribution};
+use crate::{Indices, Nd, NoiseSource, OutputDistribution, Tensor};
+
+/// Batch and number of variables.
+const SHAPE: [usize; 2] = [3, 4];
+
+/// An equation is a few dozen operations.
+const OPERATIONS: f64 = 30.0;
+
+pub(super) fn cases<B: Backend>() -> Vec<Case<B>> {
+    vec![
+        Case { name: "the equations of continuous data", check: |c| compare(c, continuous, continuous) },
+        Case { name: "the equations of discretised data", check: |c| compare(c, discretised, discretised) },
+        Case { name: "the equations of binary data", check: |c| compare(c, discrete::<B, 2>, discrete::<Nd, 2>) },
+        Case { name: "the equations of discrete data", check: |c| compare(c, discrete::<B, 27>, discrete::<Nd, 27>) },
+    ]
+}
+
+/// A tensor with the name of the equation it came from.
+#[derive(Debug, Clone)]
+struct Named<B: Backend> {
+    name: &'static str,
+    tensor: Tensor<B>,
+}
+
+fn compare<B: Backend>(
+    context: &Context<'_, B>,
+    on_backend: fn(&Tensor<B>) -> Vec<Named<B>>,
+    on_nd: fn(&Tensor<Nd>) -> Vec<Named<Nd>>,
+) {
+    let like = Tensor::<Nd>::from_nd(ndarray::ArrayD::zeros(vec![1]));
+    for (found, expected) in on_backend(context.like).iter().zip(on_nd(&like)) {
+        let values = expected.tensor.to_values();
+        let size = values.iter().fold(1.0, |size: f64, x| size.max(x.abs()));
+        context.check_terms(found.name, &found.tensor, &expected.tensor.shape(), &values, OPERATIONS * size);
+    }
+}
+
+fn continuous<B: Backend>(like: &Tensor<B>) -> Vec<Named<B>> {
+    let reconstruction = Reconstruction::Bins { bins: 16, deviation: 0.1, probability: Probability::Exact };
+    let flow = built(ContinuousFlow::new(0.1, reconstruction));
+    let x = like.from_values_like(&SHAPE, &numbers(12, 1)) / 4.0;
+    let results = evaluate(like, &flow, &x, |theta| theta.mu.clone());
+    let sample = sample(like, &flow, |output| output.mode());
+    [results, vec![Named { name: "sample", tensor: sample }]].concat()
+}
+
+fn discretised<B: Backend>(like: &Tensor<B>) -> Vec<Named<B>> {
+    let flow = built(DiscretisedFlow::new(16, 0.1));
+    let results = evaluate(like, &flow, &classes(like, 16), |theta| theta.mu.clone());
+    let sample = sample(like, &flow, |output| output.mean());
+    let floored = flow.with_probability(Probability::Floor);
+    let floored = evaluate(like, &floored, &classes(like, 16), |theta| theta.mu.clone());
+    [results, floored, vec![Named { name: "sample", tensor: sample }]].concat()
+}
+
+fn discrete<B: Backend, const K: usize>(like: &Tensor<B>) -> Vec<Named<B>> {
+    let flow = built(DiscreteFlow::new(K, 2.0));
+    let results = evaluate(like, &flow, &classes(like, K), |theta| theta.probabilities());
+    let sample = sample(like, &flow, |output| output.probabilities());
+    [results, vec![Named { name: "sample", tensor: sample }]].concat()
+}
+
+fn evaluate<B: Backend, F: BayesianFlow<B>>(
+    like: &Tensor<B>,
+    flow: &F,
+    x: &F::Data,
+    parameters: impl Fn(&F::Theta) -> Tensor<B>,
+) -> Vec<Named<B>> {
+    let shape = flow.message_shape(&SHAPE);
+    let noise = |seed| like.from_values_like(&shape, &numbers(shape.iter().product(), seed));
+    let t = like.from_values_like(&SHAPE[..1], &[0.0, 0.5, 0.984_375]);
+    let alpha = like.from_values_like(&SHAPE[..1], &[0.25, 1.0, 4.0]);
+
+    let theta = flow.flow(x, &t, &noise(2));
+    let input = flow.network_input(&theta);
+    let output = flow.output(&theta, &network(like, flow.outputs_per_variable()), &t);
+    let y = flow.send(x, &alpha, &noise(3));
+    let updated = flow.update(&theta, &y, 0.5);
+    vec![
+        Named { name: "flow", tensor: parameters(&theta) },
+        Named { name: "network input", tensor: input },
+        Named { name: "message", tensor: y },
+        Named { name: "update", tensor: parameters(&updated) },
+        Named { name: "continuous-time loss", tensor: flow.loss_continuous_time(x, &output, &t) },
+        Named { name: "loss of one step", tensor: flow.loss_step(x, &output, &alpha, &noise(4)) },
+        Named { name: "reconstruction loss", tensor: flow.loss_reconstruction(x, &output) },
+    ]
+}
+
+/// What a network might have said.
+fn network<B: Backend>(like: &Tensor<B>, per_variable: usize) -> Tensor<B> {
+    let shape = [SHAPE[0], SHAPE[1], per_variable];
+    like.from_values_like(&shape, &numbers(shape.iter().product(), 5)) / 2.0
+}
+
+fn classes<B: Backend>(like: &Tensor<B>, classes: usize) -> Indices<B> {
+    let indices: Vec<usize> = (0..12).map(|i| (7 * i + 1) % classes).collect();
+    like.indices_like(&SHAPE, &indices)
+}
+
+fn sample<B, F>(like: &Tensor<B>, flow: &F, result: impl Fn(&F::Output) -> Tensor<B>) -> Tensor<B>
+where
+    B: Backend,
+    F: BayesianFlow<B>,
+{
+    let message = like.full(&flow.message_shape(&SHAPE), 0.0);
+    let net = network(like, flow.outputs_per_variable());
+    let predict = |theta: &F::Theta, t: f64| Ok::<_, Error>(flow.output(theta, &net, &like.full(&[1], t)));
+    match ancestral(flow, &message, &uniform_grid(3), &mut Table { seed: 6 }, predict, |_| ()) {
+        Ok(output) => result(&output),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// A noise source that is the same on every backend.
+struct Table {
+    seed: usize,
+}
+
+impl<B: Backend> NoiseSource<B> for Table {
+    fn normal(&mut self, like: &Tensor<B>) -> Tensor<B> {
+        self.seed += 1;
+        let shape = like.shape();
+        like.from_values_like(&shape, &numbers(shape.iter().product(), self.seed))
+    }
+
+    fn uniform(&mut self, like: &Tensor<B>) -> Tensor<B> {
+        self.normal(like).affine(1.0 / 6.0, 0.5)
+    }
+}
+
+fn built<T>(flow: Result<T, Error>) -> T {
+    match flow {
+        Ok(flow) => flow,
+        Err(error) => panic!("{error}"),
+    }
+}

@@ -1,0 +1,207 @@
+//! Discrete data: one of K classes per variable.
+
+use crate::distribution::Categorical;
+use crate::error::{Error, check_count};
+use crate::shape::{assert_same, with_last};
+use crate::{Backend, BayesianFlow, FiniteDistribution, Indices, OutputDistribution};
+use crate::{QuadraticSchedule, Schedule, Tensor};
+
+/// The Bayesian flow of discrete data, x ∈ {0..K−1}^D.
+///
+/// The input distribution is categorical. Its parameters are kept as logits z, θ = softmax(z),
+/// which never saturate; they are exponentiated once, for the network.
+///
+/// Source: Graves et al. 2023, section 6.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DiscreteFlow<S = QuadraticSchedule> {
+    schedule: S,
+    classes: usize,
+}
+
+/// Logits z of the categorical input distribution, θ = softmax(z), of shape `[B, D, K]`.
+///
+/// Logits that differ by a constant over the classes mean the same distribution.
+#[derive(Debug, Clone)]
+pub struct Logits<B: Backend>(pub Tensor<B>);
+
+impl<B: Backend> Logits<B> {
+    /// θ = softmax(z), the class probabilities.
+    pub fn probabilities(&self) -> Tensor<B> {
+        self.0.softmax_last()
+    }
+}
+
+/// The Bayesian update of a categorical belief.
+///
+/// # Formula
+///
+/// θ' ∝ e^y θ; in logits z' = z + y.
+///
+/// `logits` z and the message y have shape `[…, K]`. The accuracy does not appear: y's scale carries it.
+///
+/// # Panics
+///
+/// Panics if y and z differ in shape.
+///
+/// Source: Graves et al. 2023, section 6.
+pub fn update<B: Backend>(logits: &Logits<B>, y: &Tensor<B>) -> Logits<B> {
+    assert_same("message y", &logits.0.shape(), &y.shape());
+    Logits(&logits.0 + y)
+}
+
+/// A sender sample, or with α = β(t) a sum of all messages up to time t.
+///
+/// # Formula
+///
+/// y = α (K e_x − 1) + √(α K) ε, with ε standard normal: y ~ N(α(K e_x − 1), α K I).
+///
+/// # Shapes
+///
+/// `x` `[B, D]`, `alpha` one number per example, `noise` ε and the result `[B, D, K]`.
+///
+/// Source: Graves et al. 2023, section 6.
+pub fn send<B: Backend>(x: &Indices<B>, alpha: &Tensor<B>, noise: &Tensor<B>) -> Tensor<B> {
+    let shape = noise.shape();
+    let classes = shape[shape.len() - 1] as f64;
+    let alpha = alpha.align(shape.len());
+    let background = (&alpha * classes).sqrt() * noise - &alpha;
+    let peak = (&alpha * classes).squeeze_last();
+    background.scatter_add_last(x, &peak)
+}
+
+/// ln p_S(y | x; α) − ln p_R(y | θ; t, α) for the joint mixture receiver.
+///
+/// # Formula
+///
+/// ln p_S/p_R = y_x − ln Σ_k p_O(k) e^(y_k).
+///
+/// The normals of the mixture share their covariance and ‖K e_k − 1‖² is the same for every k, so
+/// everything else cancels, α included.
+///
+/// # Shapes
+///
+/// `x` `[B, D]`; `y` and `log_probabilities` ln p_O `[B, D, K]`; the result `[B, D]`, in nats.
+///
+/// Source: Graves et al. 2023, section 6.
+pub fn log_ratio<B: Backend>(x: &Indices<B>, y: &Tensor<B>, log_probabilities: &Tensor<B>) -> Tensor<B> {
+    assert_same("message and probabilities", &log_probabilities.shape(), &y.shape());
+    y.gather_last(x) - (log_probabilities + y).log_sum_exp_last()
+}
+
+impl DiscreteFlow<QuadraticSchedule> {
+    /// The flow of `classes` classes under the paper's schedule β(t) = β(1) t².
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Parameter`] unless `classes` ≥ 2 and `beta_1` > 0.
+    pub fn new(classes: usize, beta_1: f64) -> Result<Self, Error> {
+        Self::with_schedule(classes, QuadraticSchedule::new(beta_1)?)
+    }
+}
+
+impl<S> DiscreteFlow<S> {
+    /// The flow of `classes` classes under a schedule of one's own.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Parameter`] unless `classes` ≥ 2.
+    pub fn with_schedule(classes: usize, schedule: S) -> Result<Self, Error> {
+        Ok(Self { schedule, classes: check_count("classes", classes)? })
+    }
+
+    /// The accuracy schedule.
+    pub fn schedule(&self) -> &S {
+        &self.schedule
+    }
+
+    /// K, the number of classes.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+}
+
+impl<B, S> BayesianFlow<B> for DiscreteFlow<S>
+where
+    B: Backend,
+    S: Schedule<f64> + Schedule<Tensor<B>>,
+{
+    type Data = Indices<B>;
+    type Theta = Logits<B>;
+    type Output = Categorical<B>;
+
+    /// K logits, or for K = 2 the one logit of class 1.
+    fn outputs_per_variable(&self) -> usize {
+        if self.classes == 2 { 1 } else { self.classes }
+    }
+
+    fn message_shape(&self, data_shape: &[usize]) -> Vec<usize> {
+        let mut shape = data_shape.to_vec();
+        shape.push(self.classes);
+        shape
+    }
+
+    /// The uniform distribution: all logits 0. Source: Graves et al. 2023, section 6.
+    fn prior(&self, like: &Tensor<B>) -> Logits<B> {
+        Logits(like.full_like(0.0))
+    }
+
+    /// z ~ N(β(t)(K e_x − 1), β(t) K I). Source: Graves et al. 2023, section 6.
+    fn flow(&self, x: &Indices<B>, t: &Tensor<B>, noise: &Tensor<B>) -> Logits<B> {
+        assert_same("flow noise", &with_last(&x.shape(), self.classes), &noise.shape());
+        Logits(send(x, &self.schedule.beta(t), noise))
+    }
+
+    /// For K > 2 the class probabilities θ, shape `[B, D, K]` (the network maps them to 2θ − 1);
+    /// for K = 2 the one number 2θ₀ − 1 per variable, shape `[B, D]`, where θ₀ is the probability
+    /// of class 0, as in the published binary code.
+    fn network_input(&self, theta: &Logits<B>) -> Tensor<B> {
+        if self.classes == 2 {
+            return theta.probabilities().select_last(0) * 2.0 - 1.0;
+        }
+        theta.probabilities()
+    }
+
+    /// softmax of K logits; for K = 2 a sigmoid of one logit, that of class 1.
+    fn output(&self, theta: &Logits<B>, network_output: &Tensor<B>, _t: &Tensor<B>) -> Categorical<B> {
+        let shape = theta.0.shape();
+        let per_variable = BayesianFlow::<B>::outputs_per_variable(self);
+        assert_same("network output", &with_last(&shape[..shape.len() - 1], per_variable), &network_output.shape());
+        if self.classes == 2 {
+            return Categorical::from_binary_logit(&network_output.squeeze_last());
+        }
+        Categorical::from_logits(network_output)
+    }
+
+    fn step_accuracy(&self, from: f64, to: f64) -> f64 {
+        self.schedule.step_accuracy(&from, &to)
+    }
+
+    fn send(&self, x: &Indices<B>, alpha: &Tensor<B>, noise: &Tensor<B>) -> Tensor<B> {
+        assert_same("sender noise", &with_last(&x.shape(), self.classes), &noise.shape());
+        send(x, alpha, noise)
+    }
+
+    fn update(&self, theta: &Logits<B>, y: &Tensor<B>, _alpha: f64) -> Logits<B> {
+        update(theta, y)
+    }
+
+    /// K α(t)/2 · ‖e_x − ê‖², with ê = p_O and ‖e_x − ê‖² = 1 − 2 ê_x + Σ_k ê_k².
+    ///
+    /// With β(t) = β(1) t² the factor is K β(1) t. Source: Graves et al. 2023, section 6.
+    fn loss_continuous_time(&self, x: &Indices<B>, output: &Categorical<B>, t: &Tensor<B>) -> Tensor<B> {
+        let e_hat = output.probabilities();
+        let distance = 1.0 - 2.0 * e_hat.gather_last(x) + e_hat.square().sum_last();
+        let rate = self.schedule.alpha(t) * (0.5 * self.classes as f64);
+        rate.align(distance.rank()) * distance
+    }
+
+    /// [`log_ratio`] of one message. Source: Graves et al. 2023, section 6.
+    fn loss_step(&self, x: &Indices<B>, output: &Categorical<B>, alpha: &Tensor<B>, noise: &Tensor<B>) -> Tensor<B> {
+        let y = BayesianFlow::send(self, x, alpha, noise);
+        log_ratio(x, &y, &output.log_probabilities())
+    }
+
+    fn loss_reconstruction(&self, x: &Indices<B>, output: &Categorical<B>) -> Tensor<B> {
+        -output.log_prob(x)
+    }
+}

@@ -1,0 +1,182 @@
+//! Discretised data: real numbers in [−1, 1], known up to one of K equal bins.
+
+use crate::continuous::{self, Belief, NoiseToData};
+use crate::distribution::{DiscretisedNormal, Probability, centre};
+use crate::error::{Error, check_count};
+use crate::shape::{assert_same, with_last};
+use crate::{Backend, BayesianFlow, ExponentialSchedule, FiniteDistribution, Indices};
+use crate::{OutputDistribution, Schedule, Tensor};
+
+/// The Bayesian flow of discretised data: bin indices 0..K−1 outside, bin centres in [−1, 1] inside.
+///
+/// Input distribution, sender, update and flow are those of continuous data at the bin centres; the
+/// output distribution is a discretised normal, whose mean and logarithm of the deviation the
+/// network predicts for the noise.
+///
+/// Source: Graves et al. 2023, section 5.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DiscretisedFlow<S = ExponentialSchedule> {
+    schedule: S,
+    bins: usize,
+    probability: Probability,
+}
+
+/// ln p_S(y | x; α) − ln p_R(y | θ; t, α) of a message about bin centres.
+///
+/// # Formula
+///
+/// ln p_S/p_R = −½ε² − ln Σ_k p_O(k) e^(−α(y − k_c)²/2), where y = x + ε/√α.
+///
+/// # Shapes
+///
+/// `x` (bin centres) and `noise` ε `[B, D]`, `alpha` one number per example, `log_probabilities` ln p_O
+/// `[B, D, K]`; the result `[B, D]`, in nats.
+///
+/// # Panics
+///
+/// Panics if the shapes do not fit each other.
+///
+/// Source: Graves et al. 2023, section 5.
+pub fn log_ratio<B: Backend>(
+    x: &Tensor<B>,
+    alpha: &Tensor<B>,
+    noise: &Tensor<B>,
+    log_probabilities: &Tensor<B>,
+) -> Tensor<B> {
+    let shape = log_probabilities.shape();
+    let bins = shape[shape.len() - 1];
+    assert_same("sender noise", &x.shape(), &noise.shape());
+    assert_same("data and probabilities", &shape[..shape.len() - 1], &x.shape());
+    let every: Vec<f64> = (0..bins).map(|k| k as f64).collect();
+    let centres = centre(&x.from_values_like(&[bins], &every), bins);
+    let root_alpha = alpha.align(x.rank()).sqrt();
+    // √α (y − k_c) = √α (x − k_c) + ε keeps the digits of ε where α is large.
+    let distance = root_alpha.unsqueeze_last() * (x.unsqueeze_last() - centres) + noise.unsqueeze_last();
+    let receiver = (log_probabilities - distance.square() * 0.5).log_sum_exp_last();
+    noise.square() * -0.5 - receiver
+}
+
+impl DiscretisedFlow<ExponentialSchedule> {
+    /// The flow of `bins` bins under the paper's schedule, which ends at standard deviation `sigma_1`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Parameter`] unless `bins` ≥ 2 and 0 < `sigma_1` < 1.
+    pub fn new(bins: usize, sigma_1: f64) -> Result<Self, Error> {
+        Self::with_schedule(bins, ExponentialSchedule::new(sigma_1)?)
+    }
+}
+
+impl<S> DiscretisedFlow<S> {
+    /// The flow of `bins` bins under a schedule of one's own.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Parameter`] unless `bins` ≥ 2.
+    pub fn with_schedule(bins: usize, schedule: S) -> Result<Self, Error> {
+        Ok(Self { schedule, bins: check_count("bins", bins)?, probability: Probability::Exact })
+    }
+
+    /// The same flow with another way of computing logarithms of probabilities.
+    #[must_use]
+    pub fn with_probability(self, probability: Probability) -> Self {
+        Self { probability, ..self }
+    }
+
+    /// The accuracy schedule.
+    pub fn schedule(&self) -> &S {
+        &self.schedule
+    }
+
+    /// K, the number of bins.
+    pub fn bins(&self) -> usize {
+        self.bins
+    }
+
+    fn centres<B: Backend>(&self, x: &Indices<B>, like: &Tensor<B>) -> Tensor<B> {
+        centre(&x.to_reals(like), self.bins)
+    }
+}
+
+impl<B, S> BayesianFlow<B> for DiscretisedFlow<S>
+where
+    B: Backend,
+    S: Schedule<f64> + Schedule<Tensor<B>>,
+{
+    type Data = Indices<B>;
+    type Theta = Belief<B>;
+    type Output = DiscretisedNormal<B>;
+
+    /// The mean and ln of the deviation.
+    fn outputs_per_variable(&self) -> usize {
+        2
+    }
+
+    fn message_shape(&self, data_shape: &[usize]) -> Vec<usize> {
+        data_shape.to_vec()
+    }
+
+    /// μ = 0, ρ = 1.
+    fn prior(&self, like: &Tensor<B>) -> Belief<B> {
+        Belief { mu: like.full_like(0.0), rho: like.full(&[1], 1.0) }
+    }
+
+    /// [`continuous::flow`] at the bin centres.
+    fn flow(&self, x: &Indices<B>, t: &Tensor<B>, noise: &Tensor<B>) -> Belief<B> {
+        continuous::flow(&self.schedule, &self.centres(x, noise), t, noise)
+    }
+
+    /// μ; the network knows ρ from t.
+    fn network_input(&self, theta: &Belief<B>) -> Tensor<B> {
+        theta.mu.clone()
+    }
+
+    /// The discretised normal of mean μ/γ − √((1−γ)/γ) μ_ε and deviation √((1−γ)/γ) σ_ε, where the network
+    /// predicts (μ_ε, ln σ_ε); see [`NoiseToData`].
+    fn output(&self, theta: &Belief<B>, network_output: &Tensor<B>, t: &Tensor<B>) -> DiscretisedNormal<B> {
+        assert_same("network output", &with_last(&theta.mu.shape(), 2), &network_output.shape());
+        let to_data = NoiseToData::new(&self.schedule, t, theta.mu.rank());
+        DiscretisedNormal {
+            mean: to_data.mean(&theta.mu, &network_output.select_last(0)),
+            deviation: to_data.deviation(&network_output.select_last(1)),
+            bins: self.bins,
+            probability: self.probability,
+        }
+    }
+
+    fn step_accuracy(&self, from: f64, to: f64) -> f64 {
+        self.schedule.step_accuracy(&from, &to)
+    }
+
+    /// [`continuous::send`] at the bin centres.
+    fn send(&self, x: &Indices<B>, alpha: &Tensor<B>, noise: &Tensor<B>) -> Tensor<B> {
+        continuous::send(&self.centres(x, noise), alpha, noise)
+    }
+
+    fn update(&self, theta: &Belief<B>, y: &Tensor<B>, alpha: f64) -> Belief<B> {
+        continuous::update(theta, y, alpha)
+    }
+
+    /// α(t)/2 · (x − k̂)², which is −ln σ₁ · σ₁^(−2t) (x − k̂)² under the paper's schedule.
+    fn loss_continuous_time(&self, x: &Indices<B>, output: &DiscretisedNormal<B>, t: &Tensor<B>) -> Tensor<B> {
+        let k_hat = output.mean();
+        assert_same("data and prediction", &k_hat.shape(), &x.shape());
+        let rate = self.schedule.alpha(t).align(k_hat.rank()) * 0.5;
+        rate * (self.centres(x, &k_hat) - k_hat).square()
+    }
+
+    /// [`log_ratio`] of one message.
+    fn loss_step(
+        &self,
+        x: &Indices<B>,
+        output: &DiscretisedNormal<B>,
+        alpha: &Tensor<B>,
+        noise: &Tensor<B>,
+    ) -> Tensor<B> {
+        log_ratio(&self.centres(x, noise), alpha, noise, &output.log_probabilities())
+    }
+
+    fn loss_reconstruction(&self, x: &Indices<B>, output: &DiscretisedNormal<B>) -> Tensor<B> {
+        -output.log_prob(x)
+    }
+}

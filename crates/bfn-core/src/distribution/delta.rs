@@ -1,0 +1,31 @@
+//! The point mass: a prediction without uncertainty.
+
+use crate::{Backend, NoiseSource, OutputDistribution, Tensor};
+
+/// δ(x − x̂), the output distribution of continuous data.
+///
+/// Source: Graves et al. 2023, section 4.
+#[derive(Debug, Clone)]
+pub struct Delta<B: Backend> {
+    /// x̂, the prediction.
+    pub x_hat: Tensor<B>,
+}
+
+impl<B: Backend> OutputDistribution<B> for Delta<B> {
+    type Value = Tensor<B>;
+
+    fn mode(&self) -> Tensor<B> {
+        self.x_hat.clone()
+    }
+
+    /// 0 where `x` equals x̂, else −∞.
+    fn log_prob(&self, x: &Tensor<B>) -> Tensor<B> {
+        let impossible = self.x_hat.full(&[1], f64::NEG_INFINITY);
+        let certain = self.x_hat.full(&[1], 0.0);
+        (x - &self.x_hat).abs().where_below(f64::from(f32::MIN_POSITIVE), &certain, &impossible)
+    }
+
+    fn draw(&self, _noise: &mut dyn NoiseSource<B>) -> Tensor<B> {
+        self.x_hat.clone()
+    }
+}

@@ -1,0 +1,91 @@
+//! What an accuracy schedule computes with: a number, or a tensor of them.
+
+use std::ops::{Add, Div, Mul, Neg, Sub};
+
+use crate::{Backend, Tensor};
+
+/// A real number (`f64`) or a tensor of real numbers, so that a schedule is written once for the
+/// step grids on the host and for the times of a batch.
+pub trait Real:
+    Clone
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+    + Add<f64, Output = Self>
+    + Sub<f64, Output = Self>
+    + Mul<f64, Output = Self>
+    + Div<f64, Output = Self>
+{
+    /// `e^self`.
+    fn exp(&self) -> Self;
+    /// `e^self − 1`, exact where the number is small.
+    fn exp_m1(&self) -> Self;
+    /// `ln self`.
+    fn ln(&self) -> Self;
+    /// `ln(1 + self)`, exact where the number is small.
+    fn ln_1p(&self) -> Self;
+    /// `√self`.
+    fn sqrt(&self) -> Self;
+    /// The number limited to `[low, high]`.
+    fn clamp(&self, low: f64, high: f64) -> Self;
+    /// `below` where `self < threshold`, else `otherwise`.
+    fn where_below(&self, threshold: f64, below: &Self, otherwise: &Self) -> Self;
+    /// The same number everywhere, like `self`.
+    fn constant(&self, value: f64) -> Self;
+}
+
+impl Real for f64 {
+    fn exp(&self) -> Self {
+        f64::exp(*self)
+    }
+    fn exp_m1(&self) -> Self {
+        f64::exp_m1(*self)
+    }
+    fn ln(&self) -> Self {
+        f64::ln(*self)
+    }
+    fn ln_1p(&self) -> Self {
+        f64::ln_1p(*self)
+    }
+    fn sqrt(&self) -> Self {
+        f64::sqrt(*self)
+    }
+    fn clamp(&self, low: f64, high: f64) -> Self {
+        f64::clamp(*self, low, high)
+    }
+    fn where_below(&self, threshold: f64, below: &Self, otherwise: &Self) -> Self {
+        if *self < threshold { *below } else { *otherwise }
+    }
+    fn constant(&self, value: f64) -> Self {
+        value
+    }
+}
+
+impl<B: Backend> Real for Tensor<B> {
+    fn exp(&self) -> Self {
+        Tensor::exp(self)
+    }
+    fn exp_m1(&self) -> Self {
+        Tensor::exp_m1(self)
+    }
+    fn ln(&self) -> Self {
+        Tensor::ln(self)
+    }
+    fn ln_1p(&self) -> Self {
+        Tensor::ln_1p(self)
+    }
+    fn sqrt(&self) -> Self {
+        Tensor::sqrt(self)
+    }
+    fn clamp(&self, low: f64, high: f64) -> Self {
+        Tensor::clamp(self, low, high)
+    }
+    fn where_below(&self, threshold: f64, below: &Self, otherwise: &Self) -> Self {
+        Tensor::where_below(self, threshold, below, otherwise)
+    }
+    fn constant(&self, value: f64) -> Self {
+        self.full_like(value)
+    }
+}
