@@ -1,0 +1,198 @@
+//! From a file to tensors.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use safetensors::SafeTensors;
+use safetensors::tensor::{Metadata, TensorInfo};
+use serde::de::DeserializeOwned;
+use tch::Tensor;
+
+use super::{checksum, full_name, kinds};
+use crate::Error;
+use crate::error::{Mismatch, Misshapen};
+use crate::parameter::NamedTensor;
+
+/// A checkpoint that has been read and verified.
+#[derive(Debug)]
+pub struct Checkpoint {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    data_start: usize,
+    tensors: BTreeMap<String, TensorInfo>,
+    metadata: BTreeMap<String, String>,
+}
+
+impl Checkpoint {
+    /// Reads a file that [`Snapshot::write`](super::Snapshot::write) wrote, and verifies its checksum.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where it cannot be read, [`Error::DamagedCheckpoint`] where it is not whole.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let checkpoint = Self::read_foreign(path)?;
+        let (header, data) = checkpoint.bytes.split_at(checkpoint.data_start);
+        let place = checksum::place(header)
+            .ok_or_else(|| damaged(path, format!("a metadata entry \"{}\"", checksum::KEY), "none".to_owned()))?;
+        let (before, after) = (&header[..place.start], &header[place.end..]);
+        let found = checksum::of([before, checksum::PLACEHOLDER.as_bytes(), after, data]);
+        if found.as_bytes() != &header[place.clone()] {
+            let expected = String::from_utf8_lossy(&header[place]).into_owned();
+            return Err(damaged(path, format!("the SHA-256 {expected}"), found));
+        }
+        Ok(checkpoint)
+    }
+
+    /// Reads any safetensors file, whoever wrote it; there is no checksum to verify.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read`](Self::read).
+    pub fn read_foreign(path: &Path) -> Result<Self, Error> {
+        let bytes =
+            std::fs::read(path).map_err(|source| Error::Io { action: "read", path: path.to_owned(), source })?;
+        let (header, metadata) = parse(path, &bytes)?;
+        for (name, info) in metadata.tensors() {
+            if kinds::kind_of(info.dtype).is_none() {
+                return Err(damaged(
+                    path,
+                    "numbers of a type that libtorch has".to_owned(),
+                    format!("{:?} in the tensor \"{name}\"", info.dtype),
+                ));
+            }
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            data_start: 8 + header,
+            tensors: metadata.tensors().into_iter().map(|(name, info)| (name, info.clone())).collect(),
+            metadata: metadata.metadata().clone().unwrap_or_default().into_iter().collect(),
+            bytes,
+        })
+    }
+
+    /// The file it was read from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The full names of all tensors, in alphabetical order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// Whether there is any tensor in a group.
+    pub fn has_group(&self, group: &str) -> bool {
+        let prefix = full_name(group, "");
+        self.tensors.keys().any(|name| name.starts_with(&prefix))
+    }
+
+    /// A metadata entry that [`Snapshot::set_metadata`](super::Snapshot::set_metadata) set.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Metadata`] where it is missing or of another type.
+    pub fn metadata<T: DeserializeOwned>(&self, key: &str) -> Result<T, Error> {
+        let fail = |found: String| Error::Metadata {
+            path: self.path.clone(),
+            key: key.to_owned(),
+            expected: format!("a value of type {}", std::any::type_name::<T>()),
+            found,
+        };
+        let json = self.metadata.get(key).ok_or_else(|| fail("no such entry".to_owned()))?;
+        serde_json::from_str(json).map_err(|error| fail(format!("{json} ({error})")))
+    }
+
+    /// A copy of one tensor, on the CPU, under its full name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mismatch`] where there is none of that name.
+    pub fn tensor(&self, name: &str) -> Result<Tensor, Error> {
+        let Some(info) = self.tensors.get(name) else {
+            let missing = Mismatch { missing: vec![name.to_owned()], ..Mismatch::default() };
+            return Err(Error::Mismatch { path: self.path.clone(), mismatch: missing });
+        };
+        // The reader has refused all other types.
+        let kind = kinds::kind_of(info.dtype).unwrap_or(tch::Kind::Uint8);
+        Tensor::f_from_data_size(self.data(info), &sizes(info), kind)
+            .map_err(|error| Error::Libtorch { action: "read a tensor", message: format!("{name}: {error}") })
+    }
+
+    /// Fills tensors, on whatever device they are, from those of a group.
+    ///
+    /// The names must be the same on both sides, and so must each tensor's shape and type of number.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mismatch`] with every difference; then no tensor has changed.
+    pub fn load_into(&self, group: &str, targets: &[NamedTensor]) -> Result<(), Error> {
+        let mismatch = self.compare(group, targets);
+        if !mismatch.is_empty() {
+            return Err(Error::Mismatch { path: self.path.clone(), mismatch });
+        }
+        let _no_grad = tch::no_grad_guard();
+        for target in targets {
+            let source = self.tensor(&full_name(group, &target.name))?;
+            target.tensor.shallow_clone().f_copy_(&source).map_err(|error| Error::Libtorch {
+                action: "fill a tensor from a checkpoint",
+                message: format!("{}: {error}", target.name),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Every difference between the targets and the tensors of a group.
+    pub fn compare(&self, group: &str, targets: &[NamedTensor]) -> Mismatch {
+        let prefix = full_name(group, "");
+        let mut rest: BTreeMap<&str, &TensorInfo> = self
+            .tensors
+            .iter()
+            .filter(|(name, _)| name.starts_with(&prefix))
+            .map(|(name, info)| (name.as_str(), info))
+            .collect();
+        let mut mismatch = Mismatch::default();
+        for target in targets {
+            let name = full_name(group, &target.name);
+            let Some(info) = rest.remove(name.as_str()) else {
+                mismatch.missing.push(name);
+                continue;
+            };
+            let wanted = (Some(target.tensor.kind()), target.tensor.size());
+            let present = (kinds::kind_of(info.dtype), sizes(info));
+            if wanted != present {
+                mismatch.misshapen.push(Misshapen {
+                    name,
+                    expected: format!("{:?} {:?}", target.tensor.kind(), target.tensor.size()),
+                    found: format!("{:?} {:?}", info.dtype, info.shape),
+                });
+            }
+        }
+        mismatch.unexpected = rest.into_keys().map(str::to_owned).collect();
+        mismatch
+    }
+
+    fn data(&self, info: &TensorInfo) -> &[u8] {
+        let (start, end) = info.data_offsets;
+        // The reader has checked that the offsets lie inside.
+        &self.bytes[self.data_start + start..self.data_start + end]
+    }
+}
+
+/// The header's length and content, checked against the length of the file.
+fn parse(path: &Path, bytes: &[u8]) -> Result<(usize, Metadata), Error> {
+    SafeTensors::read_metadata(bytes).map_err(|error| {
+        let expected = match bytes.first_chunk::<8>() {
+            None => "a safetensors file, which has at least 8 bytes".to_owned(),
+            Some(_) => "a whole safetensors file".to_owned(),
+        };
+        damaged(path, expected, format!("{} bytes ({error})", bytes.len()))
+    })
+}
+
+fn damaged(path: &Path, expected: String, found: String) -> Error {
+    Error::DamagedCheckpoint { path: path.to_owned(), expected, found }
+}
+
+fn sizes(info: &TensorInfo) -> Vec<i64> {
+    info.shape.iter().map(|&size| i64::try_from(size).unwrap_or(i64::MAX)).collect()
+}

@@ -1,0 +1,289 @@
+//! Devices: from the words of a user to a `tch::Device`, and what a run's record says of it.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::OnceLock;
+
+use serde::{Deserialize, Serialize};
+use tch::{Cuda, Device};
+
+use crate::{Error, shim};
+
+/// The device that a user asks for: `auto`, `cpu`, `cuda` or `cuda:N`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum DeviceChoice {
+    /// The first CUDA device where there is one, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// A CUDA device: the one of that number, or the first.
+    Cuda(Option<usize>),
+}
+
+/// Whether libtorch may use kernels whose sums differ in the last digits from run to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Determinism {
+    /// The fastest kernels, searched for on the first use of each shape.
+    #[default]
+    Fast,
+    /// The same bits from the same seeds; an operation without such a kernel is refused.
+    Deterministic,
+}
+
+impl DeviceChoice {
+    /// The device itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DeviceMissing`] for a CUDA device that is not there: it says whether the driver, libtorch's CUDA
+    /// half or the GPU is what lacks.
+    pub fn resolve(self) -> Result<Device, Error> {
+        let support = cuda_support();
+        match (self, support) {
+            (Self::Cpu, _) | (Self::Auto, Err(_)) => Ok(Device::Cpu),
+            (Self::Auto | Self::Cuda(None), Ok(_)) => Ok(Device::Cuda(0)),
+            (Self::Cuda(Some(index)), Ok(count)) if index < *count => Ok(Device::Cuda(index)),
+            (Self::Cuda(Some(_)), Ok(count)) => Err(Error::DeviceMissing {
+                device: self.to_string(),
+                reason: format!("the devices here are cuda:0 to cuda:{}", count - 1),
+                advice: "choose one of these (CUDA_VISIBLE_DEVICES can hide others)".to_owned(),
+            }),
+            (Self::Cuda(_), Err(missing)) => Err(Error::DeviceMissing {
+                device: self.to_string(),
+                reason: missing.reason.clone(),
+                advice: format!("{}, or use the device cpu", missing.advice),
+            }),
+        }
+    }
+}
+
+impl FromStr for DeviceChoice {
+    type Err = Error;
+
+    fn from_str(given: &str) -> Result<Self, Error> {
+        let unknown = || Error::UnknownDevice { given: given.to_owned() };
+        match given {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(None)),
+            _ => {
+                let number = given.strip_prefix("cuda:").ok_or_else(unknown)?;
+                // Digits alone: `parse` would also take a sign.
+                if !number.bytes().all(|byte| byte.is_ascii_digit()) {
+                    return Err(unknown());
+                }
+                number.parse().map(|index| Self::Cuda(Some(index))).map_err(|_| unknown())
+            }
+        }
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(None) => f.write_str("cuda"),
+            Self::Cuda(Some(index)) => write!(f, "cuda:{index}"),
+        }
+    }
+}
+
+impl TryFrom<String> for DeviceChoice {
+    type Error = Error;
+
+    fn try_from(given: String) -> Result<Self, Error> {
+        given.parse()
+    }
+}
+
+impl From<DeviceChoice> for String {
+    fn from(choice: DeviceChoice) -> Self {
+        choice.to_string()
+    }
+}
+
+/// Loads libtorch's CUDA half where there is a driver to use it with.
+///
+/// The linker leaves libtorch_cuda.so out of a Rust program, and libtorch looks for CUDA only once. So this must
+/// come before anything asks libtorch about CUDA or seeds its generators; all functions of this module call it.
+/// One program then serves machines with and without a GPU. Later calls do nothing.
+pub fn initialise() {
+    let _ = cuda_support();
+}
+
+/// The CPU and every CUDA device: what tests run on.
+pub fn available() -> Vec<Device> {
+    let count = cuda_support().as_ref().map_or(0, |count| *count);
+    std::iter::once(Device::Cpu).chain((0..count).map(Device::Cuda)).collect()
+}
+
+/// The device's name as a user writes it: `cpu`, `cuda:0`.
+pub fn name(device: Device) -> String {
+    match device {
+        Device::Cpu => "cpu".to_owned(),
+        Device::Cuda(index) => format!("cuda:{index}"),
+        other => format!("{other:?}").to_lowercase(),
+    }
+}
+
+/// The device for a run's record: `cuda:0, NVIDIA H200` or `cpu, AMD EPYC 9654, AVX512, 2 threads`.
+pub fn describe(device: Device) -> String {
+    initialise();
+    match device {
+        Device::Cuda(index) => {
+            let model = shim::cuda_device_name(index).unwrap_or_else(|| "unknown GPU".to_owned());
+            format!("{}, {model}", name(device))
+        }
+        Device::Cpu => {
+            let model = cpu_model().unwrap_or_else(|| "unknown processor".to_owned());
+            format!("cpu, {model}, {}, {} threads", shim::cpu_capability(), threads())
+        }
+        other => name(other),
+    }
+}
+
+/// libtorch's version, such as `2.11.0`.
+pub fn libtorch_version() -> &'static str {
+    shim::libtorch_version()
+}
+
+/// The number of threads that an operation on the CPU may use.
+pub fn threads() -> usize {
+    usize::try_from(tch::get_num_threads()).unwrap_or(1)
+}
+
+/// Sets the number of threads that an operation on the CPU may use.
+///
+/// # Panics
+///
+/// Where `count` is zero.
+pub fn set_threads(count: usize) {
+    assert!(count > 0, "an operation needs at least one thread");
+    tch::set_num_threads(i32::try_from(count).unwrap_or(i32::MAX));
+}
+
+/// Chooses between the fastest kernels and repeatable ones, for the whole process.
+///
+/// Call it once, at the start and before other threads: it may set a variable of the environment that cuBLAS reads.
+///
+/// # Errors
+///
+/// [`Error::Libtorch`] where libtorch refuses.
+pub fn set_determinism(determinism: Determinism) -> Result<(), Error> {
+    initialise();
+    shim::set_deterministic(determinism == Determinism::Deterministic)
+}
+
+/// Waits until the device has done all that was asked of it; on the CPU that is always so.
+pub fn synchronise(device: Device) {
+    if let Device::Cuda(index) = device {
+        Cuda::synchronize(i64::try_from(index).unwrap_or(i64::MAX));
+    }
+}
+
+/// Most bytes that tensors on a CUDA device have taken at one time; none for the CPU, which keeps no such count.
+///
+/// # Errors
+///
+/// [`Error::Libtorch`] where libtorch keeps no count either.
+pub fn peak_memory(device: Device) -> Result<Option<u64>, Error> {
+    match device {
+        Device::Cuda(index) => shim::cuda_peak_memory(index).map(Some),
+        _ => Ok(None),
+    }
+}
+
+struct CudaMissing {
+    reason: String,
+    advice: &'static str,
+}
+
+/// The number of CUDA devices, at least one; or what lacks.
+fn cuda_support() -> &'static Result<usize, CudaMissing> {
+    static SUPPORT: OnceLock<Result<usize, CudaMissing>> = OnceLock::new();
+    SUPPORT.get_or_init(|| {
+        // Without a driver the large library need not be read at all.
+        shim::load_library(c"libcuda.so.1").map_err(|message| CudaMissing {
+            reason: format!("no NVIDIA driver was found ({message})"),
+            advice: "install the driver",
+        })?;
+        shim::load_library(c"libtorch_cuda.so").map_err(|message| CudaMissing {
+            reason: format!("this libtorch has no CUDA half that can be loaded ({message})"),
+            advice: "run `cargo xtask setup` on this machine or let LIBTORCH name a libtorch 2.11.0 with CUDA 13",
+        })?;
+        match usize::try_from(Cuda::device_count()) {
+            Ok(count) if count > 0 => Ok(count),
+            _ => Err(CudaMissing {
+                reason: "the NVIDIA driver shows no GPU".to_owned(),
+                advice: "look at what nvidia-smi and CUDA_VISIBLE_DEVICES say",
+            }),
+        }
+    })
+}
+
+fn cpu_model() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_and_choices_correspond() {
+        for (words, choice) in [
+            ("auto", DeviceChoice::Auto),
+            ("cpu", DeviceChoice::Cpu),
+            ("cuda", DeviceChoice::Cuda(None)),
+            ("cuda:0", DeviceChoice::Cuda(Some(0))),
+            ("cuda:13", DeviceChoice::Cuda(Some(13))),
+        ] {
+            assert_eq!(words.parse::<DeviceChoice>().expect(words), choice);
+            assert_eq!(choice.to_string(), words);
+            let json = serde_json::to_string(&choice).expect("a string");
+            assert_eq!(serde_json::from_str::<DeviceChoice>(&json).expect(words), choice);
+        }
+    }
+
+    #[test]
+    fn other_words_are_refused_by_name() {
+        for words in ["", "gpu", "CUDA", "cuda:", "cuda:-1", "cuda:+1", "cuda:x", "cuda:99999999999999999999", "cpu:0"]
+        {
+            match words.parse::<DeviceChoice>() {
+                Err(Error::UnknownDevice { given }) => assert_eq!(given, words),
+                other => panic!("{words:?} gave {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_device_is_found_or_its_absence_explained() {
+        let devices = available();
+        assert_eq!(DeviceChoice::Cpu.resolve().expect("the CPU"), Device::Cpu);
+        if devices.len() > 1 {
+            assert_eq!(DeviceChoice::Auto.resolve().expect("a GPU"), Device::Cuda(0));
+            assert!(describe(Device::Cuda(0)).starts_with("cuda:0, "));
+        } else {
+            assert_eq!(DeviceChoice::Auto.resolve().expect("the CPU"), Device::Cpu);
+            let error = DeviceChoice::Cuda(None).resolve().expect_err("no GPU here").to_string();
+            assert!(
+                error.contains("device cuda is not available") && error.contains("or use the device cpu"),
+                "{error}"
+            );
+        }
+        let error = DeviceChoice::Cuda(Some(4096)).resolve().expect_err("no such GPU").to_string();
+        assert!(error.contains("cuda:4096"), "{error}");
+    }
+
+    #[test]
+    fn a_record_names_processor_and_library() {
+        let text = describe(Device::Cpu);
+        assert!(text.starts_with("cpu, ") && text.ends_with(" threads"), "{text}");
+        assert!(libtorch_version().starts_with("2."), "{}", libtorch_version());
+    }
+}

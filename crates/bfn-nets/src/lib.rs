@@ -1,0 +1,44 @@
+//! Networks, optimiser, moving average, checkpoints, devices and precision for Bayesian Flow Networks, on libtorch.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`torch`] | the backend that lets the equations of `bfn-core` run on libtorch's tensors |
+//! | [`networks`] | the networks Ψ(θ, t) |
+//! | [`parameter`] | a network's learned tensors, under their names |
+//! | [`optimiser`], [`ema`] | AdamW with gradient clipping; the average of the weights |
+//! | [`checkpoint`] | named tensors on disk, whole or not at all |
+//! | [`device`], [`precision`], [`random_state`] | where, how exactly, and with which dropout a network computes |
+//!
+//! Call [`device::initialise`] (or resolve a [`DeviceChoice`]) before anything else: libtorch looks for CUDA only once.
+#![deny(missing_docs)]
+#![deny(unsafe_op_in_unsafe_fn)]
+// All of it lies in one module, behind safe functions.
+#![deny(unsafe_code)]
+
+pub mod checkpoint;
+pub mod device;
+pub mod ema;
+pub mod networks;
+pub mod optimiser;
+pub mod parameter;
+pub mod precision;
+pub mod published;
+pub mod random_state;
+pub mod torch;
+
+mod error;
+#[allow(unsafe_code)]
+mod shim;
+mod whole_file;
+
+pub use checkpoint::{Checkpoint, Snapshot};
+pub use device::{Determinism, DeviceChoice};
+pub use ema::{Ema, EmaConfig};
+pub use error::{Error, Mismatch, Misshapen};
+pub use optimiser::{AdamW, AdamWConfig};
+pub use parameter::{NamedTensor, Parameter};
+pub use precision::{Precision, PrecisionGuard};
+pub use random_state::{RandomState, seed_dropout};
+pub use shim::{Autocast, InferenceMode};
+pub use torch::{Indices, Tensor, Torch};
+pub use whole_file::write_whole;

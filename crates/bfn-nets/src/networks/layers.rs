@@ -1,0 +1,250 @@
+//! The layers that the networks are made of, with PyTorch's default initialisation.
+
+use tch::nn::{Init, Path};
+use tch::{Device, Kind, Tensor};
+
+use super::Mode;
+
+/// How the weights of a layer start.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Start {
+    /// Weights and biases uniform in ±1/√(inputs of one output), the default of linear and
+    /// convolutional layers in PyTorch.
+    Uniform,
+    /// All zero, for the last layer of a residual branch: the block starts as the identity.
+    Zero,
+    /// Weights normal with this standard deviation, biases zero.
+    Normal(f64),
+}
+
+impl Start {
+    pub(super) fn weight(self, inputs: i64) -> Init {
+        match self {
+            Self::Uniform => uniform(inputs),
+            Self::Zero => Init::Const(0.0),
+            Self::Normal(stdev) => Init::Randn { mean: 0.0, stdev },
+        }
+    }
+
+    pub(super) fn bias(self, inputs: i64) -> Init {
+        match self {
+            Self::Uniform => uniform(inputs),
+            Self::Zero | Self::Normal(_) => Init::Const(0.0),
+        }
+    }
+}
+
+fn uniform(inputs: i64) -> Init {
+    let bound = 1.0 / (inputs as f64).sqrt();
+    Init::Uniform { lo: -bound, up: bound }
+}
+
+/// x ↦ W x + b over the last axis, or over the channels of an image.
+#[derive(Debug)]
+pub(super) struct Linear {
+    /// \[outputs, inputs\].
+    pub(super) weight: Tensor,
+    /// \[outputs\].
+    pub(super) bias: Tensor,
+}
+
+impl Linear {
+    pub(super) fn new(path: Path<'_>, inputs: i64, outputs: i64, start: Start) -> Self {
+        Self {
+            weight: path.var("weight", &[outputs, inputs], start.weight(inputs)),
+            bias: path.var("bias", &[outputs], start.bias(inputs)),
+        }
+    }
+
+    /// \[…, inputs\] → \[…, outputs\].
+    pub(super) fn forward(&self, x: &Tensor) -> Tensor {
+        x.linear(&self.weight, Some(&self.bias))
+    }
+
+    /// \[B, inputs, H, W\] → \[B, outputs, H, W\].
+    pub(super) fn over_channels(&self, x: &Tensor) -> Tensor {
+        pointwise(x, &self.weight, Some(&self.bias))
+    }
+}
+
+/// A linear map of the channels of every pixel: `weight` is \[outputs, inputs\].
+///
+/// As a product of matrices, which beats a 1×1 convolution where inputs or outputs are few.
+pub(super) fn pointwise(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
+    let size = x.size();
+    let (batch, outputs) = (size[0], weight.size()[0]);
+    let pixels = x.flatten(2, 3);
+    let weight = weight.unsqueeze(0).expand([batch, -1, -1], false);
+    let y = match bias {
+        Some(bias) => bias.reshape([1, outputs, 1]).baddbmm(&weight, &pixels, 1.0, 1.0),
+        None => weight.bmm(&pixels),
+    };
+    y.reshape([batch, outputs, size[2], size[3]])
+}
+
+/// A square convolution that keeps the size, or halves it.
+#[derive(Debug)]
+pub(super) struct Convolution {
+    weight: Tensor,
+    bias: Tensor,
+    stride: i64,
+    padding: i64,
+}
+
+impl Convolution {
+    /// A 3×3 convolution that keeps the size.
+    pub(super) fn new(path: Path<'_>, inputs: i64, outputs: i64, start: Start) -> Self {
+        Self::with_kernel(path, inputs, outputs, start, 3)
+    }
+
+    /// A 1×1 convolution.
+    pub(super) fn pointwise(path: Path<'_>, inputs: i64, outputs: i64, start: Start) -> Self {
+        Self::with_kernel(path, inputs, outputs, start, 1)
+    }
+
+    /// A 3×3 convolution of stride 2.
+    pub(super) fn halving(path: Path<'_>, channels: i64) -> Self {
+        Self { stride: 2, ..Self::new(path, channels, channels, Start::Uniform) }
+    }
+
+    fn with_kernel(path: Path<'_>, inputs: i64, outputs: i64, start: Start, side: i64) -> Self {
+        let fan_in = inputs * side * side;
+        Self {
+            weight: path.var("weight", &[outputs, inputs, side, side], start.weight(fan_in)),
+            bias: path.var("bias", &[outputs], start.bias(fan_in)),
+            stride: 1,
+            padding: side / 2,
+        }
+    }
+
+    /// The convolution after each pixel was doubled along both axes (nearest-neighbour up-sampling).
+    ///
+    /// Doubling is itself a transposed convolution with a 2×2 kernel of ones. One transposed convolution with both
+    /// kernels' product does the same with 4/9 of the arithmetic and without the large image in between.
+    pub(super) fn after_doubling(&self, x: &Tensor) -> Tensor {
+        debug_assert!(self.stride == 1 && self.padding == 1, "a 3×3 convolution that keeps the size");
+        let padded = self.weight.constant_pad_nd([1, 1, 1, 1]);
+        let corner = |row, column| padded.narrow(2, row, 4).narrow(3, column, 4);
+        let kernel = corner(0, 0) + corner(0, 1) + corner(1, 0) + corner(1, 1);
+        let kernel = kernel.flip([2, 3]).transpose(0, 1).contiguous();
+        x.conv_transpose2d(&kernel, Some(&self.bias), [2, 2], [1, 1], [0, 0], 1, [1, 1])
+    }
+
+    pub(super) fn forward(&self, x: &Tensor) -> Tensor {
+        let (stride, padding) = (self.stride, self.padding);
+        let bias = Some(&self.bias);
+        x.conv2d(&self.weight, bias, [stride, stride], [padding, padding], [1, 1], 1)
+    }
+}
+
+/// Normalises groups of channels over an image.
+#[derive(Debug)]
+pub(super) struct GroupNorm {
+    weight: Tensor,
+    bias: Tensor,
+    groups: i64,
+}
+
+impl GroupNorm {
+    pub(super) fn new(path: Path<'_>, groups: i64, channels: i64) -> Self {
+        Self {
+            weight: path.var("weight", &[channels], Init::Const(1.0)),
+            bias: path.var("bias", &[channels], Init::Const(0.0)),
+            groups,
+        }
+    }
+
+    pub(super) fn forward(&self, x: &Tensor) -> Tensor {
+        x.group_norm(self.groups, Some(&self.weight), Some(&self.bias), 1e-5, true)
+    }
+}
+
+/// Normalises the last axis.
+#[derive(Debug)]
+pub(super) struct LayerNorm {
+    weight: Tensor,
+    bias: Tensor,
+    width: i64,
+}
+
+impl LayerNorm {
+    pub(super) fn new(path: Path<'_>, width: i64) -> Self {
+        Self {
+            weight: path.var("weight", &[width], Init::Const(1.0)),
+            bias: path.var("bias", &[width], Init::Const(0.0)),
+            width,
+        }
+    }
+
+    pub(super) fn forward(&self, x: &Tensor) -> Tensor {
+        x.layer_norm([self.width], Some(&self.weight), Some(&self.bias), 1e-5, true)
+    }
+}
+
+/// Sets each number to zero with this probability, and scales the others up, while training.
+pub(super) fn dropout(x: Tensor, probability: f64, mode: Mode) -> Tensor {
+    match (mode, x.device()) {
+        (Mode::Evaluate, _) => x,
+        (Mode::Train, _) if probability == 0.0 => x,
+        (Mode::Train, Device::Cpu) => x.shallow_clone() * dropout_mask(&x, probability),
+        (Mode::Train, _) => x.dropout(probability, true),
+    }
+}
+
+/// Zero with this probability, to the nearest 2⁻¹⁶, and otherwise what keeps the mean at one.
+///
+/// Each 64-bit draw serves four numbers: libtorch's own dropout draws for each, which on a CPU takes longer than a
+/// convolution.
+fn dropout_mask(x: &Tensor, probability: f64) -> Tensor {
+    const STEPS: f64 = 65536.0;
+    let numbers = x.numel() as i64;
+    let dropped = (probability * STEPS).round().clamp(0.0, STEPS - 1.0);
+    let draws = Tensor::empty([(numbers + 3) / 4], (Kind::Int64, x.device())).random_from_(i64::MIN, None);
+    let kept = draws.view_dtype(Kind::Int16).narrow(0, 0, numbers).ge(dropped as i64 + i64::from(i16::MIN));
+    kept.to_kind(x.kind()).g_mul_scalar_(STEPS / (STEPS - dropped)).view_(x.size())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::nn::VarStore;
+
+    const OPTIONS: (Kind, Device) = (Kind::Float, Device::Cpu);
+
+    #[test]
+    fn convolution_after_doubling_is_that() {
+        let store = VarStore::new(Device::Cpu);
+        let convolution = Convolution::new(store.root() / "conv", 3, 5, Start::Uniform);
+        let x = Tensor::randn([2, 3, 4, 6], OPTIONS);
+        let expected = convolution.forward(&x.upsample_nearest2d([8, 12], None, None));
+        let error = (convolution.after_doubling(&x) - expected).abs().max().double_value(&[]);
+        assert!(error < 1e-6, "{error:e}");
+    }
+
+    #[test]
+    fn pointwise_is_a_linear_map_of_the_channels() {
+        let x = Tensor::randn([2, 3, 4, 5], OPTIONS);
+        let (weight, bias) = (Tensor::randn([7, 3], OPTIONS), Tensor::randn([7], OPTIONS));
+        let expected = x.permute([0, 2, 3, 1]).linear(&weight, Some(&bias)).permute([0, 3, 1, 2]);
+        let error = (pointwise(&x, &weight, Some(&bias)) - expected).abs().max().double_value(&[]);
+        assert!(error < 1e-5, "{error:e}");
+    }
+
+    /// Of n numbers n p drop, within five standard deviations; the others are 1/(1 − p), and neighbours independent.
+    #[test]
+    fn dropout_drops_its_share_and_keeps_the_mean() {
+        for probability in [0.1, 0.5, 0.9] {
+            let n = 100_003;
+            let y = dropout(Tensor::ones([n], OPTIONS), probability, Mode::Train);
+            let dropped = y.eq(0.0).to_kind(Kind::Float);
+            let deviation = (probability * (1.0 - probability) / n as f64).sqrt();
+            let share = dropped.mean(Kind::Float).double_value(&[]);
+            assert!((share - probability).abs() < 5.0 * deviation, "{share} of {probability}");
+            let scale = y.max().double_value(&[]);
+            assert!((scale * (1.0 - probability) - 1.0).abs() < 2e-4, "{scale}");
+            let both = (dropped.narrow(0, 0, n - 1) * dropped.narrow(0, 1, n - 1)).mean(Kind::Float).double_value(&[]);
+            let product = probability * probability;
+            assert!((both - product).abs() < 10.0 * deviation, "{both} of {product}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The residual block of both U-Nets, conditioned on the time.
+
+use tch::Tensor;
+use tch::nn::Path;
+
+use super::Mode;
+use super::layers::{Convolution, GroupNorm, Start, dropout};
+
+/// x + conv(dropout(silu(norm(conv(silu(norm x)) + W time)))), the last convolution zero at first.
+///
+/// Where the block changes the number of channels, a 1×1 convolution does so to x.
+#[derive(Debug)]
+pub(super) struct ResidualBlock {
+    norm_in: GroupNorm,
+    conv_in: Convolution,
+    time_weight: Tensor,
+    time_bias: Option<Tensor>,
+    norm_out: GroupNorm,
+    conv_out: Convolution,
+    skip: Option<Convolution>,
+    dropout: f64,
+}
+
+/// The sizes of a block.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ResidualSizes {
+    pub(super) inputs: i64,
+    pub(super) outputs: i64,
+    pub(super) time_width: i64,
+    pub(super) groups: i64,
+    pub(super) dropout: f64,
+}
+
+/// The names in one published network, and how W starts there.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ResidualLayout {
+    /// Holds normalisation and convolution as layers 0 and 2.
+    pub(super) first: &'static str,
+    pub(super) time: TimeName,
+    pub(super) time_start: TimeStart,
+    /// Holds normalisation and convolution as layers 0 and 3.
+    pub(super) second: &'static str,
+    pub(super) skip: &'static str,
+}
+
+/// Where the map W of the time lies.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum TimeName {
+    Layer(&'static str),
+    InSequence(&'static str, &'static str),
+}
+
+/// How the map of the time starts.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum TimeStart {
+    /// As any linear layer.
+    Linear,
+    /// At zero, without a bias.
+    ZeroWithoutBias,
+}
+
+impl ResidualBlock {
+    pub(super) fn new(path: &Path<'_>, sizes: ResidualSizes, layout: &ResidualLayout) -> Self {
+        let ResidualSizes { inputs, outputs, time_width, groups, dropout } = sizes;
+        let start = Start::Uniform;
+        let first = path / layout.first;
+        let second = path / layout.second;
+        let time = match layout.time {
+            TimeName::Layer(name) => path / name,
+            TimeName::InSequence(name, index) => path / name / index,
+        };
+        let time_dims = [outputs, time_width];
+        let (time_weight, time_bias) = match layout.time_start {
+            TimeStart::Linear => (
+                time.var("weight", &time_dims, start.weight(time_width)),
+                Some(time.var("bias", &[outputs], start.bias(time_width))),
+            ),
+            TimeStart::ZeroWithoutBias => (time.var("weight", &time_dims, Start::Zero.weight(time_width)), None),
+        };
+        Self {
+            norm_in: GroupNorm::new(&first / "0", groups, inputs),
+            conv_in: Convolution::new(&first / "2", inputs, outputs, start),
+            time_weight,
+            time_bias,
+            norm_out: GroupNorm::new(&second / "0", groups, outputs),
+            conv_out: Convolution::new(&second / "3", outputs, outputs, Start::Zero),
+            skip: (inputs != outputs).then(|| Convolution::pointwise(path / layout.skip, inputs, outputs, start)),
+            dropout,
+        }
+    }
+
+    /// `x`: \[B, inputs, H, W\]; `time`: \[B, time_width\], activated. Returns \[B, outputs, H, W\].
+    pub(super) fn forward(&self, x: &Tensor, time: &Tensor, mode: Mode) -> Tensor {
+        let time = time.linear(&self.time_weight, self.time_bias.as_ref());
+        let mut h = self.conv_in.forward(&self.norm_in.forward(x).silu());
+        // Both sums are in place: the gradient of a convolution does not need its output.
+        h += time.unsqueeze(-1).unsqueeze(-1);
+        let h = dropout(self.norm_out.forward(&h).silu(), self.dropout, mode);
+        let mut h = self.conv_out.forward(&h);
+        match &self.skip {
+            None => h += x,
+            Some(skip) => h += skip.forward(x),
+        }
+        h
+    }
+}

@@ -1,0 +1,255 @@
+//! The transformer of the published text8 experiment: every position attends to every other.
+
+use serde::{Deserialize, Serialize};
+use tch::nn::{Init, Path};
+use tch::{Device, Kind, Tensor};
+
+use crate::{Error, NamedTensor};
+
+use super::attention::{Packing, attend};
+use super::config::{Checks, Variables};
+use super::image::expect_shape;
+use super::layers::{LayerNorm, Linear, Start, dropout};
+use super::{Mode, Network};
+
+/// Settings of a [`Transformer`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TransformerConfig {
+    /// Numbers per position; an even multiple of `heads`.
+    pub width: usize,
+    /// Blocks of attention and perceptron.
+    pub layers: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Probability of dropout: of the embedded input, attention weights and both residual branches.
+    pub dropout: f64,
+    /// How the network knows where a position is.
+    #[serde(default)]
+    pub positions: Positions,
+    /// Whether the embedded input is joined to the features before the last linear map.
+    pub skip_to_output: bool,
+}
+
+/// How a transformer knows where a position is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Positions {
+    /// Fixed sines and cosines, of wavelengths up to 2π·1000 (published).
+    #[default]
+    Sinusoidal,
+    /// A learned embedding.
+    Learned,
+}
+
+const CHECKS: Checks = Checks { table: "network.transformer" };
+
+impl TransformerConfig {
+    /// The network of the published text8 run: 170,175,003 parameters.
+    pub fn published_text8() -> Self {
+        Self { width: 768, layers: 24, heads: 12, dropout: 0.0, positions: Positions::Sinusoidal, skip_to_output: true }
+    }
+
+    /// Checks the settings against the variables.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that does not fit.
+    pub fn check(&self, variables: &Variables) -> Result<(), Error> {
+        CHECKS.at_least_one("width", self.width)?;
+        CHECKS.at_least_one("layers", self.layers)?;
+        CHECKS.divides("width", self.width, "heads", self.heads)?;
+        if !self.width.is_multiple_of(2) {
+            return Err(CHECKS.error("width", self.width, "an even number"));
+        }
+        CHECKS.dropout(self.dropout)?;
+        CHECKS.variables(variables)
+    }
+}
+
+/// The non-causal transformer. See [`TransformerConfig`].
+///
+/// An image is taken as the sequence of its variables.
+#[derive(Debug)]
+pub struct Transformer {
+    length: i64,
+    inputs: i64,
+    width: i64,
+    dropout: f64,
+    inp_embedding: Linear,
+    t_embedding: Linear,
+    /// \[length, width\].
+    positions: Tensor,
+    fixed_positions: bool,
+    blocks: Vec<Block>,
+    ln_f: LayerNorm,
+    lm_head: Linear,
+    skip_to_output: bool,
+}
+
+/// The standard deviation of all weights at the start; that of the last layer of each residual
+/// branch is smaller by √(2 layers).
+const STANDARD_DEVIATION: f64 = 0.02;
+
+impl Transformer {
+    /// Builds the network with fresh parameters under `path`.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that does not fit the others or the variables.
+    pub fn new(config: &TransformerConfig, variables: &Variables, path: &Path<'_>) -> Result<Self, Error> {
+        config.check(variables)?;
+        let length = variables.shape.dimensions() as i64;
+        let inputs = variables.inputs_per_variable as i64;
+        let width = config.width as i64;
+        let start = Start::Normal(STANDARD_DEVIATION);
+        let adapter = path / "input_adapter";
+        let positions = match config.positions {
+            Positions::Sinusoidal => sinusoids(length, width).to_device(path.device()),
+            Positions::Learned => {
+                let init = Init::Randn { mean: 0.0, stdev: STANDARD_DEVIATION };
+                (&adapter / "pos_embedding").var("weight", &[length, width], init)
+            }
+        };
+        let inner = path / "transformer";
+        let blocks = (0..config.layers).map(|index| Block::new(&(&inner / "h" / index), config));
+        let blocks = blocks.collect();
+        let head_inputs = if config.skip_to_output { 2 * width } else { width };
+        let outputs = variables.outputs_per_variable as i64;
+        Ok(Self {
+            length,
+            inputs,
+            width,
+            dropout: config.dropout,
+            inp_embedding: Linear::new(&adapter / "inp_embedding", inputs, width, start),
+            t_embedding: Linear::new(&adapter / "t_embedding", 1, width, start),
+            positions,
+            fixed_positions: config.positions == Positions::Sinusoidal,
+            blocks,
+            ln_f: LayerNorm::new(&inner / "ln_f", width),
+            lm_head: Linear::new(path / "lm_head", head_inputs, outputs, start),
+            skip_to_output: config.skip_to_output,
+        })
+    }
+
+    /// The embedded input: \[B, D, width\].
+    fn embed(&self, input: &Tensor, t: &Tensor) -> Tensor {
+        let batch = input.size()[0];
+        expect_shape("t", t, &[batch]);
+        let x = match self.inputs {
+            1 => {
+                expect_shape("input", input, &[batch, self.length]);
+                input.unsqueeze(-1)
+            }
+            classes => {
+                expect_shape("input", input, &[batch, self.length, classes]);
+                input * 2.0 - 1.0
+            }
+        };
+        let time = self.t_embedding.forward(&(t.to_kind(x.kind()) * 2.0 - 1.0).unsqueeze(-1));
+        let mut embedded = self.inp_embedding.forward(&x);
+        // In place: the gradient of a linear map does not need its output.
+        embedded += &self.positions;
+        embedded += time.unsqueeze(1);
+        embedded
+    }
+}
+
+impl Network for Transformer {
+    fn forward(&self, input: &Tensor, t: &Tensor, mode: Mode) -> Tensor {
+        let embedded = self.embed(input, t);
+        let mut x = dropout(embedded.shallow_clone(), self.dropout, mode);
+        for block in &self.blocks {
+            x = block.forward(x, mode);
+        }
+        let x = self.ln_f.forward(&x);
+        let Linear { weight, bias } = &self.lm_head;
+        let output = if self.skip_to_output {
+            // W [x, embedded] + b as a sum over the two, which saves their concatenation.
+            let of_x = weight.narrow(1, 0, self.width);
+            let of_embedded = weight.narrow(1, self.width, self.width);
+            x.linear(&of_x, Some(bias)) + embedded.linear(&of_embedded, None::<Tensor>)
+        } else {
+            self.lm_head.forward(&x)
+        };
+        output.to_kind(input.kind())
+    }
+
+    /// As in the published run: the weights of linear maps, not biases, normalisation or positions.
+    fn decays(&self, name: &str) -> bool {
+        let mut parts = name.rsplit('.');
+        let is_weight = parts.next() == Some("weight");
+        let layer = parts.next().unwrap_or_default();
+        is_weight && !layer.starts_with("ln_") && layer != "pos_embedding"
+    }
+
+    fn published_buffers(&self) -> Vec<NamedTensor> {
+        if !self.fixed_positions {
+            return Vec::new();
+        }
+        let tensor = self.positions.to_device(Device::Cpu);
+        vec![NamedTensor::new("input_adapter.pos_embedding", &tensor)]
+    }
+}
+
+/// Attention and perceptron, each a residual branch that normalises its input.
+#[derive(Debug)]
+struct Block {
+    ln_1: LayerNorm,
+    attention_in: Linear,
+    attention_out: Linear,
+    ln_2: LayerNorm,
+    mlp_in: Linear,
+    mlp_out: Linear,
+    heads: i64,
+    dropout: f64,
+}
+
+impl Block {
+    fn new(path: &Path<'_>, config: &TransformerConfig) -> Self {
+        let width = config.width as i64;
+        let start = Start::Normal(STANDARD_DEVIATION);
+        let last = Start::Normal(STANDARD_DEVIATION / (2.0 * config.layers as f64).sqrt());
+        let (attention, mlp) = (path / "attn", path / "mlp");
+        Self {
+            ln_1: LayerNorm::new(path / "ln_1", width),
+            attention_in: Linear::new(&attention / "c_attn", width, 3 * width, start),
+            attention_out: Linear::new(&attention / "c_proj", width, width, last),
+            ln_2: LayerNorm::new(path / "ln_2", width),
+            mlp_in: Linear::new(&mlp / "c_fc", width, 4 * width, start),
+            mlp_out: Linear::new(&mlp / "c_proj", 4 * width, width, last),
+            heads: config.heads as i64,
+            dropout: config.dropout,
+        }
+    }
+
+    /// \[B, D, width\] → \[B, D, width\].
+    fn forward(&self, x: Tensor, mode: Mode) -> Tensor {
+        let attention_dropout = match mode {
+            Mode::Train => self.dropout,
+            Mode::Evaluate => 0.0,
+        };
+        let projected = self.attention_in.forward(&self.ln_1.forward(&x));
+        let attended = attend(&projected, self.heads, Packing::KindFirst, attention_dropout);
+        // Both sums are in place: neither a linear map nor dropout needs its output for its gradient.
+        let mut middle = dropout(self.attention_out.forward(&attended), self.dropout, mode);
+        middle += x;
+        let hidden = self.mlp_in.forward(&self.ln_2.forward(&middle)).gelu("tanh");
+        let mut output = dropout(self.mlp_out.forward(&hidden), self.dropout, mode);
+        output += middle;
+        output
+    }
+}
+
+/// sin(n / 1000^(i/width)) at even i, cos of the same at odd i: \[length, width\].
+///
+/// In f32 by the operations of the published code, which rounds the angles visibly.
+fn sinusoids(length: i64, width: i64) -> Tensor {
+    let options = (Kind::Float, Device::Cpu);
+    let positions = Tensor::arange(length, options).unsqueeze(1);
+    let angles = |first: i64| {
+        let exponents = Tensor::arange_start_step(first, width, 2, options) / width as f64;
+        &positions / Tensor::pow_scalar(1000.0, &exponents)
+    };
+    Tensor::stack(&[angles(0).sin(), angles(1).cos()], -1).reshape([length, width])
+}

@@ -1,0 +1,137 @@
+//! Checkpoints of the published PyTorch code: what `torch.save` makes of a state dict.
+//!
+//! Such a file is a zip archive of raw storages and a pickle that says which tensors they make.
+//! A pickle is a program; [`read_state_dict`] runs only the handful of operations that a state
+//! dict needs, knows only the names that occur there, and refuses all else by name.
+
+use std::path::Path;
+
+use tch::{Kind, Tensor};
+
+use crate::{Error, NamedTensor};
+
+mod pickle;
+mod write;
+mod zip;
+
+pub use write::write_state_dict;
+
+use pickle::{Pickled, Storage, StoredTensor};
+use zip::Archive;
+
+/// Reads a file made by `torch.save(module.state_dict(), path)`, in the file's order.
+///
+/// The tensors lie on the CPU, with the file's types of number.
+///
+/// # Errors
+///
+/// If the file cannot be read, is not such an archive, is cut short or damaged, or holds anything
+/// but a dictionary of dense tensors.
+pub fn read_state_dict(path: &Path) -> Result<Vec<NamedTensor>, Error> {
+    let bytes = std::fs::read(path).map_err(|source| Error::Io { action: "read", path: path.to_owned(), source })?;
+    parse(&bytes).map_err(|problem| problem.at(path))
+}
+
+fn parse(bytes: &[u8]) -> Result<Vec<NamedTensor>, Problem> {
+    let archive = Archive::open(bytes)?;
+    let root = archive.root()?;
+    if let Some(order) = archive.find(&format!("{root}/byteorder"))
+        && order != b"little"
+    {
+        let found = String::from_utf8_lossy(order).into_owned();
+        return Err(Problem::new("numbers in little-endian order", found));
+    }
+    let program = archive.read(&format!("{root}/data.pkl"))?;
+    let mut entries = Vec::new();
+    for Pickled { name, tensor } in pickle::state_dict(program)? {
+        let data = archive.read(&format!("{root}/data/{}", tensor.storage.key))?;
+        let tensor = build(&name, &tensor, data)?;
+        entries.push(NamedTensor { name, tensor });
+    }
+    Ok(entries)
+}
+
+/// A tensor from the bytes of its storage, contiguous.
+fn build(name: &str, stored: &StoredTensor, data: &[u8]) -> Result<Tensor, Problem> {
+    let StoredTensor { storage: Storage { kind, elements, .. }, offset, size, strides } = stored;
+    let wrong = |expected: &str, found: String| Problem::new(format!("{expected} for {name}"), found);
+    let bytes = elements.checked_mul(kind.elt_size_in_bytes());
+    if bytes != Some(data.len()) {
+        let found = format!("{} bytes", data.len());
+        return Err(wrong(&format!("{elements} numbers of type {kind:?}"), found));
+    }
+    if size.len() != strides.len() {
+        let found = format!("{} of {}", strides.len(), size.len());
+        return Err(wrong("as many strides as axes", found));
+    }
+    let numbers = size.iter().try_fold(1usize, |product, &n| product.checked_mul(n));
+    // The last number that the tensor touches; an empty tensor touches none.
+    let end = size
+        .iter()
+        .zip(strides)
+        .try_fold(*offset, |end, (&n, &stride)| end.checked_add(n.saturating_sub(1).checked_mul(stride)?));
+    let inside = match (numbers, end) {
+        (Some(0), _) => true,
+        // More numbers than the storage has would be an expanded tensor, which no state dict holds.
+        (Some(numbers), Some(end)) => numbers <= *elements && end < *elements,
+        _ => false,
+    };
+    if !inside {
+        let found = format!("offset {offset}, size {size:?}, strides {strides:?}");
+        return Err(wrong(&format!("a view of a storage of {elements} numbers"), found));
+    }
+    let signed = |numbers: &[usize]| numbers.iter().map(|&n| n as i64).collect::<Vec<i64>>();
+    let refused = |error: tch::TchError| Problem::new(format!("tensor {name}"), error.to_string());
+    if numbers == Some(0) {
+        return Tensor::f_zeros(signed(size), (*kind, tch::Device::Cpu)).map_err(refused);
+    }
+    Tensor::f_from_data_size(data, &[*elements as i64], *kind)
+        .and_then(|flat| flat.f_as_strided(signed(size), signed(strides), Some(*offset as i64)))
+        .and_then(|view| view.f_contiguous())
+        .map_err(refused)
+}
+
+/// What is wrong with a file, before its path is known.
+#[derive(Debug, PartialEq, Eq)]
+struct Problem {
+    expected: String,
+    found: String,
+}
+
+impl Problem {
+    fn new(expected: impl Into<String>, found: impl Into<String>) -> Self {
+        Self { expected: expected.into(), found: found.into() }
+    }
+
+    fn at(self, path: &Path) -> Error {
+        let Self { expected, found } = self;
+        Error::DamagedCheckpoint { path: path.to_owned(), expected, found }
+    }
+}
+
+/// A type of number, and what PyTorch calls a storage of it.
+struct StorageClass {
+    class: &'static str,
+    kind: Kind,
+}
+
+const STORAGES: [StorageClass; 7] = [
+    StorageClass { class: "FloatStorage", kind: Kind::Float },
+    StorageClass { class: "DoubleStorage", kind: Kind::Double },
+    StorageClass { class: "HalfStorage", kind: Kind::Half },
+    StorageClass { class: "BFloat16Storage", kind: Kind::BFloat16 },
+    StorageClass { class: "LongStorage", kind: Kind::Int64 },
+    StorageClass { class: "IntStorage", kind: Kind::Int },
+    StorageClass { class: "BoolStorage", kind: Kind::Bool },
+];
+
+fn storage_kind(class: &str) -> Option<Kind> {
+    STORAGES.iter().find(|storage| storage.class == class).map(|storage| storage.kind)
+}
+
+fn storage_class(kind: Kind) -> Option<&'static str> {
+    STORAGES.iter().find(|storage| storage.kind == kind).map(|storage| storage.class)
+}
+
+#[cfg(test)]
+mod tests;

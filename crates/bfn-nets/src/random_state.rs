@@ -1,0 +1,56 @@
+//! libtorch's own random generators, which dropout draws from.
+
+use tch::{Device, Tensor};
+
+use crate::{Error, device, shim};
+
+/// The state of libtorch's generator for a device.
+///
+/// A run needs none in its checkpoints, since [`seed_dropout`] makes each step's draws a function of (seed, step);
+/// it serves whoever draws from libtorch and must leave no trace.
+#[derive(Debug)]
+pub struct RandomState {
+    device: Device,
+    state: Tensor,
+}
+
+impl RandomState {
+    /// The present state of the device's generator.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Libtorch`] where the device is not there.
+    pub fn capture(device: Device) -> Result<Self, Error> {
+        device::initialise();
+        Ok(Self { device, state: shim::generator_state(device)? })
+    }
+
+    /// Puts the state back: the draws that followed its capture follow again, to the bit.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Libtorch`] where libtorch refuses it.
+    pub fn restore(&self) -> Result<(), Error> {
+        shim::set_generator_state(self.device, &self.state)
+    }
+}
+
+/// Seeds libtorch's generators, on all devices, for one step of a run.
+///
+/// Called before each forward pass with dropout, it makes the masks a function of (seed, step) alone, so that a
+/// resumed run draws what the uninterrupted one would have drawn. With several forward passes in one step
+/// (gradient accumulation, several processes) let `seed` differ among them.
+pub fn seed_dropout(seed: u64, step: u64) {
+    device::initialise();
+    // Mixed twice, since neighbouring seeds and steps must not give neighbouring or colliding states.
+    let mixed = mix(mix(seed).wrapping_add(step));
+    tch::manual_seed(i64::from_ne_bytes(mixed.to_ne_bytes()));
+}
+
+/// The finaliser of SplitMix64 (Steele, Lea and Flood 2014): a bijection that spreads each bit over all.
+fn mix(value: u64) -> u64 {
+    let value = value.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    value ^ (value >> 31)
+}

@@ -1,0 +1,208 @@
+// What tch lacks, as plain C functions for shim.rs.
+//
+// Every function returns null, or a message that the caller frees: no C++ exception leaves this file.
+// A device is an integer as in torch-sys: -1 is the CPU, any other the index of a CUDA device.
+
+#include <ATen/ATen.h>
+#include <ATen/Context.h>
+#include <ATen/DeviceAccelerator.h>
+#include <ATen/Version.h>
+#include <ATen/autocast_mode.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/_foreach_add.h>
+#include <ATen/ops/_foreach_lerp.h>
+#include <ATen/ops/_foreach_mul.h>
+#include <ATen/ops/_foreach_norm.h>
+#include <ATen/ops/_fused_adamw.h>
+#include <c10/core/InferenceMode.h>
+#include <torch/headeronly/version.h>
+
+#include <cstring>
+#include <exception>
+#include <mutex>
+#include <vector>
+
+namespace {
+
+using Handles = at::Tensor **;
+
+template <typename Body> char *guarded(Body body) {
+  try {
+    body();
+    return nullptr;
+  } catch (const c10::Error &error) {
+    // Without the C++ backtrace, which says nothing to a user.
+    return strdup(error.what_without_backtrace());
+  } catch (const std::exception &error) {
+    return strdup(error.what());
+  } catch (...) {
+    return strdup("an exception of unknown type");
+  }
+}
+
+std::vector<at::Tensor> tensors(Handles handles, size_t count) {
+  std::vector<at::Tensor> list;
+  list.reserve(count);
+  for (size_t i = 0; i < count; ++i) list.push_back(*handles[i]);
+  return list;
+}
+
+std::vector<at::Tensor> gradients(Handles parameters, size_t count) {
+  std::vector<at::Tensor> list;
+  list.reserve(count);
+  for (size_t i = 0; i < count; ++i) {
+    const at::Tensor &gradient = parameters[i]->grad();
+    if (gradient.defined()) list.push_back(gradient);
+  }
+  return list;
+}
+
+at::Device device_of(int device) {
+  return device < 0 ? at::Device(at::kCPU) : at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(device));
+}
+
+at::DeviceType type_of(int device) { return device < 0 ? at::kCPU : at::kCUDA; }
+
+}  // namespace
+
+extern "C" {
+
+const char *bfn_libtorch_version() { return TORCH_VERSION; }
+
+char *bfn_cpu_capability(char **name) {
+  return guarded([&] { *name = strdup(at::get_cpu_capability().c_str()); });
+}
+
+// One AdamW step on every parameter that has a gradient; the step count is already raised.
+char *bfn_fused_adamw(Handles parameters, Handles first, Handles second, size_t count, at::Tensor *step,
+                      double learning_rate, double beta_1, double beta_2, double weight_decay, double epsilon) {
+  return guarded([&] {
+    at::NoGradGuard no_grad;
+    std::vector<at::Tensor> values, slopes, means, squares;
+    for (size_t i = 0; i < count; ++i) {
+      const at::Tensor &gradient = parameters[i]->grad();
+      if (!gradient.defined()) continue;
+      values.push_back(*parameters[i]);
+      slopes.push_back(gradient);
+      means.push_back(*first[i]);
+      squares.push_back(*second[i]);
+    }
+    if (values.empty()) return;
+    std::vector<at::Tensor> steps(values.size(), *step);
+    at::_fused_adamw_(values, slopes, means, squares, /*max_exp_avg_sqs=*/{}, steps, learning_rate, beta_1, beta_2,
+                      weight_decay, epsilon, /*amsgrad=*/false, /*maximize=*/false);
+  });
+}
+
+// The 2-norm of all gradients together, as a scalar on their device; zero where there is none.
+// With a limit above zero the gradients are scaled in place so that the norm stays within it.
+char *bfn_gradient_norm(Handles parameters, size_t count, double limit, at::Tensor **norm) {
+  return guarded([&] {
+    at::NoGradGuard no_grad;
+    std::vector<at::Tensor> slopes = gradients(parameters, count);
+    if (slopes.empty()) {
+      at::TensorOptions options = at::kFloat;
+      if (count > 0) options = parameters[0]->options().requires_grad(false);
+      *norm = new at::Tensor(at::zeros({}, options));
+      return;
+    }
+    at::Tensor total = at::linalg_vector_norm(at::stack(at::_foreach_norm(slopes, 2)), 2);
+    if (limit > 0) at::_foreach_mul_(slopes, at::clamp_max(limit / (total + 1e-6), 1.0));
+    *norm = new at::Tensor(std::move(total));
+  });
+}
+
+char *bfn_clear_gradients(Handles parameters, size_t count) {
+  return guarded([&] {
+    for (size_t i = 0; i < count; ++i) parameters[i]->mutable_grad().reset();
+  });
+}
+
+char *bfn_foreach_lerp(Handles from, Handles to, size_t count, double weight) {
+  return guarded([&] {
+    at::NoGradGuard no_grad;
+    if (count > 0) at::_foreach_lerp_(tensors(from, count), tensors(to, count), weight);
+  });
+}
+
+// Exchanges the contents of two lists, one pair at a time so that no second copy of all is needed.
+char *bfn_foreach_swap(Handles left, Handles right, size_t count) {
+  return guarded([&] {
+    at::NoGradGuard no_grad;
+    for (size_t i = 0; i < count; ++i) {
+      at::Tensor kept = left[i]->clone();
+      left[i]->copy_(*right[i]);
+      right[i]->copy_(kept);
+    }
+  });
+}
+
+char *bfn_generator_state(int device, at::Tensor **state) {
+  return guarded([&] {
+    at::Generator generator = at::globalContext().defaultGenerator(device_of(device));
+    std::lock_guard<std::mutex> lock(generator.mutex());
+    *state = new at::Tensor(generator.get_state());
+  });
+}
+
+char *bfn_set_generator_state(int device, at::Tensor *state) {
+  return guarded([&] {
+    at::Generator generator = at::globalContext().defaultGenerator(device_of(device));
+    std::lock_guard<std::mutex> lock(generator.mutex());
+    generator.set_state(*state);
+  });
+}
+
+char *bfn_autocast_enter(int device, int kind, int *was_enabled, int *former_kind) {
+  return guarded([&] {
+    at::DeviceType type = type_of(device);
+    *was_enabled = at::autocast::is_autocast_enabled(type);
+    *former_kind = static_cast<int>(at::autocast::get_autocast_dtype(type));
+    at::autocast::set_autocast_dtype(type, static_cast<at::ScalarType>(kind));
+    at::autocast::set_autocast_enabled(type, true);
+    at::autocast::increment_nesting();
+  });
+}
+
+char *bfn_autocast_leave(int device, int was_enabled, int former_kind) {
+  return guarded([&] {
+    at::DeviceType type = type_of(device);
+    if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
+    at::autocast::set_autocast_enabled(type, was_enabled != 0);
+    at::autocast::set_autocast_dtype(type, static_cast<at::ScalarType>(former_kind));
+  });
+}
+
+char *bfn_set_tf32(int allowed) {
+  return guarded([&] {
+    at::globalContext().setAllowTF32CuBLAS(allowed != 0);
+    at::globalContext().setAllowTF32CuDNN(allowed != 0);
+  });
+}
+
+char *bfn_set_deterministic(int deterministic) {
+  return guarded([&] {
+    at::Context &context = at::globalContext();
+    context.setDeterministicAlgorithms(deterministic != 0, /*warn_only=*/false);
+    context.setDeterministicCuDNN(deterministic != 0);
+    context.setBenchmarkCuDNN(deterministic == 0);
+    // Nothing here reads memory that it has not written, so filling it first would be waste.
+    context.setDeterministicFillUninitializedMemory(false);
+  });
+}
+
+char *bfn_inference_mode_enter(void **guard) {
+  return guarded([&] { *guard = new c10::InferenceMode(); });
+}
+
+void bfn_inference_mode_leave(void *guard) { delete static_cast<c10::InferenceMode *>(guard); }
+
+// Largest number of bytes that tensors on a CUDA device have taken since the program began.
+char *bfn_cuda_peak_memory(int device, int64_t *bytes) {
+  return guarded([&] {
+    auto stats = at::getDeviceAllocator(at::kCUDA)->getDeviceStats(static_cast<c10::DeviceIndex>(device));
+    *bytes = stats.allocated_bytes[0].peak;
+  });
+}
+
+}  // extern "C"

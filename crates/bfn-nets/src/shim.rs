@@ -1,0 +1,355 @@
+//! Safe faces of the C++ shim and of the dynamic linker: all that this crate needs and `tch` lacks.
+//!
+//! This is the one module with `unsafe` in it. Two rules make each call sound: the pointers handed over come
+//! from live `Tensor`s that outlive the call (the shim keeps none), and every C++ exception comes back as a
+//! message.
+
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::marker::PhantomData;
+use std::ptr;
+
+use tch::{Device, Kind, Tensor};
+
+use crate::Error;
+
+type Handle = *mut torch_sys::C_tensor;
+
+unsafe extern "C" {
+    fn bfn_libtorch_version() -> *const c_char;
+    fn bfn_cpu_capability(name: *mut *mut c_char) -> *mut c_char;
+    fn bfn_fused_adamw(
+        parameters: *const Handle,
+        first: *const Handle,
+        second: *const Handle,
+        count: usize,
+        step: Handle,
+        learning_rate: f64,
+        beta_1: f64,
+        beta_2: f64,
+        weight_decay: f64,
+        epsilon: f64,
+    ) -> *mut c_char;
+    fn bfn_gradient_norm(parameters: *const Handle, count: usize, limit: f64, norm: *mut Handle) -> *mut c_char;
+    fn bfn_clear_gradients(parameters: *const Handle, count: usize) -> *mut c_char;
+    fn bfn_foreach_lerp(from: *const Handle, to: *const Handle, count: usize, weight: f64) -> *mut c_char;
+    fn bfn_foreach_swap(left: *const Handle, right: *const Handle, count: usize) -> *mut c_char;
+    fn bfn_generator_state(device: c_int, state: *mut Handle) -> *mut c_char;
+    fn bfn_set_generator_state(device: c_int, state: Handle) -> *mut c_char;
+    fn bfn_autocast_enter(device: c_int, kind: c_int, was_enabled: *mut c_int, former_kind: *mut c_int) -> *mut c_char;
+    fn bfn_autocast_leave(device: c_int, was_enabled: c_int, former_kind: c_int) -> *mut c_char;
+    fn bfn_set_tf32(allowed: c_int) -> *mut c_char;
+    fn bfn_set_deterministic(deterministic: c_int) -> *mut c_char;
+    fn bfn_inference_mode_enter(guard: *mut *mut c_void) -> *mut c_char;
+    fn bfn_inference_mode_leave(guard: *mut c_void);
+    fn bfn_cuda_peak_memory(device: c_int, bytes: *mut i64) -> *mut c_char;
+}
+
+/// The constants of one AdamW step for one group of parameters.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AdamWStep {
+    pub(crate) learning_rate: f64,
+    pub(crate) beta_1: f64,
+    pub(crate) beta_2: f64,
+    pub(crate) weight_decay: f64,
+    pub(crate) epsilon: f64,
+}
+
+/// The parameters of one group with their moments: lists of one length, in one order.
+pub(crate) struct Moments<'a> {
+    pub(crate) parameters: &'a [Tensor],
+    pub(crate) first: &'a [Tensor],
+    pub(crate) second: &'a [Tensor],
+}
+
+/// Runs libtorch's fused AdamW kernel on every parameter that has a gradient.
+///
+/// `step` is the number of this step, counted from one, as a scalar on the parameters' device.
+pub(crate) fn fused_adamw(group: &Moments<'_>, step: &Tensor, constants: AdamWStep) -> Result<(), Error> {
+    let count = group.parameters.len();
+    assert_eq!(count, group.first.len(), "one first moment for each parameter");
+    assert_eq!(count, group.second.len(), "one second moment for each parameter");
+    let (parameters, first, second) = (handles(group.parameters), handles(group.first), handles(group.second));
+    // SAFETY: three lists of `count` live tensors and one more; the shim keeps none of them.
+    checked("take an optimiser step", unsafe {
+        bfn_fused_adamw(
+            parameters.as_ptr(),
+            first.as_ptr(),
+            second.as_ptr(),
+            count,
+            handle(step),
+            constants.learning_rate,
+            constants.beta_1,
+            constants.beta_2,
+            constants.weight_decay,
+            constants.epsilon,
+        )
+    })
+}
+
+/// The 2-norm of all gradients together, as a scalar on their device, without waiting for it.
+pub(crate) fn gradient_norm(parameters: &[Tensor]) -> Result<Tensor, Error> {
+    norm_with_limit(parameters, 0.0)
+}
+
+/// The same, and then scales the gradients by min(1, `limit` / (norm + 10⁻⁶)).
+pub(crate) fn clip_gradients(parameters: &[Tensor], limit: f64) -> Result<Tensor, Error> {
+    assert!(limit > 0.0, "the norm's limit is positive, found {limit}");
+    norm_with_limit(parameters, limit)
+}
+
+/// Drops the gradient of each parameter, so that the next backward pass writes instead of adding.
+pub(crate) fn clear_gradients(parameters: &[Tensor]) -> Result<(), Error> {
+    let parameters = handles(parameters);
+    // SAFETY: a list of live tensors.
+    checked("clear the gradients", unsafe { bfn_clear_gradients(parameters.as_ptr(), parameters.len()) })
+}
+
+/// Moves each tensor of `from` by the share `weight` of the way to its partner in `to`.
+pub(crate) fn foreach_lerp(from: &[Tensor], to: &[Tensor], weight: f64) -> Result<(), Error> {
+    assert_eq!(from.len(), to.len(), "as many tensors on the left as on the right");
+    let (from, to) = (handles(from), handles(to));
+    // SAFETY: two lists of live tensors, of one length.
+    checked("update a moving average", unsafe { bfn_foreach_lerp(from.as_ptr(), to.as_ptr(), from.len(), weight) })
+}
+
+/// Exchanges the contents of the tensors of two lists, pair by pair.
+pub(crate) fn foreach_swap(left: &[Tensor], right: &[Tensor]) -> Result<(), Error> {
+    assert_eq!(left.len(), right.len(), "as many tensors on the left as on the right");
+    let (left, right) = (handles(left), handles(right));
+    // SAFETY: two lists of live tensors, of one length.
+    checked("exchange weights", unsafe { bfn_foreach_swap(left.as_ptr(), right.as_ptr(), left.len()) })
+}
+
+/// The state of libtorch's generator for a device, as a tensor of bytes on the CPU.
+pub(crate) fn generator_state(device: Device) -> Result<Tensor, Error> {
+    let mut state = ptr::null_mut();
+    // SAFETY: `state` is written only on success, with a tensor that the caller owns.
+    checked("read the random state", unsafe { bfn_generator_state(index(device), &mut state) })?;
+    // SAFETY: the shim allocated this tensor for us and holds it no more.
+    Ok(unsafe { Tensor::from_ptr(state) })
+}
+
+/// Puts a state from [`generator_state`] back.
+pub(crate) fn set_generator_state(device: Device, state: &Tensor) -> Result<(), Error> {
+    // SAFETY: a live tensor; libtorch checks its size and type.
+    checked("restore the random state", unsafe { bfn_set_generator_state(index(device), handle(state)) })
+}
+
+/// Whether matrix products and convolutions of f32 may round their inputs to TF32 on CUDA.
+///
+/// The setting is the whole process's, so that it holds in the backward pass too.
+pub(crate) fn set_tf32(allowed: bool) {
+    // SAFETY: no pointers.
+    must("set the TF32 mode", unsafe { bfn_set_tf32(c_int::from(allowed)) });
+}
+
+/// Whether libtorch must use (and otherwise search for the fastest) deterministic kernels.
+pub(crate) fn set_deterministic(deterministic: bool) -> Result<(), Error> {
+    if deterministic && std::env::var_os("CUBLAS_WORKSPACE_CONFIG").is_none() {
+        let (key, value) = (c"CUBLAS_WORKSPACE_CONFIG", c":4096:8");
+        // SAFETY: two constant strings. Writing the environment while another thread reads it is unsound:
+        // the public function asks for a call before other threads start.
+        unsafe { libc::setenv(key.as_ptr(), value.as_ptr(), 0) };
+    }
+    // SAFETY: no pointers.
+    checked("choose deterministic algorithms", unsafe { bfn_set_deterministic(c_int::from(deterministic)) })
+}
+
+/// libtorch's version, such as `2.11.0`.
+pub(crate) fn libtorch_version() -> &'static str {
+    // SAFETY: the shim returns a constant string.
+    unsafe { CStr::from_ptr(bfn_libtorch_version()) }.to_str().unwrap_or("unknown")
+}
+
+/// The vector instructions that libtorch's CPU kernels use here, such as `AVX512`.
+pub(crate) fn cpu_capability() -> String {
+    let mut name = ptr::null_mut();
+    // SAFETY: `name` is written on success with a string that the caller frees.
+    must("name the CPU's capability", unsafe { bfn_cpu_capability(&mut name) });
+    // SAFETY: just that string.
+    unsafe { take_string(name) }.unwrap_or_default()
+}
+
+/// Most bytes that tensors on a CUDA device have taken at one time since the program began.
+pub(crate) fn cuda_peak_memory(device: usize) -> Result<u64, Error> {
+    let mut bytes = 0;
+    // SAFETY: `bytes` lives through the call.
+    checked("read the CUDA memory statistics", unsafe {
+        bfn_cuda_peak_memory(index(Device::Cuda(device)), &mut bytes)
+    })?;
+    Ok(u64::try_from(bytes).unwrap_or(0))
+}
+
+/// Loads a shared library for all who come after, never to be closed; an error is the linker's message.
+pub(crate) fn load_library(name: &CStr) -> Result<(), String> {
+    // SAFETY: a constant name. The constructors of the libraries named here are those of libtorch and the driver.
+    let library = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
+    if !library.is_null() {
+        return Ok(());
+    }
+    // SAFETY: after a failure dlerror returns a string of the linker's, valid until its next call.
+    let message = unsafe { libc::dlerror() };
+    if message.is_null() {
+        return Err(format!("{} could not be loaded", name.to_string_lossy()));
+    }
+    // SAFETY: not null, see above.
+    Err(unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned())
+}
+
+/// The name of a CUDA device as the driver gives it, where [`load_library`] has loaded the driver.
+pub(crate) fn cuda_device_name(device: usize) -> Option<String> {
+    type Initialise = unsafe extern "C" fn(u32) -> c_int;
+    type Get = unsafe extern "C" fn(*mut c_int, c_int) -> c_int;
+    type GetName = unsafe extern "C" fn(*mut c_char, c_int, c_int) -> c_int;
+    let (initialise, get, get_name) = (symbol(c"cuInit")?, symbol(c"cuDeviceGet")?, symbol(c"cuDeviceGetName")?);
+    let mut handle = 0;
+    let mut name = [0 as c_char; 256];
+    // SAFETY: the three functions have these signatures in every version of the driver's interface;
+    // the name's buffer is as long as said, and the driver ends it with a zero.
+    let done = unsafe {
+        let initialise = std::mem::transmute::<*mut c_void, Initialise>(initialise);
+        let get = std::mem::transmute::<*mut c_void, Get>(get);
+        let get_name = std::mem::transmute::<*mut c_void, GetName>(get_name);
+        initialise(0) == 0
+            && get(&mut handle, c_int::try_from(device).ok()?) == 0
+            && get_name(name.as_mut_ptr(), 255, handle) == 0
+    };
+    // SAFETY: a buffer of zeros that the driver has written at most 255 bytes of.
+    done.then(|| unsafe { CStr::from_ptr(name.as_ptr()) }.to_string_lossy().into_owned())
+}
+
+/// While it lives, libtorch casts the inputs of matrix products and convolutions on one type of device to `kind`.
+///
+/// The state is the thread's; guards nest and must be dropped in the reverse order.
+#[derive(Debug)]
+#[must_use = "autocast ends when the guard is dropped"]
+pub struct Autocast {
+    device: c_int,
+    was_enabled: c_int,
+    former_kind: c_int,
+    this_thread: PhantomData<*const ()>,
+}
+
+impl Autocast {
+    /// Starts casting to `kind` on the type of device that `device` is of.
+    ///
+    /// # Panics
+    ///
+    /// Where `kind` is neither [`Kind::BFloat16`] nor [`Kind::Half`].
+    pub fn new(device: Device, kind: Kind) -> Self {
+        // The numbers are those of c10::ScalarType, fixed since files carry them.
+        let kind = match kind {
+            Kind::Half => 5,
+            Kind::BFloat16 => 15,
+            other => panic!("autocast goes to BFloat16 or Half, found {other:?}"),
+        };
+        let (mut was_enabled, mut former_kind) = (0, 0);
+        // SAFETY: two integers that live through the call.
+        must("start autocast", unsafe { bfn_autocast_enter(index(device), kind, &mut was_enabled, &mut former_kind) });
+        Self { device: index(device), was_enabled, former_kind, this_thread: PhantomData }
+    }
+}
+
+impl Drop for Autocast {
+    fn drop(&mut self) {
+        // SAFETY: no pointers. A failure here leaves a thread-local flag as it is; a panic in a drop would abort.
+        let message = unsafe { bfn_autocast_leave(self.device, self.was_enabled, self.former_kind) };
+        // SAFETY: null or a message of ours to free.
+        drop(unsafe { take_string(message) });
+    }
+}
+
+/// While it lives, this thread's tensors carry no autograd state at all: faster than not recording gradients.
+///
+/// Tensors made meanwhile cannot take part in training later. Guards nest and must be dropped in the reverse order.
+#[derive(Debug)]
+#[must_use = "inference mode ends when the guard is dropped"]
+pub struct InferenceMode {
+    guard: *mut c_void,
+}
+
+impl InferenceMode {
+    /// Enters inference mode on this thread.
+    pub fn new() -> Self {
+        let mut guard = ptr::null_mut();
+        // SAFETY: `guard` lives through the call.
+        must("enter inference mode", unsafe { bfn_inference_mode_enter(&mut guard) });
+        Self { guard }
+    }
+}
+
+impl Default for InferenceMode {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for InferenceMode {
+    fn drop(&mut self) {
+        // SAFETY: made by `new` on this thread (the pointer keeps the guard from being sent) and dropped once.
+        unsafe { bfn_inference_mode_leave(self.guard) };
+    }
+}
+
+fn norm_with_limit(parameters: &[Tensor], limit: f64) -> Result<Tensor, Error> {
+    let parameters = handles(parameters);
+    let mut norm = ptr::null_mut();
+    // SAFETY: a list of live tensors; `norm` is written only on success.
+    checked("measure the gradients", unsafe {
+        bfn_gradient_norm(parameters.as_ptr(), parameters.len(), limit, &mut norm)
+    })?;
+    // SAFETY: the shim allocated this tensor for us and holds it no more.
+    Ok(unsafe { Tensor::from_ptr(norm) })
+}
+
+fn handle(tensor: &Tensor) -> Handle {
+    tensor.as_ptr().cast_mut()
+}
+
+fn handles(tensors: &[Tensor]) -> Vec<Handle> {
+    tensors.iter().map(handle).collect()
+}
+
+fn index(device: Device) -> c_int {
+    match device {
+        Device::Cuda(index) => c_int::try_from(index).unwrap_or(c_int::MAX),
+        _ => -1,
+    }
+}
+
+fn symbol(name: &CStr) -> Option<*mut c_void> {
+    // SAFETY: a constant name, looked up among the libraries loaded for all.
+    let address = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
+    (!address.is_null()).then_some(address)
+}
+
+fn checked(action: &'static str, message: *mut c_char) -> Result<(), Error> {
+    // SAFETY: every function of the shim returns null or a message for its caller to free.
+    match unsafe { take_string(message) } {
+        None => Ok(()),
+        Some(message) => Err(Error::Libtorch { action, message }),
+    }
+}
+
+/// For what fails only by a mistake of ours.
+fn must(action: &'static str, message: *mut c_char) {
+    if let Err(error) = checked(action, message) {
+        panic!("{error}");
+    }
+}
+
+/// Takes over a string that the C side allocated; null is none.
+///
+/// # Safety
+///
+/// `text` is null or a string from `malloc` that nobody else uses.
+unsafe fn take_string(text: *mut c_char) -> Option<String> {
+    if text.is_null() {
+        return None;
+    }
+    // SAFETY: the caller's promise.
+    let owned: CString = unsafe { CStr::from_ptr(text) }.to_owned();
+    // SAFETY: the caller's promise.
+    unsafe { libc::free(text.cast()) };
+    Some(owned.to_string_lossy().into_owned())
+}

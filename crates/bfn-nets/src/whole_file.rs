@@ -1,0 +1,93 @@
+//! Files that are there whole or not at all.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use crate::Error;
+
+/// Writes a file so that at every moment, a crash or loss of power included, the path holds the old file or the
+/// whole new one.
+///
+/// The bytes go to a neighbour with the ending `.partial`, reach the disk, and then take the name; a neighbour left
+/// behind by a killed program is overwritten by the next. Two writers of one path at the same time are the caller's
+/// mistake.
+///
+/// # Errors
+///
+/// [`Error::Io`]; the old file is then as it was and the neighbour is gone.
+pub fn write_whole(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Error> {
+    let partial = partial_path(path);
+    let fail = |source| Error::Io { action: "write", path: path.to_owned(), source };
+    let file = File::create(&partial).map_err(fail)?;
+    write_and_rename(file, &partial, path, content).map_err(|source| {
+        // Nothing more can be done where this fails as well.
+        let _ = fs::remove_file(&partial);
+        fail(source)
+    })
+}
+
+fn write_and_rename(
+    file: File,
+    partial: &Path,
+    path: &Path,
+    content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut writer = BufWriter::with_capacity(1 << 20, file);
+    content(&mut writer)?;
+    let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
+    file.sync_all()?;
+    drop(file);
+    fs::rename(partial, path)?;
+    // The new name is on the disk once the folder is.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+fn partial_path(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".partial");
+    path.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_on_the_way_leaves_the_old_file_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        write_whole(&path, |writer| writer.write_all(b"old")).expect("written");
+        let error = write_whole(&path, |writer| {
+            writer.write_all(&[7; 3 << 20])?;
+            Err(io::Error::from(io::ErrorKind::StorageFull))
+        })
+        .expect_err("the disk is full");
+        assert!(error.to_string().contains(&path.display().to_string()), "{error}");
+        assert_eq!(fs::read(&path).expect("the old file"), b"old");
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
+    }
+
+    #[test]
+    fn a_path_that_cannot_be_taken_is_an_error() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let taken = folder.path().join("taken");
+        fs::create_dir_all(taken.join("inside")).expect("a folder");
+        assert!(write_whole(&taken, |writer| writer.write_all(b"new")).is_err());
+        assert!(taken.join("inside").is_dir());
+        assert!(!folder.path().join("taken.partial").exists());
+        let nowhere = folder.path().join("nowhere").join("file");
+        assert!(write_whole(&nowhere, |writer| writer.write_all(b"new")).is_err());
+    }
+
+    #[test]
+    fn a_leftover_of_a_killed_program_is_overwritten() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        fs::write(folder.path().join("file.partial"), [1; 100]).expect("a leftover");
+        write_whole(&path, |writer| writer.write_all(b"new")).expect("written");
+        assert_eq!(fs::read(&path).expect("the file"), b"new");
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
+    }
+}
