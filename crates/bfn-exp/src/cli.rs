@@ -1,0 +1,143 @@
+//! The command line, as data.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use bfn_data::Split;
+use bfn_nets::device::DeviceChoice;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::evaluate::Steps;
+use crate::overrides::Override;
+use crate::run::Weights;
+use crate::{evaluate, sample, train};
+
+/// Bayesian Flow Networks: train, evaluate, sample.
+#[derive(Debug, Parser)]
+#[command(name = "bfn", version, about, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Train a network as an experiment file says.
+    Train(TrainArgs),
+    /// Print the variational bound of a trained network, in nats and bits.
+    Evaluate(EvaluateArgs),
+    /// Draw samples from a trained network.
+    Sample(SampleArgs),
+}
+
+/// Arguments of `bfn train`.
+#[derive(Debug, Args)]
+pub struct TrainArgs {
+    /// The experiment file, such as experiments/digits.toml.
+    pub experiment: PathBuf,
+    /// The folder for the run; by default under runs/, named after the experiment and the time.
+    #[arg(long, value_name = "RUN")]
+    pub out: Option<PathBuf>,
+    /// Change a key of the experiment file, such as training.steps=1000; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub overrides: Vec<Override>,
+    /// Continue the run in RUN from its last checkpoint.
+    #[arg(long, requires = "out")]
+    pub resume: bool,
+    /// Where to compute: auto, cpu, cuda or cuda:N.
+    #[arg(long, default_value = "auto")]
+    pub device: DeviceChoice,
+}
+
+/// Arguments of `bfn evaluate`.
+#[derive(Debug, Args)]
+pub struct EvaluateArgs {
+    /// The folder of the run.
+    pub run: PathBuf,
+    /// Numbers of transmission steps n, and `inf` for continuous time.
+    #[arg(long, value_delimiter = ',', default_value = "inf")]
+    pub steps: Vec<Steps>,
+    /// How often each example is evaluated, each time at another time and with other noise.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub repeats: u32,
+    /// The seed of all draws of the evaluation.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// The part of the data to evaluate on.
+    #[arg(long, value_enum, default_value_t = SplitName::Test)]
+    pub split: SplitName,
+    /// Evaluate only this many examples, from the first on.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: Option<u64>,
+    /// Write the results to this file as JSON as well.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Which weights to evaluate.
+    #[arg(long, value_enum, default_value_t = Weights::Ema)]
+    pub weights: Weights,
+    /// Where to compute: auto, cpu, cuda or cuda:N.
+    #[arg(long, default_value = "auto")]
+    pub device: DeviceChoice,
+}
+
+/// Arguments of `bfn sample`.
+#[derive(Debug, Args)]
+pub struct SampleArgs {
+    /// The folder of the run.
+    pub run: PathBuf,
+    /// The number of sampling steps n, each one evaluation of the network.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub steps: u32,
+    /// How many samples to draw.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    pub count: u32,
+    /// The seed of all draws.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// .png for images, .txt for text, .safetensors for either; by default samples.png or
+    /// samples.txt in RUN.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Which weights to sample with.
+    #[arg(long, value_enum, default_value_t = Weights::Ema)]
+    pub weights: Weights,
+    /// Where to compute: auto, cpu, cuda or cuda:N.
+    #[arg(long, default_value = "auto")]
+    pub device: DeviceChoice,
+}
+
+/// A part of a data set, as named on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SplitName {
+    /// What the network learnt from.
+    Train,
+    /// What choices are made on.
+    Validation,
+    /// What results are reported on.
+    Test,
+}
+
+impl From<SplitName> for Split {
+    fn from(name: SplitName) -> Self {
+        match name {
+            SplitName::Train => Self::Train,
+            SplitName::Validation => Self::Validation,
+            SplitName::Test => Self::Test,
+        }
+    }
+}
+
+impl Cli {
+    /// Carries out the command.
+    ///
+    /// # Errors
+    ///
+    /// Whatever went wrong, with its context; nothing is printed here about it.
+    pub fn run(self) -> Result<()> {
+        match self.command {
+            Command::Train(args) => train::command(&args),
+            Command::Evaluate(args) => evaluate::command(&args),
+            Command::Sample(args) => sample::command(&args),
+        }
+    }
+}

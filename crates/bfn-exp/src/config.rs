@@ -1,0 +1,327 @@
+//! Experiment files: configuration as data.
+//!
+//! Every key is documented here; unknown keys are refused with their line.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use bfn_nets::networks::NetworkConfig;
+use bfn_nets::{AdamWConfig, EmaConfig, Precision};
+use serde::{Deserialize, Serialize};
+use toml_edit::DocumentMut;
+
+use crate::overrides::Override;
+
+/// An experiment: what to model, how, and for how long to train.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Experiment {
+    /// The data.
+    pub data: DataConfig,
+    /// The Bayesian flow.
+    pub flow: FlowConfig,
+    /// The network.
+    pub network: NetworkConfig,
+    /// AdamW.
+    pub optimiser: AdamWConfig,
+    /// The exponential moving average of the weights.
+    pub ema: EmaConfig,
+    /// The training loop.
+    pub training: TrainingConfig,
+    /// When to validate; absent for never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<ValidationConfig>,
+    /// When to write checkpoints.
+    pub checkpoint: CheckpointConfig,
+}
+
+/// `[data]`: where the data lie, and exactly one table that says what they are.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// The folder that data sets are looked for in first; then come the variable BFN_DATA and the cache folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<PathBuf>,
+    /// The embedded 8 × 8 digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digits: Option<DigitsConfig>,
+    /// MNIST.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mnist: Option<MnistConfig>,
+    /// text8, or the beginning of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text8: Option<Text8Config>,
+    /// A text file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<TextConfig>,
+}
+
+/// `[data.digits]`: the embedded digits have no settings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DigitsConfig {}
+
+/// `[data.mnist]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MnistConfig {
+    /// What becomes of the grey levels.
+    pub pixels: PixelsConfig,
+}
+
+/// What becomes of the grey levels of MNIST.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum PixelsConfig {
+    /// Each pixel 1 with the probability of its grey level, drawn afresh in each epoch.
+    Binarised,
+    /// The same, but drawn once from this seed.
+    StaticallyBinarised {
+        /// The seed.
+        seed: u64,
+    },
+    /// Grey levels in equal bins.
+    Grey {
+        /// The number of bins, 2 to 256.
+        bins: u16,
+    },
+}
+
+/// `[data.text8]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Text8Config {
+    /// Characters in a window.
+    pub length: usize,
+}
+
+/// `[data.text]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TextConfig {
+    /// The file, UTF-8, plain or gzip; where it is not an absolute path, from the working folder.
+    pub file: PathBuf,
+    /// Characters in a window.
+    pub length: usize,
+    /// The alphabet, in the order of the classes; absent for the characters that occur.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alphabet: Option<String>,
+}
+
+/// `[flow.continuous]`, `[flow.discretised]` or `[flow.discrete]`: the Bayesian flow and its schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum FlowConfig {
+    /// Bins as real numbers, predicted by a point.
+    Continuous {
+        /// σ₁, the standard deviation of the input distribution at t = 1.
+        sigma_1: f64,
+        /// The standard deviation of the reconstruction; absent for σ₁.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reconstruction_deviation: Option<f64>,
+    },
+    /// Bins as real numbers, predicted by a discretised normal.
+    Discretised {
+        /// σ₁, the standard deviation of the input distribution at t = 1.
+        sigma_1: f64,
+    },
+    /// Classes.
+    Discrete {
+        /// β(1), the accuracy at t = 1.
+        beta_1: f64,
+    },
+}
+
+/// `[training]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingConfig {
+    /// Optimiser steps.
+    pub steps: u64,
+    /// Training ends after this time, such as "2m" or "3h 30m", if the steps are not done before.
+    #[serde(default, with = "duration", skip_serializing_if = "Option::is_none")]
+    pub max_time: Option<Duration>,
+    /// The seed of every draw of the run.
+    #[serde(default)]
+    pub seed: u64,
+    /// Examples per step.
+    pub batch: usize,
+    /// Gradients of this many batches are averaged into one step.
+    #[serde(default = "one")]
+    pub accumulation: u32,
+    /// The largest norm of the gradient; longer ones are shortened to it.
+    pub clip: f64,
+    /// Steps over which the learning rate rises from 0.
+    #[serde(default)]
+    pub warm_up: u64,
+    /// How the learning rate goes on.
+    #[serde(default)]
+    pub decay: Decay,
+    /// The precision of the network's arithmetic.
+    #[serde(default)]
+    pub precision: Precision,
+    /// How the times of a batch are drawn.
+    #[serde(default)]
+    pub times: Times,
+    /// Steps between two lines of metrics.
+    #[serde(default = "fifty")]
+    pub log_every: u64,
+}
+
+/// How the learning rate goes on after the warm-up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decay {
+    /// It stays.
+    #[default]
+    Constant,
+    /// It falls to 0 along half a cosine, at the last step.
+    Cosine,
+}
+
+/// How the times of a batch are drawn.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Times {
+    /// Equally spaced over [0, 1) from a random start: the same mean with less noise.
+    #[default]
+    LowDiscrepancy,
+    /// Independent and uniform on [0, 1), as in the published code.
+    Independent,
+}
+
+/// `[validation]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ValidationConfig {
+    /// Steps between two validations.
+    pub every: u64,
+    /// Examples of the validation split to use; absent for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub examples: Option<u64>,
+}
+
+/// `[checkpoint]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckpointConfig {
+    /// Steps between two checkpoints; the end of a run always has one.
+    pub every: u64,
+    /// How many of the last checkpoints stay.
+    #[serde(default = "two")]
+    pub keep: usize,
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn two() -> usize {
+    2
+}
+
+fn fifty() -> u64 {
+    50
+}
+
+mod duration {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(time: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&humantime::format_duration(time.unwrap_or_default()))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+        let text = String::deserialize(from)?;
+        let time = humantime::parse_duration(&text);
+        time.map(Some).map_err(|error| D::Error::custom(format!("{text:?} is not a duration such as \"2m\": {error}")))
+    }
+}
+
+impl Experiment {
+    /// Reads an experiment file and changes it as `--set` says.
+    ///
+    /// # Errors
+    ///
+    /// The file, with the line and key that is wrong, or the `--set` that is.
+    pub fn read(path: &Path, overrides: &[Override]) -> Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the experiment file {}", path.display()))?;
+        let mut experiment = Self::parse(&text).with_context(|| format!("in {}", path.display()))?;
+        if !overrides.is_empty() {
+            let mut document: DocumentMut = text.parse().with_context(|| format!("in {}", path.display()))?;
+            for change in overrides {
+                change.apply(&mut document)?;
+                experiment =
+                    Self::parse(&document.to_string()).with_context(|| format!("in --set {}", change.key()))?;
+            }
+        }
+        Ok(experiment)
+    }
+
+    /// Parses and checks the text of an experiment file.
+    ///
+    /// # Errors
+    ///
+    /// The line and key that is wrong.
+    pub fn parse(text: &str) -> Result<Self> {
+        let experiment: Self =
+            toml::from_str(text).map_err(|error| anyhow::anyhow!("{}", error.to_string().trim_end()))?;
+        experiment.check()?;
+        Ok(experiment)
+    }
+
+    /// The experiment as an experiment file.
+    ///
+    /// # Errors
+    ///
+    /// A value that TOML cannot hold.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).context("the experiment cannot be written as TOML")
+    }
+
+    fn check(&self) -> Result<()> {
+        let positive = [
+            ("training.steps", self.training.steps),
+            ("training.batch", self.training.batch as u64),
+            ("training.accumulation", self.training.accumulation.into()),
+            ("training.log_every", self.training.log_every),
+            ("checkpoint.every", self.checkpoint.every),
+            ("checkpoint.keep", self.checkpoint.keep as u64),
+            ("validation.every", self.validation.as_ref().map_or(1, |validation| validation.every)),
+        ];
+        for (key, value) in positive {
+            ensure!(value > 0, "{key} is 0; it must be at least 1");
+        }
+        let TrainingConfig { clip, .. } = self.training;
+        ensure!(clip > 0.0, "training.clip is {clip}; it must be above 0 (inf for no clipping)");
+        self.optimiser.validate().context("in [optimiser]")?;
+        self.ema.validate().context("in [ema]")?;
+        self.data.check()
+    }
+}
+
+impl DataConfig {
+    fn check(&self) -> Result<()> {
+        let tables = [
+            ("data.digits", self.digits.is_some()),
+            ("data.mnist", self.mnist.is_some()),
+            ("data.text8", self.text8.is_some()),
+            ("data.text", self.text.is_some()),
+        ];
+        let present: Vec<&str> = tables.iter().filter(|(_, there)| *there).map(|(name, _)| *name).collect();
+        let known = tables.map(|(name, _)| name).join(", ");
+        ensure!(
+            present.len() == 1,
+            "exactly one of the tables {known} is needed, not {}",
+            match present[..] {
+                [] => "none of them".to_owned(),
+                _ => present.join(" and "),
+            }
+        );
+        Ok(())
+    }
+}

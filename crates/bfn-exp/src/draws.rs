@@ -1,0 +1,72 @@
+//! The random numbers of a run: each a function of (seed, purpose, step, example).
+
+use bfn_core::NoiseSource;
+use bfn_data::{Purpose, Seed};
+use bfn_nets::{Tensor, Torch};
+use tch::{Device, Kind};
+
+use crate::config::Times;
+
+/// The times of the `count` examples of one training step.
+pub fn times(seed: Seed, step: u64, count: usize, how: Times) -> Vec<f64> {
+    match how {
+        Times::LowDiscrepancy => {
+            let start = seed.stream(Purpose::Time, step, 0).uniform();
+            (0..count).map(|j| (start + j as f64 / count as f64).fract()).collect()
+        }
+        Times::Independent => (0..count).map(|j| seed.stream(Purpose::Time, step, j as u64).uniform()).collect(),
+    }
+}
+
+/// Standard normal numbers, one row of `width` for each example, each row from its own stream.
+///
+/// The result has the shape `[examples, width]`, in f32 on the CPU.
+pub fn normal(seed: Seed, purpose: Purpose, step: u64, examples: &[u64], width: usize) -> tch::Tensor {
+    let rows = seed.standard_normal_rows::<f32>(purpose, step, examples, width);
+    from_rows(rows.as_slice().unwrap_or_default(), examples.len(), width)
+}
+
+fn from_rows(values: &[f32], rows: usize, width: usize) -> tch::Tensor {
+    tch::Tensor::from_slice(values).reshape([rows as i64, width as i64])
+}
+
+/// The noise of a sampler: sample s draws from streams of its own, whatever else is in its batch.
+#[derive(Debug)]
+pub struct SampleNoise {
+    seed: Seed,
+    samples: Vec<u64>,
+    calls: u64,
+}
+
+impl SampleNoise {
+    /// The noise for the samples of these numbers, one batch of them.
+    pub fn new(seed: Seed, samples: Vec<u64>) -> Self {
+        Self { seed, samples, calls: 0 }
+    }
+
+    fn rows(&mut self, like: &Tensor, fill: fn(&mut bfn_data::Stream, &mut [f32]), purpose: Purpose) -> Tensor {
+        let (count, width) = (self.samples.len(), like.array().numel() / self.samples.len());
+        let mut values = vec![0.0; count * width];
+        for (row, sample) in values.chunks_exact_mut(width).zip(&self.samples) {
+            fill(&mut self.seed.stream(purpose, self.calls, *sample), row);
+        }
+        self.calls += 1;
+        let (shape, device) = (like.array().size(), like.array().device());
+        Tensor::new(tch::Tensor::from_slice(&values).reshape(shape).to_device(device))
+    }
+}
+
+impl NoiseSource<Torch> for SampleNoise {
+    fn normal(&mut self, like: &Tensor) -> Tensor {
+        self.rows(like, bfn_data::Stream::fill_standard_normal, Purpose::SenderNoise)
+    }
+
+    fn uniform(&mut self, like: &Tensor) -> Tensor {
+        self.rows(like, bfn_data::Stream::fill_uniform, Purpose::Sample)
+    }
+}
+
+/// A column of numbers, one for each example, in f32.
+pub fn column(values: &[f64], device: Device) -> Tensor {
+    Tensor::new(tch::Tensor::from_slice(values).to_kind(Kind::Float).to_device(device))
+}

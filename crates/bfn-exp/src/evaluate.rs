@@ -1,0 +1,171 @@
+//! `bfn evaluate`: the variational bound of a trained network.
+
+use std::fmt;
+use std::str::FromStr;
+
+use anyhow::{Context, Result};
+use bfn_data::{Draw, Histogram, Layout, Seed, Split, Windows};
+use serde::{Serialize, Serializer};
+
+use crate::bound::{Estimate, Estimator};
+use crate::cli::EvaluateArgs;
+use crate::config::Experiment;
+use crate::objective::Term;
+use crate::progress::Progress;
+use crate::run::{Trained, write_file};
+use crate::table::{Report, Row};
+use crate::task::{Source, Task};
+
+/// A number of transmission steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Steps {
+    /// n steps.
+    Finite(u32),
+    /// Continuous time, n → ∞.
+    Infinite,
+}
+
+impl FromStr for Steps {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "inf" => Ok(Self::Infinite),
+            _ => match text.parse() {
+                Ok(n) if n > 0 => Ok(Self::Finite(n)),
+                _ => Err("expected a number of steps from 1 on, or inf".to_owned()),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Steps {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Finite(n) => write!(to, "{n}"),
+            Self::Infinite => to.write_str("inf"),
+        }
+    }
+}
+
+impl Serialize for Steps {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Finite(n) => to.serialize_u32(*n),
+            Self::Infinite => to.serialize_str("inf"),
+        }
+    }
+}
+
+impl Steps {
+    fn term(self) -> Term {
+        match self {
+            Self::Finite(n) => Term::Step { n },
+            Self::Infinite => Term::ContinuousTime,
+        }
+    }
+}
+
+/// What a bit per variable is called.
+pub fn per_variable(layout: &Layout) -> &'static str {
+    match layout {
+        Layout::Text { .. } => "bits/char",
+        _ => "bits/dim",
+    }
+}
+
+/// Evaluates and prints; the results go to stdout, progress to stderr.
+///
+/// # Errors
+///
+/// A run that is not there or not complete, data that are missing, a file that cannot be written.
+pub fn command(args: &EvaluateArgs) -> Result<()> {
+    let split = Split::from(args.split);
+    let mut opened = None;
+    let trained = Trained::load(&args.run, args.weights, args.device, |experiment| {
+        let (task, source) = open(experiment, split)?;
+        let variables = task.variables;
+        opened = Some((task, source));
+        Ok(variables)
+    })?;
+    let (task, source) = opened.context("the data were not opened")?;
+    let limit = args.limit.map_or(usize::MAX, |limit| limit as usize);
+    let estimator = Estimator {
+        objective: task.objective.as_ref(),
+        model: &trained.model,
+        dataset: source.dataset.clone(),
+        limit,
+        batch: trained.experiment.training.batch,
+        seed: Seed(args.seed),
+        repeats: args.repeats,
+    };
+    let results = rows(&estimator, &args.steps, task.dimensions())?;
+    let report = Report {
+        run: args.run.display().to_string(),
+        split: split.to_string(),
+        examples: estimator.examples(),
+        dimensions: task.dimensions(),
+        results,
+    };
+    if let Some(path) = &args.json {
+        let json = serde_json::to_string_pretty(&report)?;
+        write_file(path, json.as_bytes())?;
+    }
+    print(&report, &trained, &source, &task)
+}
+
+/// Estimates the bound for each number of steps.
+///
+/// # Errors
+///
+/// A split without examples.
+pub fn rows(estimator: &Estimator<'_>, steps: &[Steps], dimensions: usize) -> Result<Vec<Row>> {
+    let mut progress = Progress::new("evaluating", 0, estimator.calls() * (steps.len() as u64 + 1));
+    let mut done = 0;
+    let mut observe = || {
+        done += 1;
+        progress.message(done, "batches");
+    };
+    let reconstruction = estimator.draw(Term::Reconstruction, &mut observe)?;
+    let mut rows = Vec::new();
+    for steps in steps {
+        let loss = estimator.draw(steps.term(), &mut observe)?;
+        let total = Estimate::of_total(&loss, &reconstruction);
+        let per_dim = |nats: f64| nats / dimensions as f64;
+        let bits = |nats: f64| per_dim(nats) / std::f64::consts::LN_2;
+        rows.push(Row {
+            steps: *steps,
+            loss_nats_per_dim: per_dim(Estimate::mean(&loss)),
+            reconstruction_nats_per_dim: per_dim(Estimate::mean(&reconstruction)),
+            total_nats_per_dim: per_dim(total.mean),
+            total_nats_per_example: total.mean,
+            total_bits_per_dim: bits(total.mean),
+            standard_error_bits_per_dim: bits(total.standard_error),
+        });
+    }
+    progress.finish();
+    Ok(rows)
+}
+
+fn open(experiment: &Experiment, split: Split) -> Result<(Task, Source)> {
+    let source = experiment.data.open(split, Windows::InOrder)?;
+    Ok((Task::new(experiment, source.dataset.as_ref())?, source))
+}
+
+#[allow(clippy::print_stdout, reason = "results are what this command is for")]
+fn print(report: &Report, trained: &Trained, source: &Source, task: &Task) -> Result<()> {
+    let unit = per_variable(&task.layout);
+    println!(
+        "{}: {} of {}, {} examples of {} variables, after {} steps of training",
+        report.run, report.split, source.title, report.examples, report.dimensions, trained.standing.step
+    );
+    println!("{}", report.table(unit).trim_end());
+    if matches!(task.layout, Layout::Image { .. }) {
+        let draw = Draw { seed: Seed(0), epoch: 0 };
+        let train = trained.experiment.data.open(Split::Train, Windows::Random)?;
+        let nats = Histogram::fit(train.dataset.as_ref(), draw).mean_nats(source.dataset.as_ref(), draw);
+        let bits = nats / (report.dimensions as f64 * std::f64::consts::LN_2);
+        println!("for comparison, a histogram of each pixel on its own: {nats:.3} nats/example, {bits:.5} {unit}");
+    }
+    Ok(())
+}

@@ -1,0 +1,25 @@
+//! The experiment runners behind the `bfn` program.
+//!
+//! ```text
+//! experiments/*.toml ─► config ─► task ─► train ─► run folder ─► evaluate, sample
+//! ```
+//!
+//! [`config`] reads an experiment file, [`task`] joins data, flow and network, [`train`] is the
+//! loop, [`run`] the folder that a run leaves behind. There are no equations here: they are in
+//! `bfn-core`, and [`objective`] is where they meet a network.
+
+pub mod bound;
+pub mod cli;
+pub mod config;
+pub mod draws;
+pub mod evaluate;
+pub mod model;
+pub mod objective;
+pub mod overrides;
+pub mod picture;
+pub mod progress;
+pub mod run;
+pub mod sample;
+pub mod table;
+pub mod task;
+pub mod train;

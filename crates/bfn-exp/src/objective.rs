@@ -1,0 +1,162 @@
+//! Where the equations meet a network: losses and samples of any kind of data.
+
+use std::convert::Infallible;
+use std::fmt::Debug;
+
+use bfn_core::distribution::{bin, centre};
+use bfn_core::{BayesianFlow, NoiseSource, OutputDistribution, sampler};
+use bfn_nets::networks::Mode;
+use bfn_nets::{Indices, Tensor, Torch};
+use tch::Kind;
+
+use crate::draws::column;
+use crate::model::Model;
+
+/// A term of the bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Term {
+    /// The integrand of L^∞.
+    ContinuousTime,
+    /// n times the divergence of the step that starts at t, of n equal ones.
+    Step {
+        /// The number of steps n.
+        n: u32,
+    },
+    /// The integrand of L^r; t is 1.
+    Reconstruction,
+}
+
+/// Examples with everything random about a loss, `[B]` or `[B, …]`, on the model's device.
+#[derive(Debug)]
+pub struct Examples {
+    /// The bins or classes, `[B, D]`, integers.
+    pub x: tch::Tensor,
+    /// The times, `[B]`.
+    pub t: Vec<f64>,
+    /// Standard normal noise of the flow, `[B, W]` with W numbers in a message.
+    pub noise: tch::Tensor,
+    /// Standard normal noise of the sender, likewise; only a step of finite n needs it.
+    pub sender_noise: Option<tch::Tensor>,
+}
+
+/// The losses and the sampler of one Bayesian flow, whatever its kind.
+pub trait Objective: Debug + Send + Sync {
+    /// The number P of network outputs per variable.
+    fn outputs_per_variable(&self) -> usize;
+
+    /// The number of random numbers in a message about D variables.
+    fn message_width(&self, variables: usize) -> usize;
+
+    /// A term of the loss at given times, in nats, per variable: `[B, D]`.
+    fn loss(&self, model: &Model, examples: &Examples, term: Term, mode: Mode) -> Tensor;
+
+    /// Samples along a grid of times, as bins or classes, `[B, D]` in row-major order.
+    ///
+    /// `observe` is told after each step how many are done, of how many.
+    fn sample(
+        &self,
+        model: &Model,
+        shape: [usize; 2],
+        grid: &[f64],
+        noise: &mut dyn NoiseSource<Torch>,
+        observe: &mut dyn FnMut(usize, usize),
+    ) -> Vec<usize>;
+}
+
+/// A flow of `bfn-core` over data that a loader stores as bins or classes.
+#[derive(Debug)]
+pub struct Stored<F> {
+    /// The flow.
+    pub flow: F,
+    /// The number of bins or classes.
+    pub values: usize,
+}
+
+/// Data as a flow takes them.
+pub trait Encoding {
+    /// From bins or classes, `[B, D]`, integers.
+    fn encode(stored: &tch::Tensor, values: usize) -> Self;
+
+    /// To bins or classes, in row-major order.
+    fn decode(&self, values: usize) -> Vec<usize>;
+}
+
+impl Encoding for Indices {
+    fn encode(stored: &tch::Tensor, _values: usize) -> Self {
+        Self::new(stored.shallow_clone())
+    }
+
+    fn decode(&self, _values: usize) -> Vec<usize> {
+        self.to_vec()
+    }
+}
+
+/// Bins as real numbers: their centres.
+impl Encoding for Tensor {
+    fn encode(stored: &tch::Tensor, values: usize) -> Self {
+        centre(&Self::new(stored.to_kind(Kind::Float)), values)
+    }
+
+    fn decode(&self, values: usize) -> Vec<usize> {
+        bin(self, values).to_vec()
+    }
+}
+
+impl<F> Objective for Stored<F>
+where
+    F: BayesianFlow<Torch> + Debug + Send + Sync,
+    F::Data: Encoding,
+{
+    fn outputs_per_variable(&self) -> usize {
+        self.flow.outputs_per_variable()
+    }
+
+    fn message_width(&self, variables: usize) -> usize {
+        self.flow.message_shape(&[variables]).iter().product()
+    }
+
+    fn loss(&self, model: &Model, examples: &Examples, term: Term, mode: Mode) -> Tensor {
+        let flow = &self.flow;
+        let shape: Vec<usize> = examples.x.size().iter().map(|length| *length as usize).collect();
+        let message = flow.message_shape(&shape);
+        let as_message = |noise: &tch::Tensor| Tensor::new(noise.shallow_clone()).reshape(&message);
+
+        let x = F::Data::encode(&examples.x, self.values);
+        let t = column(&examples.t, model.device());
+        let noise = as_message(&examples.noise);
+        let theta = flow.flow(&x, &t, &noise);
+        let output = flow.output(&theta, &model.predict(&flow.network_input(&theta), &t, mode), &t);
+        match term {
+            Term::ContinuousTime => flow.loss_continuous_time(&x, &output, &t),
+            Term::Reconstruction => flow.loss_reconstruction(&x, &output),
+            Term::Step { n } => {
+                let n = f64::from(n);
+                let accuracies: Vec<f64> = examples.t.iter().map(|t| flow.step_accuracy(*t, t + 1.0 / n)).collect();
+                let alpha = column(&accuracies, model.device());
+                let sender_noise = examples.sender_noise.as_ref().map_or_else(|| noise.full_like(0.0), as_message);
+                flow.loss_step(&x, &output, &alpha, &sender_noise) * n
+            }
+        }
+    }
+
+    fn sample(
+        &self,
+        model: &Model,
+        shape: [usize; 2],
+        grid: &[f64],
+        noise: &mut dyn NoiseSource<Torch>,
+        observe: &mut dyn FnMut(usize, usize),
+    ) -> Vec<usize> {
+        let flow = &self.flow;
+        let like = column(&[0.0], model.device()).full(&flow.message_shape(&shape), 0.0);
+        let predict = |theta: &F::Theta, t: f64| {
+            let t = like.full(&[shape[0]], t);
+            let network_output = model.predict(&flow.network_input(theta), &t, Mode::Evaluate);
+            Ok::<_, Infallible>(flow.output(theta, &network_output, &t))
+        };
+        let sampled =
+            sampler::ancestral(flow, &like, grid, noise, predict, |moment| observe(moment.step, moment.steps));
+        let Ok(output) = sampled;
+        output.mode().decode(self.values)
+    }
+}

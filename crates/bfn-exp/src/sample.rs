@@ -1,0 +1,126 @@
+//! `bfn sample`: draws from a trained network.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use bfn_core::sampler::uniform_grid;
+use bfn_data::{Layout, Seed, Split, Windows};
+use bfn_nets::{NamedTensor, Snapshot};
+use tch::Kind;
+
+use crate::cli::SampleArgs;
+use crate::draws::SampleNoise;
+use crate::model::Model;
+use crate::picture::{self, Format};
+use crate::progress::Progress;
+use crate::run::{Trained, write_file};
+use crate::task::Task;
+
+/// Samples in one batch of the sampler.
+const BATCH: usize = 64;
+
+/// What kind of file samples go to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kinds {
+    Png,
+    Txt,
+    Safetensors,
+}
+
+/// Draws samples and writes them to a file.
+///
+/// # Errors
+///
+/// A run that is not there or not complete, a file whose ending does not fit the data.
+pub fn command(args: &SampleArgs) -> Result<()> {
+    let mut opened = None;
+    let trained = Trained::load(&args.run, args.weights, args.device, |experiment| {
+        let source = experiment.data.open(Split::Test, Windows::InOrder)?;
+        let task = Task::new(experiment, source.dataset.as_ref())?;
+        let variables = task.variables;
+        opened = Some(task);
+        Ok(variables)
+    })?;
+    let task = opened.context("the data were not opened")?;
+    let path = args.out.clone().unwrap_or_else(|| default_path(&args.run, &task.layout));
+    let kind = kind(&path, &task.layout)?;
+    let samples = draw(&task, &trained.model, args.count as usize, args.steps as usize, Seed(args.seed))?;
+    write(&path, kind, &samples, &task)?;
+    eprintln!("{} samples in {} steps: {}", args.count, args.steps, path.display());
+    Ok(())
+}
+
+/// Draws samples in batches, as bins or classes, `[count, D]` in row-major order.
+///
+/// # Errors
+///
+/// None at present.
+pub fn draw(task: &Task, model: &Model, count: usize, steps: usize, seed: Seed) -> Result<Vec<usize>> {
+    let _no_gradient = tch::no_grad_guard();
+    let grid = uniform_grid(steps);
+    let batches = count.div_ceil(BATCH);
+    let mut progress = Progress::new("sampling", 0, (batches * steps) as u64);
+    let mut samples = Vec::with_capacity(count * task.dimensions());
+    for batch in 0..batches {
+        let numbers: Vec<u64> = (batch * BATCH..count.min((batch + 1) * BATCH)).map(|number| number as u64).collect();
+        let shape = [numbers.len(), task.dimensions()];
+        let mut noise = SampleNoise::new(seed, numbers);
+        let mut observe = |step: usize, _| progress.message((batch * steps + step) as u64, "steps");
+        samples.extend(task.objective.sample(model, shape, &grid, &mut noise, &mut observe));
+    }
+    progress.finish();
+    Ok(samples)
+}
+
+fn default_path(run: &Path, layout: &Layout) -> PathBuf {
+    run.join(match layout {
+        Layout::Text { .. } => "samples.txt",
+        _ => "samples.png",
+    })
+}
+
+/// The kind of file that the path asks for, checked before anything is drawn.
+fn kind(path: &Path, layout: &Layout) -> Result<Kinds> {
+    let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    match (ending.as_str(), layout) {
+        ("safetensors", _) => Ok(Kinds::Safetensors),
+        ("png", Layout::Image { .. }) => Ok(Kinds::Png),
+        ("txt", Layout::Text { .. }) => Ok(Kinds::Txt),
+        ("png", _) => bail!("{}: these samples are text; use .txt or .safetensors", path.display()),
+        ("txt", _) => bail!("{}: these samples are images; use .png or .safetensors", path.display()),
+        _ => bail!("{}: samples go to .png (images), .txt (text) or .safetensors", path.display()),
+    }
+}
+
+fn write(path: &Path, kind: Kinds, samples: &[usize], task: &Task) -> Result<()> {
+    let count = samples.len() / task.dimensions();
+    match (kind, &task.layout) {
+        (Kinds::Png, Layout::Image { height, width, channels }) => {
+            let format = Format { height: *height, width: *width, channels: *channels, levels: task.values };
+            picture::write_grid(path, samples, format)
+        }
+        (Kinds::Txt, Layout::Text { length, alphabet }) => {
+            let mut text = String::new();
+            for sample in samples.chunks_exact(*length) {
+                let classes: Vec<u8> = sample.iter().map(|class| *class as u8).collect();
+                text.push_str(&alphabet.decode(&classes));
+                text.push('\n');
+            }
+            write_file(path, text.as_bytes())
+        }
+        _ => {
+            let mut shape = vec![count as i64];
+            match &task.layout {
+                Layout::Image { height, width, channels } => {
+                    shape.extend([*height as i64, *width as i64, *channels as i64]);
+                }
+                other => shape.push(other.variables() as i64),
+            }
+            let values: Vec<i64> = samples.iter().map(|value| *value as i64).collect();
+            let tensor = tch::Tensor::from_slice(&values).reshape(shape).to_kind(Kind::Uint8);
+            let mut snapshot = Snapshot::new();
+            snapshot.add("", &[NamedTensor::new("samples", &tensor)])?;
+            Ok(snapshot.write(path)?)
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! What an experiment is about: data, flow and the shape of the network, joined.
+
+use std::fmt;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use bfn_core::continuous::Reconstruction;
+use bfn_core::distribution::Probability;
+use bfn_core::{ContinuousFlow, DiscreteFlow, DiscretisedFlow, VariableKind};
+use bfn_data::{Alphabet, Dataset, Layout, Pixels, Root, Seed, Split, Symbols, Text, Windows};
+use bfn_nets::networks::{Shape, Variables};
+
+use crate::config::{DataConfig, Experiment, FlowConfig, PixelsConfig};
+use crate::objective::{Objective, Stored};
+
+/// Data and flow of an experiment.
+#[derive(Debug)]
+pub struct Task {
+    /// The losses and the sampler.
+    pub objective: Box<dyn Objective>,
+    /// What the network models.
+    pub variables: Variables,
+    /// What the D variables of an example are to each other.
+    pub layout: Layout,
+    /// What each variable can be, as stored.
+    pub values: usize,
+}
+
+impl Task {
+    /// Joins the flow of an experiment with the data it models.
+    ///
+    /// # Errors
+    ///
+    /// A flow that does not fit the data, or a parameter of it outside its domain.
+    pub fn new(experiment: &Experiment, data: &dyn Dataset) -> Result<Self> {
+        let (objective, values) = objective(experiment.flow, data.kind())?;
+        let shape = match data.layout() {
+            Layout::Image { height, width, channels } => {
+                Shape::Image { height: *height, width: *width, channels: *channels }
+            }
+            Layout::Text { length, .. } => Shape::Sequence { length: *length },
+            other => bail!("no network is known for data of the layout {other:?}"),
+        };
+        let inputs_per_variable = match experiment.flow {
+            FlowConfig::Discrete { .. } if values > 2 => values,
+            _ => 1,
+        };
+        let outputs_per_variable = objective.outputs_per_variable();
+        let variables = Variables { shape, inputs_per_variable, outputs_per_variable };
+        Ok(Self { objective, variables, layout: data.layout().clone(), values })
+    }
+
+    /// D, the number of variables of an example.
+    pub fn dimensions(&self) -> usize {
+        self.layout.variables()
+    }
+}
+
+fn objective(flow: FlowConfig, kind: VariableKind) -> Result<(Box<dyn Objective>, usize)> {
+    let (VariableKind::Discretised { bins: values } | VariableKind::Discrete { classes: values }) = kind else {
+        bail!("data of kind {kind:?} cannot be modelled yet");
+    };
+    let objective: Box<dyn Objective> = match (flow, kind) {
+        (FlowConfig::Continuous { sigma_1, reconstruction_deviation }, VariableKind::Discretised { bins }) => {
+            let deviation = reconstruction_deviation.unwrap_or(sigma_1);
+            let reconstruction = Reconstruction::Bins { bins, deviation, probability: Probability::Exact };
+            let flow = ContinuousFlow::new(sigma_1, reconstruction).context("in [flow.continuous]")?;
+            Box::new(Stored { flow, values })
+        }
+        (FlowConfig::Discretised { sigma_1 }, VariableKind::Discretised { bins }) => {
+            let flow = DiscretisedFlow::new(bins, sigma_1).context("in [flow.discretised]")?;
+            Box::new(Stored { flow, values })
+        }
+        // Ordered bins may be modelled as unordered classes.
+        (FlowConfig::Discrete { beta_1 }, _) => {
+            let flow = DiscreteFlow::new(values, beta_1).context("in [flow.discrete]")?;
+            Box::new(Stored { flow, values })
+        }
+        (_, VariableKind::Discrete { classes }) => {
+            bail!("the data are discrete ({classes} classes); use [flow.discrete] beta_1 = … for them")
+        }
+        (_, VariableKind::Continuous) => bail!("data of kind {kind:?} cannot be modelled yet"),
+    };
+    Ok((objective, values))
+}
+
+/// One split of a data set, and what to call it in a report.
+pub struct Source {
+    /// The examples.
+    pub dataset: Arc<dyn Dataset>,
+    /// Their name.
+    pub title: String,
+}
+
+impl DataConfig {
+    /// Reads one split of the data.
+    ///
+    /// Text is read in windows at random positions for training, and one after the other for
+    /// evaluation, as `windows` says.
+    ///
+    /// # Errors
+    ///
+    /// Files that are missing or not sound.
+    pub fn open(&self, split: Split, windows: Windows) -> Result<Source> {
+        let root = Root::new(self.root.clone());
+        if self.digits.is_some() {
+            return Ok(Source::new(bfn_data::digits(split)?, "digits, 8×8 pixels, 17 grey levels".to_owned()));
+        }
+        if let Some(mnist) = &self.mnist {
+            let images = bfn_data::mnist(&root, split, mnist.pixels.into())?;
+            return Ok(Source::new(images, format!("MNIST, {}", mnist.pixels)));
+        }
+        if let Some(text8) = &self.text8 {
+            let text = bfn_data::text8(&root)?;
+            return Ok(Source::new(text.split(split, text8.length, windows)?, text.title().to_owned()));
+        }
+        if let Some(text) = &self.text {
+            let symbols = match &text.alphabet {
+                Some(alphabet) => Symbols::Given(Alphabet::new(alphabet)?),
+                None => Symbols::FromText,
+            };
+            let file = Text::read(&text.file, &symbols)?;
+            return Ok(Source::new(file.split(split, text.length, windows)?, file.title().to_owned()));
+        }
+        bail!("[data] names no data")
+    }
+}
+
+impl Source {
+    fn new(dataset: impl Dataset + 'static, title: String) -> Self {
+        Self { dataset: Arc::new(dataset), title }
+    }
+}
+
+impl From<PixelsConfig> for Pixels {
+    fn from(pixels: PixelsConfig) -> Self {
+        match pixels {
+            PixelsConfig::Binarised => Self::DynamicallyBinarised,
+            PixelsConfig::StaticallyBinarised { seed } => Self::StaticallyBinarised { seed: Seed(seed) },
+            PixelsConfig::Grey { bins } => Self::Grey { bins: bins.into() },
+        }
+    }
+}
+
+impl fmt::Display for PixelsConfig {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Binarised => to.write_str("dynamically binarised"),
+            Self::StaticallyBinarised { seed } => write!(to, "statically binarised with seed {seed}"),
+            Self::Grey { bins } => write!(to, "{bins} grey levels"),
+        }
+    }
+}

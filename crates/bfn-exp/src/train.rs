@@ -1,0 +1,378 @@
+//! `bfn train`: the training loop.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use bfn_data::{Batches, Prefetch, Purpose, Seed, Split, Windows};
+use bfn_nets::networks::Mode;
+use bfn_nets::{AdamW, Ema, seed_dropout};
+use serde::Serialize;
+use tch::{Device, Kind, Tensor};
+
+use crate::bound::Estimator;
+use crate::cli::TrainArgs;
+use crate::config::{Decay, Experiment, TrainingConfig};
+use crate::draws;
+use crate::evaluate::{self, Steps};
+use crate::model::Model;
+use crate::objective::{Examples, Term};
+use crate::progress::{Progress, short};
+use crate::run::{Record, Run, Standing};
+use crate::task::{Source, Task};
+
+/// Batches prepared ahead of the loop, and the threads that prepare them.
+const AHEAD: usize = 4;
+const THREADS: usize = 1;
+
+/// A run in memory.
+struct Session {
+    experiment: Experiment,
+    run: Run,
+    task: Task,
+    train: Source,
+    model: Model,
+    ema: Ema,
+    optimiser: AdamW,
+    standing: Standing,
+}
+
+/// A line of `metrics.jsonl` about training.
+#[derive(Debug, Serialize)]
+struct TrainingLine {
+    step: u64,
+    loss_nats_per_dim: f64,
+    loss_bits_per_dim: f64,
+    gradient_norm: f64,
+    learning_rate: f64,
+    examples_per_second: f64,
+    waiting_for_data: f64,
+    seconds: f64,
+}
+
+/// A line of `metrics.jsonl` about a validation.
+#[derive(Debug, Serialize)]
+struct ValidationLine {
+    step: u64,
+    validation_nats_per_example: f64,
+    validation_bits_per_dim: f64,
+    validation_standard_error_bits_per_dim: f64,
+    seconds: f64,
+}
+
+/// Trains as the arguments say, from the beginning or from the last checkpoint.
+///
+/// # Errors
+///
+/// Whatever is wrong with the experiment, the data, the device or the folder of the run; a loss
+/// that is not finite.
+pub fn command(args: &TrainArgs) -> Result<()> {
+    let experiment = Experiment::read(&args.experiment, &args.overrides)?;
+    let device = args.device.resolve()?;
+    let train = experiment.data.open(Split::Train, Windows::Random)?;
+    let task = Task::new(&experiment, train.dataset.as_ref())?;
+    let seed = Seed(experiment.training.seed);
+    let model = Model::new(&experiment.network, &task.variables, device, experiment.training.precision, seed)?;
+    let optimiser = AdamW::new(model.parameters(), experiment.optimiser)?;
+    let ema = Ema::new(model.parameters(), experiment.ema)?;
+
+    let folder = args.out.clone().unwrap_or_else(|| default_folder(&args.experiment));
+    let run = if args.resume { resumed(&folder, &experiment)? } else { Run::create(&folder, &experiment)? };
+    run.write_record(&Record::new(&model, &task, &train))?;
+    let mut session = Session { experiment, run, task, train, model, ema, optimiser, standing: Standing::default() };
+    if args.resume {
+        session.restore()?;
+    }
+    session.announce();
+    session.train()?;
+    session.farewell();
+    Ok(())
+}
+
+impl Session {
+    /// The training loop.
+    fn train(&mut self) -> Result<()> {
+        let TrainingConfig { steps, max_time, batch, clip, log_every, .. } = self.experiment.training;
+        let (seed, device) = (Seed(self.experiment.training.seed), self.model.device());
+        let micro = u64::from(self.experiment.training.accumulation);
+        let mut batches = self.prepare(self.standing.step * micro, steps * micro)?;
+        let mut progress = Progress::new("training", self.standing.step, steps);
+        let mut clock = Clock::new(self.standing.seconds);
+        let mut sum = Tensor::zeros([], (Kind::Float, device));
+        let mut log = Instant::now();
+        let mut logged = self.standing.step;
+
+        while self.standing.step < steps && max_time.is_none_or(|limit| clock.training() < limit) {
+            let step = self.standing.step;
+            let rate = learning_rate(&self.experiment, step);
+            for part in 0..micro {
+                let examples = batches.next().context("the batches ended before the steps")?.on(device);
+                seed_dropout(seed.0, step * micro + part);
+                let loss = self.task.objective.loss(&self.model, &examples, Term::ContinuousTime, Mode::Train);
+                let loss = loss.array().mean(Kind::Float) / micro as f64;
+                loss.backward();
+                sum += loss.detach();
+            }
+            let norm = self.optimiser.clip_gradients(clip)?;
+            self.optimiser.step(rate)?;
+            self.optimiser.zero_grad()?;
+            self.ema.update(step + 1)?;
+            self.standing = Standing { step: step + 1, seconds: clock.training().as_secs_f64() };
+            progress.set(step + 1);
+
+            if self.standing.step.is_multiple_of(log_every) || self.standing.step == steps {
+                // The one place where the loop waits for the device.
+                let loss = sum.double_value(&[]) / (self.standing.step - logged) as f64;
+                let line = TrainingLine {
+                    step: self.standing.step,
+                    loss_nats_per_dim: loss,
+                    loss_bits_per_dim: loss / std::f64::consts::LN_2,
+                    gradient_norm: norm.double_value(&[]),
+                    learning_rate: rate,
+                    examples_per_second: ((self.standing.step - logged) * micro * batch as u64) as f64
+                        / log.elapsed().as_secs_f64(),
+                    waiting_for_data: batches.waited().as_secs_f64(),
+                    seconds: self.standing.seconds,
+                };
+                ensure!(
+                    loss.is_finite(),
+                    "the loss is {loss} between steps {logged} and {}: training stops; the last checkpoint is kept. \
+                     A lower optimiser.learning_rate or training.clip may help",
+                    self.standing.step
+                );
+                self.run.log(&line)?;
+                let left = clock.left(&progress, self.standing.step, steps, max_time);
+                progress.message(self.standing.step, &line.message(left));
+                _ = sum.zero_();
+                (log, logged) = (Instant::now(), self.standing.step);
+            }
+            let done = self.standing.step == steps;
+            if self.experiment.validation.as_ref().is_some_and(|v| self.standing.step.is_multiple_of(v.every)) {
+                let paused = Instant::now();
+                self.validate(&progress)?;
+                clock.pause(paused.elapsed());
+                log += paused.elapsed();
+            }
+            if !done && self.standing.step.is_multiple_of(self.experiment.checkpoint.every) {
+                self.save()?;
+            }
+        }
+        progress.finish();
+        self.save()
+    }
+
+    /// The batches of the loop with everything random about them, prepared ahead on another thread.
+    fn prepare(&self, from: u64, to: u64) -> Result<Prefetch<Examples>> {
+        let TrainingConfig { batch, times, seed, accumulation, .. } = self.experiment.training;
+        let seed = Seed(seed);
+        let batches = Batches::new(self.train.dataset.clone(), seed, batch)?;
+        let width = self.task.objective.message_width(self.task.dimensions());
+        let micro = u64::from(accumulation);
+        Ok(Prefetch::new(from..to, THREADS, AHEAD, move |number| {
+            let drawn = batches.batch(number);
+            let (rows, dimensions) = drawn.values.dim();
+            let values = drawn.values.as_slice().unwrap_or_default();
+            let x = Tensor::from_slice(values).reshape([rows as i64, dimensions as i64]).to_kind(Kind::Int64);
+            // The parts of one step share one set of times.
+            let part = (number % micro) as usize;
+            let t = draws::times(seed, number / micro, rows * micro as usize, times);
+            Examples {
+                x,
+                t: t.into_iter().skip(part).step_by(micro as usize).collect(),
+                noise: draws::normal(seed, Purpose::Noise, 0, &drawn.positions, width),
+                sender_noise: None,
+            }
+        }))
+    }
+
+    fn validate(&mut self, progress: &Progress) -> Result<()> {
+        let Some(validation) = &self.experiment.validation else { return Ok(()) };
+        let source = self.experiment.data.open(Split::Validation, Windows::InOrder)?;
+        let _averaged = self.ema.averaged()?;
+        let estimator = Estimator {
+            objective: self.task.objective.as_ref(),
+            model: &self.model,
+            dataset: source.dataset.clone(),
+            limit: validation.examples.map_or(usize::MAX, |examples| examples as usize),
+            batch: self.experiment.training.batch,
+            seed: Seed(self.experiment.training.seed),
+            repeats: 1,
+        };
+        let rows = evaluate::rows(&estimator, &[Steps::Infinite], self.task.dimensions())?;
+        let Some(row) = rows.first() else { return Ok(()) };
+        progress.line(&format!(
+            "validation after {} steps: {:.3} nats/example, {:.4} ± {:.4} {}",
+            self.standing.step,
+            row.total_nats_per_example,
+            row.total_bits_per_dim,
+            row.standard_error_bits_per_dim,
+            evaluate::per_variable(&self.task.layout)
+        ));
+        self.run.log(&ValidationLine {
+            step: self.standing.step,
+            validation_nats_per_example: row.total_nats_per_example,
+            validation_bits_per_dim: row.total_bits_per_dim,
+            validation_standard_error_bits_per_dim: row.standard_error_bits_per_dim,
+            seconds: self.standing.seconds,
+        })
+    }
+
+    fn save(&self) -> Result<()> {
+        let keep = self.experiment.checkpoint.keep;
+        self.run.save(self.standing, &self.model, &self.ema, &self.optimiser, keep)
+    }
+
+    /// Goes back to the last whole checkpoint; a run without one starts at step 0.
+    fn restore(&mut self) -> Result<()> {
+        let Some(checkpoint) = self.run.last_checkpoint()? else {
+            eprintln!("{} has no complete checkpoint; training starts at step 0", self.run.folder().display());
+            return Ok(());
+        };
+        checkpoint.load_into("model", &bfn_nets::parameter::named(self.model.parameters()))?;
+        checkpoint.load_into("ema", &self.ema.state())?;
+        checkpoint.load_into("optimiser", &self.optimiser.state())?;
+        self.standing = checkpoint.metadata("standing")?;
+        Ok(())
+    }
+
+    fn announce(&self) {
+        let training = &self.experiment.training;
+        eprintln!(
+            "{}: {} examples of {} variables; {} parameters; {} steps of {}{} on {}",
+            self.train.title,
+            self.train.dataset.len(),
+            self.task.dimensions(),
+            self.model.parameter_count(),
+            training.steps,
+            training.batch,
+            training.max_time.map(|limit| format!(", at most {}", short(limit))).unwrap_or_default(),
+            bfn_nets::device::describe(self.model.device())
+        );
+        if self.standing.step > 0 {
+            eprintln!("continuing at step {}", self.standing.step);
+        }
+    }
+
+    fn farewell(&self) {
+        let folder = self.run.folder().display();
+        let time = short(Duration::from_secs_f64(self.standing.seconds));
+        eprintln!("trained {} steps in {time}; the run is in {folder}", self.standing.step);
+        eprintln!("next: bfn evaluate {folder}    bfn sample {folder}");
+    }
+}
+
+impl Examples {
+    /// The same examples on a device.
+    fn on(self, device: Device) -> Self {
+        Self { x: self.x.to_device(device), noise: self.noise.to_device(device), ..self }
+    }
+}
+
+impl TrainingLine {
+    fn message(&self, left: Duration) -> String {
+        format!(
+            "loss {:.4} nats/dim ({:.4} bits/dim), {:.0} examples/s, {} left",
+            self.loss_nats_per_dim,
+            self.loss_bits_per_dim,
+            self.examples_per_second,
+            short(left)
+        )
+    }
+}
+
+/// The time spent on training, pauses left out, over all sessions of a run.
+struct Clock {
+    started: Instant,
+    before: Duration,
+    paused: Duration,
+}
+
+impl Clock {
+    fn new(seconds_before: f64) -> Self {
+        Self {
+            started: Instant::now(),
+            before: Duration::from_secs_f64(seconds_before.max(0.0)),
+            paused: Duration::ZERO,
+        }
+    }
+
+    fn training(&self) -> Duration {
+        self.before + self.started.elapsed() - self.paused
+    }
+
+    fn pause(&mut self, time: Duration) {
+        self.paused += time;
+    }
+
+    fn left(&self, progress: &Progress, step: u64, steps: u64, max_time: Option<Duration>) -> Duration {
+        let by_steps = Duration::from_secs_f64((steps - step) as f64 / progress.rate(step).max(1e-9));
+        max_time.map_or(by_steps, |limit| by_steps.min(limit.saturating_sub(self.training())))
+    }
+}
+
+/// The learning rate of a step, counted from 0.
+fn learning_rate(experiment: &Experiment, step: u64) -> f64 {
+    let TrainingConfig { warm_up, decay, steps, .. } = experiment.training;
+    let highest = experiment.optimiser.learning_rate;
+    if step < warm_up {
+        return highest * (step + 1) as f64 / (warm_up + 1) as f64;
+    }
+    match decay {
+        Decay::Constant => highest,
+        Decay::Cosine => {
+            let done = (step - warm_up) as f64 / (steps - warm_up).max(1) as f64;
+            highest * 0.5 * (1.0 + (std::f64::consts::PI * done).cos())
+        }
+    }
+}
+
+/// `runs/NAME-TIME`, after the experiment and the present time (UTC).
+fn default_folder(experiment: &Path) -> PathBuf {
+    let name = experiment.file_stem().unwrap_or_default().to_string_lossy();
+    let now = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
+    let time = now.trim_end_matches('Z').replace(':', "").replace('T', "-");
+    Path::new("runs").join(format!("{name}-{time}"))
+}
+
+/// Opens a run to go on with it, if the experiment still means the same.
+fn resumed(folder: &Path, experiment: &Experiment) -> Result<Run> {
+    let run = Run::open(folder)?;
+    let before = run.experiment()?;
+    let as_tables = |experiment: &Experiment| -> Result<toml::Table> { Ok(experiment.to_toml()?.parse()?) };
+    let changed = changed_keys("", &as_tables(&before)?, &as_tables(experiment)?);
+    // How long to train, and how often to log and save, may change; what is trained may not.
+    let free = ["training.steps", "training.max_time", "training.log_every", "data.root"];
+    let free_tables = ["checkpoint.", "validation."];
+    // Under a cosine the learning rate of every step depends on their number.
+    let by_steps = before.training.decay == Decay::Cosine;
+    let frozen = |key: &&String| {
+        let is_free = free.contains(&key.as_str()) || free_tables.iter().any(|table| key.starts_with(table));
+        !is_free || (by_steps && *key == "training.steps")
+    };
+    if let Some(key) = changed.iter().find(frozen) {
+        bail!(
+            "{key} differs from the run in {}, which would not be the same run any more; train into another --out",
+            folder.display()
+        );
+    }
+    run.write_experiment(experiment)?;
+    Ok(run)
+}
+
+fn changed_keys(prefix: &str, before: &toml::Table, after: &toml::Table) -> Vec<String> {
+    let mut keys: Vec<&String> = before.keys().chain(after.keys()).collect();
+    keys.sort();
+    keys.dedup();
+    let mut changed = Vec::new();
+    for key in keys {
+        let path = format!("{prefix}{key}");
+        match (before.get(key), after.get(key)) {
+            (Some(toml::Value::Table(before)), Some(toml::Value::Table(after))) => {
+                changed.extend(changed_keys(&format!("{path}."), before, after));
+            }
+            (before, after) if before != after => changed.push(path),
+            _ => {}
+        }
+    }
+    changed
+}

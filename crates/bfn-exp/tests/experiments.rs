@@ -1,0 +1,83 @@
+//! Every experiment file parses, fits its data and builds its network.
+
+use std::path::{Path, PathBuf};
+
+use bfn_core::VariableKind;
+use bfn_data::{Alphabet, Dataset, Draw, Layout, Seed};
+use bfn_exp::config::Experiment;
+use bfn_exp::model::Model;
+use bfn_exp::task::Task;
+use tch::Device;
+
+/// Data of the right shape and kind without their files, which not every machine has.
+struct Stand {
+    layout: Layout,
+    kind: VariableKind,
+}
+
+impl Dataset for Stand {
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+    fn kind(&self) -> VariableKind {
+        self.kind
+    }
+    fn len(&self) -> usize {
+        1
+    }
+    fn read(&self, _index: usize, _draw: Draw, out: &mut [u8]) {
+        out.fill(0);
+    }
+}
+
+fn stand_in(experiment: &Experiment) -> Stand {
+    let data = &experiment.data;
+    let image = |side, kind| Stand { layout: Layout::Image { height: side, width: side, channels: 1 }, kind };
+    if data.digits.is_some() {
+        return image(8, VariableKind::Discretised { bins: 17 });
+    }
+    if data.mnist.is_some() {
+        return image(28, VariableKind::Discrete { classes: 2 });
+    }
+    let length = data.text8.as_ref().map(|text8| text8.length).expect("text8 is the only other data set in use");
+    Stand { layout: Layout::Text { length, alphabet: Alphabet::text8() }, kind: VariableKind::Discrete { classes: 27 } }
+}
+
+fn files() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments");
+    let mut files = Vec::new();
+    for folder in [folder.clone(), folder.join("small")] {
+        for entry in std::fs::read_dir(folder).expect("the folder experiments is there") {
+            let path = entry.expect("it can be read").path();
+            if path.extension().is_some_and(|ending| ending == "toml") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+#[test]
+fn every_file_parses_and_builds() {
+    let expected = [("digits.toml", None), ("mnist.toml", Some(24_808_961)), ("text8.toml", Some(170_175_003))];
+    let files = files();
+    assert!(files.len() >= 5, "only {files:?}");
+    for path in &files {
+        let experiment = Experiment::read(path, &[]).unwrap_or_else(|error| panic!("{error:#}"));
+        let data = stand_in(&experiment);
+        let task = Task::new(&experiment, &data).unwrap_or_else(|error| panic!("{}: {error:#}", path.display()));
+        let precision = experiment.training.precision;
+        let model = Model::new(&experiment.network, &task.variables, Device::Cpu, precision, Seed(0))
+            .unwrap_or_else(|error| panic!("{}: {error:#}", path.display()));
+        let name = path.strip_prefix(path.parent().expect("a folder")).expect("a name");
+        let small = path.parent().is_some_and(|folder| folder.ends_with("small"));
+        for (file, count) in expected {
+            if !small && name == Path::new(file) {
+                assert_eq!(count.unwrap_or(model.parameter_count()), model.parameter_count(), "{file}");
+            }
+        }
+        let written = experiment.to_toml().expect("it can be written");
+        assert_eq!(Experiment::parse(&written).expect("it can be read back"), experiment, "{}", path.display());
+    }
+}

@@ -1,0 +1,239 @@
+//! The program as its users run it, on the embedded digits.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+/// A network and a run small enough for a test.
+const TINY: [&str; 7] = [
+    "network.unet.width=16",
+    "network.unet.norm_groups=4",
+    "network.unet.heads=2",
+    "training.batch=8",
+    "training.log_every=2",
+    "training.precision=\"f32\"",
+    "training.warm_up=2",
+];
+
+fn experiments() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments")
+}
+
+fn bfn(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_bfn")).args(arguments).output().expect("bfn runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn succeeds(arguments: &[&str]) -> String {
+    let output = bfn(arguments);
+    assert!(output.status.success(), "{arguments:?}\n{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// Fails with an error that holds all of `expected`, and without a panic.
+fn fails(arguments: &[&str], expected: &[&str]) {
+    let output = bfn(arguments);
+    let errors = text(&output.stderr);
+    assert!(!output.status.success(), "{arguments:?} succeeded");
+    assert!(output.status.code().is_some_and(|code| code == 1 || code == 2), "{arguments:?}: {:?}", output.status);
+    assert!(!errors.contains("panicked"), "{arguments:?}\n{errors}");
+    for expected in expected {
+        assert!(errors.contains(expected), "{arguments:?}: no {expected:?} in\n{errors}");
+    }
+}
+
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a temporary folder"))
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).display().to_string()
+    }
+
+    fn train(&self, run: &str, settings: &[&str], more: &[&str]) -> Vec<String> {
+        let experiment = experiments().join("digits.toml").display().to_string();
+        let mut arguments = vec!["train".to_owned(), experiment, "--out".to_owned(), self.path(run)];
+        for setting in TINY.iter().chain(settings) {
+            arguments.extend(["--set".to_owned(), (*setting).to_owned()]);
+        }
+        arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
+        arguments
+    }
+
+    fn trained(&self, run: &str, settings: &[&str], more: &[&str]) {
+        let arguments = self.train(run, settings, more);
+        succeeds(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+
+    fn training_fails(&self, run: &str, settings: &[&str], more: &[&str], expected: &[&str]) {
+        let arguments = self.train(run, settings, more);
+        fails(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+    }
+}
+
+#[test]
+fn trains_evaluates_and_samples() {
+    let folder = Folder::new();
+    folder.trained("run", &["training.steps=4", "checkpoint.every=2"], &[]);
+    let run = folder.path("run");
+    for file in ["experiment.toml", "run.json", "metrics.jsonl"] {
+        assert!(Path::new(&run).join(file).is_file(), "no {file}");
+    }
+
+    let json = folder.path("evaluation.json");
+    let table = succeeds(&["evaluate", &run, "--steps", "10,inf", "--repeats", "2", "--limit", "20", "--json", &json]);
+    assert!(table.contains("nats/example") && table.contains("bits/dim") && table.contains("histogram"), "{table}");
+    let report: serde_json::Value = serde_json::from_str(&fs::read_to_string(&json).expect("a file")).expect("JSON");
+    assert_eq!(
+        (&report["split"], &report["examples"], &report["dimensions"]),
+        (&"test".into(), &20.into(), &64.into())
+    );
+    let results = report["results"].as_array().expect("a list");
+    assert_eq!((&results[0]["steps"], &results[1]["steps"]), (&10.into(), &"inf".into()));
+    for result in results {
+        let number = |key: &str| result[key].as_f64().unwrap_or_else(|| panic!("no {key} in {result}"));
+        let total = number("loss_nats_per_dim") + number("reconstruction_nats_per_dim");
+        assert!((number("total_nats_per_dim") - total).abs() < 1e-9, "{result}");
+        assert!((number("total_nats_per_example") - 64.0 * total).abs() < 1e-6, "{result}");
+        assert!((number("total_bits_per_dim") - total / std::f64::consts::LN_2).abs() < 1e-9, "{result}");
+        assert!(number("standard_error_bits_per_dim") > 0.0, "{result}");
+    }
+
+    let picture = folder.path("samples.png");
+    succeeds(&["sample", &run, "--steps", "3", "--count", "5", "--out", &picture]);
+    assert!(fs::read(&picture).expect("a picture").starts_with(b"\x89PNG"));
+    // A sample does not depend on how many are drawn with it.
+    let (few, many) = (folder.path("few.safetensors"), folder.path("many.safetensors"));
+    succeeds(&["sample", &run, "--steps", "3", "--count", "5", "--out", &few]);
+    succeeds(&["sample", &run, "--steps", "3", "--count", "5", "--out", &many]);
+    assert_eq!(fs::read(&few).expect("samples"), fs::read(&many).expect("samples"));
+}
+
+#[test]
+fn a_resumed_run_ends_with_the_weights_of_one_that_never_stopped() {
+    let folder = Folder::new();
+    let settings = ["training.decay=\"constant\"", "checkpoint.every=3", "network.unet.dropout=0.3"];
+    let with = |steps: &'static str| -> Vec<&str> { settings.iter().copied().chain([steps]).collect() };
+    folder.trained("whole", &with("training.steps=7"), &[]);
+    folder.trained("parts", &with("training.steps=3"), &[]);
+    folder.trained("parts", &with("training.steps=7"), &["--resume"]);
+    let tensors = |run: &str| {
+        let path = Path::new(&folder.path(run)).join("checkpoints/step-0000000007.safetensors");
+        let checkpoint = bfn_nets::Checkpoint::read(&path).expect("a checkpoint");
+        let names: Vec<String> = checkpoint.names().map(str::to_owned).collect();
+        assert!(names.len() > 100, "{names:?}");
+        names.into_iter().map(|name| checkpoint.tensor(&name).expect("a tensor")).collect::<Vec<_>>()
+    };
+    for (whole, parts) in tensors("whole").iter().zip(tensors("parts")) {
+        assert!(whole.equal(&parts));
+    }
+}
+
+#[test]
+fn a_run_is_never_overwritten_and_changes_are_refused() {
+    let folder = Folder::new();
+    folder.trained("run", &["training.steps=2"], &[]);
+    folder.training_fails("run", &["training.steps=2"], &[], &["exists already", "--resume"]);
+    let changed = ["training.steps=2", "optimiser.learning_rate=0.5"];
+    folder.training_fails("run", &changed, &["--resume"], &["optimiser.learning_rate"]);
+    folder.training_fails("none", &[], &["--resume"], &["no run in", "none"]);
+}
+
+#[test]
+fn a_run_without_a_whole_checkpoint_says_so() {
+    let folder = Folder::new();
+    folder.trained("run", &["training.steps=2"], &[]);
+    let run = folder.path("run");
+    let checkpoint = Path::new(&run).join("checkpoints/step-0000000002.safetensors");
+    let bytes = fs::read(&checkpoint).expect("a checkpoint");
+    fs::write(&checkpoint, &bytes[..bytes.len() / 2]).expect("it can be cut");
+    fails(&["evaluate", &run], &["step-0000000002.safetensors", "no complete checkpoint"]);
+    // Such a run starts again at step 0.
+    folder.trained("run", &["training.steps=2"], &["--resume"]);
+    succeeds(&["evaluate", &run, "--limit", "4"]);
+    fs::remove_file(Path::new(&run).join("experiment.toml")).expect("it can be removed");
+    fails(&["evaluate", &run], &["experiment.toml"]);
+}
+
+#[test]
+fn bad_arguments_and_settings_are_named() {
+    let folder = Folder::new();
+    let missing = folder.path("missing");
+    fails(&["evaluate", &missing], &["missing", "no such folder"]);
+    fails(&["sample", &missing], &["missing"]);
+    fails(&["train", &folder.path("none.toml")], &["none.toml"]);
+    fails(&["evaluate", &missing, "--steps", "0"], &["--steps"]);
+    fails(&["evaluate", &missing, "--steps", "ten"], &["--steps"]);
+    folder.training_fails("a", &["training.stepz=3"], &[], &["training.stepz", "unknown field `stepz`", "steps"]);
+    folder.training_fails("b", &["training.steps=0"], &[], &["training.steps"]);
+    folder.training_fails("c", &["training.steps=\"many\""], &[], &["training.steps", "invalid type"]);
+    folder.training_fails("d", &["training.max_time=\"soon\""], &[], &["soon", "2m"]);
+    folder.training_fails("e", &["flow.discretised.sigma_1=1.5"], &[], &["sigma_1", "1.5"]);
+    folder.training_fails("f", &["network.unet.width=15"], &[], &["network.unet.width", "15"]);
+    folder.training_fails("g", &["data.mnist.pixels=\"binarised\""], &[], &["data.digits", "data.mnist"]);
+    folder.training_fails("h", &[], &["--device", "cuda:99"], &["cuda:99"]);
+    folder.training_fails("i", &[], &["--device", "tpu"], &["tpu"]);
+    for run in ["a", "b", "c", "d", "e", "f", "g", "h", "i"] {
+        assert!(!Path::new(&folder.path(run)).exists(), "a refused experiment left the folder {run}");
+    }
+}
+
+#[test]
+fn a_wrong_key_in_a_file_is_named_with_its_line() {
+    let folder = Folder::new();
+    let path = folder.path("wrong.toml");
+    let text = fs::read_to_string(experiments().join("digits.toml")).expect("the experiment");
+    let wrong = text.replace("weight_decay", "weight_decoy");
+    let line = wrong.lines().position(|line| line.starts_with("weight_decoy")).expect("the key is there") + 1;
+    fs::write(&path, wrong).expect("it can be written");
+    fails(&["train", &path], &["wrong.toml", &format!("line {line}"), "weight_decoy"]);
+}
+
+#[test]
+fn missing_and_damaged_data_are_named() {
+    let folder = Folder::new();
+    let mnist = experiments().join("small/mnist.toml").display().to_string();
+    let root = folder.path("data");
+    let set = format!("data.root={root:?}");
+    let run = folder.path("run");
+    let train = |expected: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_bfn"))
+            .args(["train", &mnist, "--out", &run, "--set", &set])
+            .env("BFN_DATA", &root)
+            .env("XDG_CACHE_HOME", &root)
+            .output()
+            .expect("bfn runs");
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        for expected in expected {
+            assert!(errors.contains(expected), "no {expected:?} in\n{errors}");
+        }
+        assert!(!Path::new(&run).exists());
+    };
+    train(&["train-images-idx3-ubyte", &root]);
+    fs::create_dir_all(Path::new(&root).join("mnist")).expect("a folder");
+    let images = Path::new(&root).join("mnist/train-images-idx3-ubyte");
+    let labels = Path::new(&root).join("mnist/train-labels-idx1-ubyte");
+    fs::write(&labels, [0, 0, 8, 1, 0, 0, 0, 0]).expect("a file");
+    fs::write(&images, b"not IDX at all").expect("a file");
+    train(&["train-images-idx3-ubyte", "magic"]);
+    fs::write(&images, [0, 0, 8, 3, 0, 0, 0, 9, 0, 0, 0, 28, 0, 0, 0, 28, 1, 2, 3]).expect("a file");
+    train(&["train-images-idx3-ubyte"]);
+}
+
+#[test]
+fn output_files_of_the_wrong_kind_are_refused_before_sampling() {
+    let folder = Folder::new();
+    folder.trained("run", &["training.steps=1"], &[]);
+    let run = folder.path("run");
+    fails(&["sample", &run, "--out", &folder.path("samples.txt")], &["samples.txt", ".png"]);
+    fails(&["sample", &run, "--out", &folder.path("samples.gif")], &["samples.gif", ".png"]);
+}
