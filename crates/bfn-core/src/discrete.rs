@@ -16,6 +16,21 @@ use crate::{QuadraticSchedule, Schedule, Tensor};
 pub struct DiscreteFlow<S = QuadraticSchedule> {
     schedule: S,
     classes: usize,
+    readout: Readout,
+}
+
+/// How the network's output becomes the output distribution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Readout {
+    /// p_O = softmax(net): the network predicts the class, as in the paper.
+    #[default]
+    Direct,
+    /// p_O = softmax(net + z), that is p_O(k) ∝ θ_k e^(net_k): the network predicts from the other
+    /// variables what is expected of this one, and Bayes' rule adds what θ itself knows of it.
+    ///
+    /// An exact posterior has this form, since the messages about different variables are
+    /// independent given the data; a network that starts at 0 starts with p_O = θ, not at random.
+    Posterior,
 }
 
 /// Logits z of the categorical input distribution, θ = softmax(z), of shape `[B, D, K]`.
@@ -106,7 +121,13 @@ impl<S> DiscreteFlow<S> {
     ///
     /// [`Error::Parameter`] unless `classes` ≥ 2.
     pub fn with_schedule(classes: usize, schedule: S) -> Result<Self, Error> {
-        Ok(Self { schedule, classes: check_count("classes", classes)? })
+        Ok(Self { schedule, classes: check_count("classes", classes)?, readout: Readout::Direct })
+    }
+
+    /// The same flow with another way from the network's output to the output distribution.
+    #[must_use]
+    pub fn with_readout(self, readout: Readout) -> Self {
+        Self { readout, ..self }
     }
 
     /// The accuracy schedule.
@@ -161,15 +182,20 @@ where
         theta.probabilities()
     }
 
-    /// softmax of K logits; for K = 2 a sigmoid of one logit, that of class 1.
+    /// softmax of K logits; for K = 2 a sigmoid of one logit, that of class 1 against class 0. See [`Readout`].
     fn output(&self, theta: &Logits<B>, network_output: &Tensor<B>, _t: &Tensor<B>) -> Categorical<B> {
         let shape = theta.0.shape();
         let per_variable = BayesianFlow::<B>::outputs_per_variable(self);
         assert_same("network output", &with_last(&shape[..shape.len() - 1], per_variable), &network_output.shape());
-        if self.classes == 2 {
-            return Categorical::from_binary_logit(&network_output.squeeze_last());
+        match (self.classes, self.readout) {
+            (2, Readout::Direct) => Categorical::from_binary_logit(&network_output.squeeze_last()),
+            (2, Readout::Posterior) => {
+                let known = theta.0.select_last(1) - theta.0.select_last(0);
+                Categorical::from_binary_logit(&(network_output.squeeze_last() + known))
+            }
+            (_, Readout::Direct) => Categorical::from_logits(network_output),
+            (_, Readout::Posterior) => Categorical::from_logits(&(network_output + &theta.0)),
         }
-        Categorical::from_logits(network_output)
     }
 
     fn step_accuracy(&self, from: f64, to: f64) -> f64 {

@@ -15,6 +15,7 @@ use crate::objective::{Examples, Objective, Term};
 const TIME_BINS: usize = 50;
 
 /// How to estimate a bound.
+#[allow(missing_debug_implementations, reason = "a data set need not have one")]
 pub struct Estimator<'a> {
     /// The losses.
     pub objective: &'a dyn Objective,
@@ -167,5 +168,73 @@ impl Estimate {
     /// The mean of one term, in nats per example.
     pub fn mean(samples: &[Sample]) -> f64 {
         samples.iter().map(|sample| sample.nats).sum::<f64>() / samples.len() as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Samples whose loss is `nats(example, t, noise)`, with equally spaced times in a random order.
+    fn samples(count: usize, repeats: u64, seed: u64, nats: impl Fn(usize, f64, f64) -> f64) -> Vec<Sample> {
+        let seed = Seed(seed);
+        let mut samples = Vec::new();
+        for repeat in 0..repeats {
+            let order = Permutation::new(seed, Purpose::Order, repeat, count as u64);
+            let start = seed.stream(Purpose::Time, repeat, 0).uniform();
+            for example in 0..count {
+                let t = (start + order.at(example as u64) as f64 / count as f64).fract();
+                let mut noise = [0.0];
+                seed.stream(Purpose::Noise, repeat, example as u64).fill_standard_normal(&mut noise);
+                samples.push(Sample { example, t, nats: nats(example, t, noise[0]) });
+            }
+        }
+        samples
+    }
+
+    fn nothing(like: &[Sample]) -> Vec<Sample> {
+        like.iter().map(|sample| Sample { nats: 0.0, ..*sample }).collect()
+    }
+
+    /// An example's own share of the loss, with variance 1 over examples.
+    fn share(example: usize) -> f64 {
+        let mut value = [0.0];
+        Seed(99).stream(Purpose::Other(1), 0, example as u64).fill_standard_normal(&mut value);
+        value[0]
+    }
+
+    #[test]
+    fn what_depends_on_time_alone_is_no_error() {
+        let loss = samples(5000, 1, 1, |_, t, _| 30.0 * t);
+        let estimate = Estimate::of_total(&loss, &nothing(&loss));
+        assert!((estimate.mean - 15.0).abs() < 0.01, "{estimate:?}");
+        assert!(estimate.standard_error < 0.005, "{estimate:?}");
+    }
+
+    #[test]
+    fn examples_are_an_error_that_repeats_do_not_lessen() {
+        for repeats in [1, 8] {
+            let loss = samples(2000, repeats, 2, |example, t, _| share(example) + 5.0 * t);
+            let estimate = Estimate::of_total(&loss, &nothing(&loss));
+            let expected = 1.0 / 2000_f64.sqrt();
+            assert!((estimate.standard_error / expected - 1.0).abs() < 0.06, "{repeats}: {estimate:?}");
+        }
+    }
+
+    #[test]
+    fn the_spread_of_estimates_over_draws_and_examples_is_the_standard_error() {
+        // Each estimate has examples of its own, so that all of the error shows.
+        let estimates: Vec<Estimate> = (0..200)
+            .map(|seed| {
+                let loss = samples(300, 2, seed, |example, t, noise| {
+                    share(example + 300 * seed as usize) + 10.0 * t + 2.0 * t * noise
+                });
+                Estimate::of_total(&loss, &nothing(&loss))
+            })
+            .collect();
+        let mean = estimates.iter().map(|estimate| estimate.mean).sum::<f64>() / 200.0;
+        let spread = (estimates.iter().map(|e| (e.mean - mean).powi(2)).sum::<f64>() / 199.0).sqrt();
+        let claimed = estimates.iter().map(|estimate| estimate.standard_error).sum::<f64>() / 200.0;
+        assert!((claimed / spread - 1.0).abs() < 0.2, "claimed {claimed}, spread {spread}");
     }
 }

@@ -130,7 +130,21 @@ pub enum FlowConfig {
     Discrete {
         /// β(1), the accuracy at t = 1.
         beta_1: f64,
+        /// How the network's output becomes the output distribution.
+        #[serde(default)]
+        readout: ReadoutConfig,
     },
+}
+
+/// How the network's output becomes the output distribution of discrete data.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadoutConfig {
+    /// It is its logits, as published.
+    #[default]
+    Direct,
+    /// Its logits are added to those of θ, as Bayes' rule has it.
+    Posterior,
 }
 
 /// `[training]`.
@@ -283,6 +297,22 @@ impl Experiment {
         toml::to_string(self).context("the experiment cannot be written as TOML")
     }
 
+    /// The learning rate of a step, counted from 0: it rises over the warm-up and goes on as `training.decay` says.
+    pub fn learning_rate(&self, step: u64) -> f64 {
+        let TrainingConfig { warm_up, decay, steps, .. } = self.training;
+        let highest = self.optimiser.learning_rate;
+        if step < warm_up {
+            return highest * (step + 1) as f64 / (warm_up + 1) as f64;
+        }
+        match decay {
+            Decay::Constant => highest,
+            Decay::Cosine => {
+                let done = (step - warm_up) as f64 / (steps - warm_up).max(1) as f64;
+                highest * 0.5 * (1.0 + (std::f64::consts::PI * done).cos())
+            }
+        }
+    }
+
     fn check(&self) -> Result<()> {
         let positive = [
             ("training.steps", self.training.steps),
@@ -297,6 +327,12 @@ impl Experiment {
             ensure!(value > 0, "{key} is 0; it must be at least 1");
         }
         let TrainingConfig { clip, .. } = self.training;
+        ensure!(
+            self.training.warm_up < self.training.steps,
+            "training.warm_up is {}; it must be below training.steps, which is {}",
+            self.training.warm_up,
+            self.training.steps
+        );
         ensure!(clip > 0.0, "training.clip is {clip}; it must be above 0 (inf for no clipping)");
         self.optimiser.validate().context("in [optimiser]")?;
         self.ema.validate().context("in [ema]")?;
@@ -323,5 +359,38 @@ impl DataConfig {
             }
         );
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digits() -> Experiment {
+        Experiment::parse(include_str!("../../../experiments/digits.toml")).expect("the experiment is sound")
+    }
+
+    #[test]
+    fn the_learning_rate_rises_and_falls() {
+        let mut experiment = digits();
+        experiment.training.steps = 110;
+        experiment.training.warm_up = 10;
+        experiment.training.decay = Decay::Cosine;
+        let highest = experiment.optimiser.learning_rate;
+        let rates: Vec<f64> = (0..110).map(|step| experiment.learning_rate(step)).collect();
+        assert!(rates[..10].windows(2).all(|pair| pair[0] < pair[1]) && rates[9] < highest);
+        assert_eq!(rates[10], highest);
+        assert!(rates[10..].windows(2).all(|pair| pair[0] > pair[1]));
+        assert!((rates[60] - highest / 2.0).abs() < 1e-12 && rates[109] < 0.001 * highest);
+        experiment.training.decay = Decay::Constant;
+        assert_eq!(experiment.learning_rate(109), highest);
+    }
+
+    #[test]
+    fn durations_are_read_and_written() {
+        let mut experiment = digits();
+        experiment.training.max_time = Some(Duration::from_secs(3 * 3600 + 30 * 60));
+        let text = experiment.to_toml().expect("it can be written");
+        assert_eq!(Experiment::parse(&text).expect("it can be read"), experiment);
     }
 }

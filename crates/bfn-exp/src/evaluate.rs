@@ -3,18 +3,18 @@
 use std::fmt;
 use std::str::FromStr;
 
-use anyhow::{Context, Result};
-use bfn_data::{Draw, Histogram, Layout, Seed, Split, Windows};
+use anyhow::{Result, ensure};
+use bfn_data::{Draw, Histogram, Seed, Split, Windows};
 use serde::{Serialize, Serializer};
 
 use crate::bound::{Estimate, Estimator};
 use crate::cli::EvaluateArgs;
-use crate::config::Experiment;
+use crate::form::{Arrangement, Form};
 use crate::objective::Term;
 use crate::progress::Progress;
 use crate::run::{Trained, write_file};
 use crate::table::{Report, Row};
-use crate::task::{Source, Task};
+use crate::task::Source;
 
 /// A number of transmission steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,14 +66,6 @@ impl Steps {
     }
 }
 
-/// What a bit per variable is called.
-pub fn per_variable(layout: &Layout) -> &'static str {
-    match layout {
-        Layout::Text { .. } => "bits/char",
-        _ => "bits/dim",
-    }
-}
-
 /// Evaluates and prints; the results go to stdout, progress to stderr.
 ///
 /// # Errors
@@ -81,14 +73,14 @@ pub fn per_variable(layout: &Layout) -> &'static str {
 /// A run that is not there or not complete, data that are missing, a file that cannot be written.
 pub fn command(args: &EvaluateArgs) -> Result<()> {
     let split = Split::from(args.split);
-    let mut opened = None;
-    let trained = Trained::load(&args.run, args.weights, args.device, |experiment| {
-        let (task, source) = open(experiment, split)?;
-        let variables = task.variables;
-        opened = Some((task, source));
-        Ok(variables)
-    })?;
-    let (task, source) = opened.context("the data were not opened")?;
+    let trained = Trained::load(&args.run, args.weights, args.device)?;
+    let source = trained.experiment.data.open(split, Windows::InOrder)?;
+    let task = &trained.task;
+    ensure!(
+        Form::of(source.dataset.as_ref())? == task.form,
+        "the data are not of the form that {} was trained on: its alphabet or size differs",
+        args.run.display()
+    );
     let limit = args.limit.map_or(usize::MAX, |limit| limit as usize);
     let estimator = Estimator {
         objective: task.objective.as_ref(),
@@ -99,19 +91,19 @@ pub fn command(args: &EvaluateArgs) -> Result<()> {
         seed: Seed(args.seed),
         repeats: args.repeats,
     };
-    let results = rows(&estimator, &args.steps, task.dimensions())?;
+    let results = rows(&estimator, &args.steps, task.form.dimensions())?;
     let report = Report {
         run: args.run.display().to_string(),
         split: split.to_string(),
         examples: estimator.examples(),
-        dimensions: task.dimensions(),
+        dimensions: task.form.dimensions(),
         results,
     };
     if let Some(path) = &args.json {
         let json = serde_json::to_string_pretty(&report)?;
         write_file(path, json.as_bytes())?;
     }
-    print(&report, &trained, &source, &task)
+    print(&report, &trained, &source)
 }
 
 /// Estimates the bound for each number of steps.
@@ -147,20 +139,16 @@ pub fn rows(estimator: &Estimator<'_>, steps: &[Steps], dimensions: usize) -> Re
     Ok(rows)
 }
 
-fn open(experiment: &Experiment, split: Split) -> Result<(Task, Source)> {
-    let source = experiment.data.open(split, Windows::InOrder)?;
-    Ok((Task::new(experiment, source.dataset.as_ref())?, source))
-}
-
 #[allow(clippy::print_stdout, reason = "results are what this command is for")]
-fn print(report: &Report, trained: &Trained, source: &Source, task: &Task) -> Result<()> {
-    let unit = per_variable(&task.layout);
+fn print(report: &Report, trained: &Trained, source: &Source) -> Result<()> {
+    let form = &trained.task.form;
+    let unit = form.bits_per_variable();
     println!(
         "{}: {} of {}, {} examples of {} variables, after {} steps of training",
         report.run, report.split, source.title, report.examples, report.dimensions, trained.standing.step
     );
     println!("{}", report.table(unit).trim_end());
-    if matches!(task.layout, Layout::Image { .. }) {
+    if matches!(form.arrangement, Arrangement::Image { .. }) {
         let draw = Draw { seed: Seed(0), epoch: 0 };
         let train = trained.experiment.data.open(Split::Train, Windows::Random)?;
         let nats = Histogram::fit(train.dataset.as_ref(), draw).mean_nats(source.dataset.as_ref(), draw);

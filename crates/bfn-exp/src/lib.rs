@@ -10,14 +10,17 @@
 
 pub mod bound;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod draws;
 pub mod evaluate;
+pub mod form;
 pub mod model;
 pub mod objective;
 pub mod overrides;
 pub mod picture;
 pub mod progress;
+pub mod resume;
 pub mod run;
 pub mod sample;
 pub mod table;

@@ -12,12 +12,12 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use bfn_nets::networks::Variables;
-use bfn_nets::{AdamW, Checkpoint, DeviceChoice, Ema, NamedTensor, Snapshot, parameter};
+use bfn_nets::{AdamW, Checkpoint, DeviceChoice, Ema, Snapshot, parameter};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Experiment;
+use crate::form::Form;
 use crate::model::Model;
 use crate::task::{Source, Task};
 
@@ -51,8 +51,8 @@ pub struct Record {
     pub data: String,
     /// Examples in the training split.
     pub examples: usize,
-    /// Variables in an example, D.
-    pub dimensions: usize,
+    /// What an example looks like.
+    pub form: Form,
     /// Learned numbers of the network.
     pub parameters: usize,
 }
@@ -133,6 +133,17 @@ impl Run {
     pub fn write_record(&self, record: &Record) -> Result<()> {
         let json = serde_json::to_string_pretty(record)?;
         write_file(&self.path("run.json"), json.as_bytes())
+    }
+
+    /// Reads `run.json`.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read or is not such a record.
+    pub fn record(&self) -> Result<Record> {
+        let path = self.path("run.json");
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("{} is not the record of a run", path.display()))
     }
 
     /// Appends a line to `metrics.jsonl`.
@@ -216,10 +227,10 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
 /// A trained run, ready to be evaluated or sampled.
 #[derive(Debug)]
 pub struct Trained {
-    /// The folder.
-    pub run: Run,
     /// The experiment.
     pub experiment: Experiment,
+    /// Its flow and the form of its data.
+    pub task: Task,
     /// The network with its trained weights.
     pub model: Model,
     /// How far training had come.
@@ -232,32 +243,27 @@ impl Trained {
     /// # Errors
     ///
     /// A folder that is not a run or has no whole checkpoint, a device that is not there.
-    pub fn load(
-        folder: &Path,
-        weights: Weights,
-        device: DeviceChoice,
-        task: impl FnOnce(&Experiment) -> Result<Variables>,
-    ) -> Result<Self> {
+    pub fn load(folder: &Path, weights: Weights, device: DeviceChoice) -> Result<Self> {
         let run = Run::open(folder)?;
         let experiment = run.experiment()?;
         let device = device.resolve()?;
         let Some(checkpoint) = run.last_checkpoint()? else {
             bail!(
-                "{} has no complete checkpoint yet; let it train until the first one (checkpoint.every), or go on with --resume",
+                "{} has no complete checkpoint yet; let it train until the first one (checkpoint.every), \
+                 or go on with --resume",
                 folder.display()
             );
         };
-        let variables = task(&experiment)?;
+        let task = Task::new(&experiment, run.record()?.form)?;
         let seed = bfn_data::Seed(experiment.training.seed);
-        let model = Model::new(&experiment.network, &variables, device, experiment.training.precision, seed)?;
+        let model = Model::new(&experiment.network, &task.variables, device, experiment.training.precision, seed)?;
         let group = match weights {
             Weights::Ema => "ema",
             Weights::Last => "model",
         };
-        let targets: Vec<NamedTensor> = parameter::named(model.parameters());
-        checkpoint.load_into(group, &targets)?;
+        checkpoint.load_into(group, &parameter::named(model.parameters()))?;
         let standing = checkpoint.metadata("standing")?;
-        Ok(Self { run, experiment, model, standing })
+        Ok(Self { experiment, task, model, standing })
     }
 }
 
@@ -271,7 +277,7 @@ impl Record {
             threads: bfn_nets::device::threads(),
             data: source.title.clone(),
             examples: source.dataset.len(),
-            dimensions: task.dimensions(),
+            form: task.form.clone(),
             parameters: model.parameter_count(),
         }
     }

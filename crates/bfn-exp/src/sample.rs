@@ -2,14 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use bfn_core::sampler::uniform_grid;
-use bfn_data::{Layout, Seed, Split, Windows};
+use bfn_data::{Alphabet, Seed};
 use bfn_nets::{NamedTensor, Snapshot};
 use tch::Kind;
 
 use crate::cli::SampleArgs;
 use crate::draws::SampleNoise;
+use crate::form::{Arrangement, Form};
 use crate::model::Model;
 use crate::picture::{self, Format};
 use crate::progress::Progress;
@@ -33,19 +34,12 @@ enum Kinds {
 ///
 /// A run that is not there or not complete, a file whose ending does not fit the data.
 pub fn command(args: &SampleArgs) -> Result<()> {
-    let mut opened = None;
-    let trained = Trained::load(&args.run, args.weights, args.device, |experiment| {
-        let source = experiment.data.open(Split::Test, Windows::InOrder)?;
-        let task = Task::new(experiment, source.dataset.as_ref())?;
-        let variables = task.variables;
-        opened = Some(task);
-        Ok(variables)
-    })?;
-    let task = opened.context("the data were not opened")?;
-    let path = args.out.clone().unwrap_or_else(|| default_path(&args.run, &task.layout));
-    let kind = kind(&path, &task.layout)?;
-    let samples = draw(&task, &trained.model, args.count as usize, args.steps as usize, Seed(args.seed))?;
-    write(&path, kind, &samples, &task)?;
+    let trained = Trained::load(&args.run, args.weights, args.device)?;
+    let task = &trained.task;
+    let path = args.out.clone().unwrap_or_else(|| default_path(&args.run, &task.form.arrangement));
+    let kind = kind(&path, &task.form.arrangement)?;
+    let samples = draw(task, &trained.model, args.count as usize, args.steps as usize, Seed(args.seed))?;
+    write(&path, kind, &samples, &task.form)?;
     eprintln!("{} samples in {} steps: {}", args.count, args.steps, path.display());
     Ok(())
 }
@@ -60,10 +54,10 @@ pub fn draw(task: &Task, model: &Model, count: usize, steps: usize, seed: Seed) 
     let grid = uniform_grid(steps);
     let batches = count.div_ceil(BATCH);
     let mut progress = Progress::new("sampling", 0, (batches * steps) as u64);
-    let mut samples = Vec::with_capacity(count * task.dimensions());
+    let mut samples = Vec::with_capacity(count * task.form.dimensions());
     for batch in 0..batches {
         let numbers: Vec<u64> = (batch * BATCH..count.min((batch + 1) * BATCH)).map(|number| number as u64).collect();
-        let shape = [numbers.len(), task.dimensions()];
+        let shape = [numbers.len(), task.form.dimensions()];
         let mut noise = SampleNoise::new(seed, numbers);
         let mut observe = |step: usize, _| progress.message((batch * steps + step) as u64, "steps");
         samples.extend(task.objective.sample(model, shape, &grid, &mut noise, &mut observe));
@@ -72,34 +66,34 @@ pub fn draw(task: &Task, model: &Model, count: usize, steps: usize, seed: Seed) 
     Ok(samples)
 }
 
-fn default_path(run: &Path, layout: &Layout) -> PathBuf {
-    run.join(match layout {
-        Layout::Text { .. } => "samples.txt",
+fn default_path(run: &Path, arrangement: &Arrangement) -> PathBuf {
+    run.join(match arrangement {
+        Arrangement::Text { .. } => "samples.txt",
         _ => "samples.png",
     })
 }
 
 /// The kind of file that the path asks for, checked before anything is drawn.
-fn kind(path: &Path, layout: &Layout) -> Result<Kinds> {
+fn kind(path: &Path, arrangement: &Arrangement) -> Result<Kinds> {
     let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-    match (ending.as_str(), layout) {
+    match (ending.as_str(), arrangement) {
         ("safetensors", _) => Ok(Kinds::Safetensors),
-        ("png", Layout::Image { .. }) => Ok(Kinds::Png),
-        ("txt", Layout::Text { .. }) => Ok(Kinds::Txt),
+        ("png", Arrangement::Image { .. }) => Ok(Kinds::Png),
+        ("txt", Arrangement::Text { .. }) => Ok(Kinds::Txt),
         ("png", _) => bail!("{}: these samples are text; use .txt or .safetensors", path.display()),
         ("txt", _) => bail!("{}: these samples are images; use .png or .safetensors", path.display()),
         _ => bail!("{}: samples go to .png (images), .txt (text) or .safetensors", path.display()),
     }
 }
 
-fn write(path: &Path, kind: Kinds, samples: &[usize], task: &Task) -> Result<()> {
-    let count = samples.len() / task.dimensions();
-    match (kind, &task.layout) {
-        (Kinds::Png, Layout::Image { height, width, channels }) => {
-            let format = Format { height: *height, width: *width, channels: *channels, levels: task.values };
+fn write(path: &Path, kind: Kinds, samples: &[usize], form: &Form) -> Result<()> {
+    match (kind, &form.arrangement) {
+        (Kinds::Png, Arrangement::Image { height, width, channels }) => {
+            let format = Format { height: *height, width: *width, channels: *channels, levels: form.values() };
             picture::write_grid(path, samples, format)
         }
-        (Kinds::Txt, Layout::Text { length, alphabet }) => {
+        (Kinds::Txt, Arrangement::Text { length, alphabet }) => {
+            let alphabet = Alphabet::new(alphabet)?;
             let mut text = String::new();
             for sample in samples.chunks_exact(*length) {
                 let classes: Vec<u8> = sample.iter().map(|class| *class as u8).collect();
@@ -109,13 +103,12 @@ fn write(path: &Path, kind: Kinds, samples: &[usize], task: &Task) -> Result<()>
             write_file(path, text.as_bytes())
         }
         _ => {
-            let mut shape = vec![count as i64];
-            match &task.layout {
-                Layout::Image { height, width, channels } => {
-                    shape.extend([*height as i64, *width as i64, *channels as i64]);
-                }
-                other => shape.push(other.variables() as i64),
-            }
+            let count = samples.len() / form.dimensions();
+            let shape = match form.arrangement {
+                Arrangement::Image { height, width, channels } => vec![count, height, width, channels],
+                Arrangement::Text { length, .. } => vec![count, length],
+            };
+            let shape: Vec<i64> = shape.into_iter().map(|length| length as i64).collect();
             let values: Vec<i64> = samples.iter().map(|value| *value as i64).collect();
             let tensor = tch::Tensor::from_slice(&values).reshape(shape).to_kind(Kind::Uint8);
             let mut snapshot = Snapshot::new();

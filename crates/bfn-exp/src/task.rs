@@ -5,86 +5,83 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use bfn_core::continuous::Reconstruction;
+use bfn_core::discrete::Readout;
 use bfn_core::distribution::Probability;
-use bfn_core::{ContinuousFlow, DiscreteFlow, DiscretisedFlow, VariableKind};
-use bfn_data::{Alphabet, Dataset, Layout, Pixels, Root, Seed, Split, Symbols, Text, Windows};
+use bfn_core::{ContinuousFlow, DiscreteFlow, DiscretisedFlow};
+use bfn_data::{Alphabet, Dataset, Pixels, Root, Seed, Split, Symbols, Text, Windows};
 use bfn_nets::networks::{Shape, Variables};
 
-use crate::config::{DataConfig, Experiment, FlowConfig, PixelsConfig};
+use crate::config::{DataConfig, Experiment, FlowConfig, PixelsConfig, ReadoutConfig};
+use crate::form::{Arrangement, Form, Variable};
 use crate::objective::{Objective, Stored};
 
-/// Data and flow of an experiment.
+/// The flow of an experiment, fitted to the form of its data.
 #[derive(Debug)]
 pub struct Task {
+    /// What an example looks like.
+    pub form: Form,
     /// The losses and the sampler.
     pub objective: Box<dyn Objective>,
     /// What the network models.
     pub variables: Variables,
-    /// What the D variables of an example are to each other.
-    pub layout: Layout,
-    /// What each variable can be, as stored.
-    pub values: usize,
 }
 
 impl Task {
-    /// Joins the flow of an experiment with the data it models.
+    /// Joins the flow of an experiment with the form of its data.
     ///
     /// # Errors
     ///
     /// A flow that does not fit the data, or a parameter of it outside its domain.
-    pub fn new(experiment: &Experiment, data: &dyn Dataset) -> Result<Self> {
-        let (objective, values) = objective(experiment.flow, data.kind())?;
-        let shape = match data.layout() {
-            Layout::Image { height, width, channels } => {
-                Shape::Image { height: *height, width: *width, channels: *channels }
-            }
-            Layout::Text { length, .. } => Shape::Sequence { length: *length },
-            other => bail!("no network is known for data of the layout {other:?}"),
+    pub fn new(experiment: &Experiment, form: Form) -> Result<Self> {
+        let objective = objective(experiment.flow, form.variable)?;
+        let shape = match form.arrangement {
+            Arrangement::Image { height, width, channels } => Shape::Image { height, width, channels },
+            Arrangement::Text { length, .. } => Shape::Sequence { length },
         };
         let inputs_per_variable = match experiment.flow {
-            FlowConfig::Discrete { .. } if values > 2 => values,
+            FlowConfig::Discrete { .. } if form.values() > 2 => form.values(),
             _ => 1,
         };
         let outputs_per_variable = objective.outputs_per_variable();
         let variables = Variables { shape, inputs_per_variable, outputs_per_variable };
-        Ok(Self { objective, variables, layout: data.layout().clone(), values })
-    }
-
-    /// D, the number of variables of an example.
-    pub fn dimensions(&self) -> usize {
-        self.layout.variables()
+        Ok(Self { form, objective, variables })
     }
 }
 
-fn objective(flow: FlowConfig, kind: VariableKind) -> Result<(Box<dyn Objective>, usize)> {
-    let (VariableKind::Discretised { bins: values } | VariableKind::Discrete { classes: values }) = kind else {
-        bail!("data of kind {kind:?} cannot be modelled yet");
-    };
-    let objective: Box<dyn Objective> = match (flow, kind) {
-        (FlowConfig::Continuous { sigma_1, reconstruction_deviation }, VariableKind::Discretised { bins }) => {
+fn objective(flow: FlowConfig, variable: Variable) -> Result<Box<dyn Objective>> {
+    Ok(match (flow, variable) {
+        (FlowConfig::Continuous { sigma_1, reconstruction_deviation }, Variable::Discretised(bins)) => {
             let deviation = reconstruction_deviation.unwrap_or(sigma_1);
             let reconstruction = Reconstruction::Bins { bins, deviation, probability: Probability::Exact };
             let flow = ContinuousFlow::new(sigma_1, reconstruction).context("in [flow.continuous]")?;
-            Box::new(Stored { flow, values })
+            Box::new(Stored { flow, values: bins })
         }
-        (FlowConfig::Discretised { sigma_1 }, VariableKind::Discretised { bins }) => {
+        (FlowConfig::Discretised { sigma_1 }, Variable::Discretised(bins)) => {
             let flow = DiscretisedFlow::new(bins, sigma_1).context("in [flow.discretised]")?;
-            Box::new(Stored { flow, values })
+            Box::new(Stored { flow, values: bins })
         }
         // Ordered bins may be modelled as unordered classes.
-        (FlowConfig::Discrete { beta_1 }, _) => {
-            let flow = DiscreteFlow::new(values, beta_1).context("in [flow.discrete]")?;
+        (FlowConfig::Discrete { beta_1, readout }, Variable::Discretised(values) | Variable::Discrete(values)) => {
+            let flow = DiscreteFlow::new(values, beta_1).context("in [flow.discrete]")?.with_readout(readout.into());
             Box::new(Stored { flow, values })
         }
-        (_, VariableKind::Discrete { classes }) => {
-            bail!("the data are discrete ({classes} classes); use [flow.discrete] beta_1 = … for them")
+        (_, Variable::Discrete(classes)) => {
+            bail!("the data are discrete ({classes} classes); use [flow.discrete] with beta_1 for them")
         }
-        (_, VariableKind::Continuous) => bail!("data of kind {kind:?} cannot be modelled yet"),
-    };
-    Ok((objective, values))
+    })
+}
+
+impl From<ReadoutConfig> for Readout {
+    fn from(readout: ReadoutConfig) -> Self {
+        match readout {
+            ReadoutConfig::Direct => Self::Direct,
+            ReadoutConfig::Posterior => Self::Posterior,
+        }
+    }
 }
 
 /// One split of a data set, and what to call it in a report.
+#[allow(missing_debug_implementations, reason = "a data set need not have one")]
 pub struct Source {
     /// The examples.
     pub dataset: Arc<dyn Dataset>,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use bfn_data::{Batches, Prefetch, Purpose, Seed, Split, Windows};
 use bfn_nets::networks::Mode;
 use bfn_nets::{AdamW, Ema, seed_dropout};
@@ -12,12 +12,15 @@ use tch::{Device, Kind, Tensor};
 
 use crate::bound::Estimator;
 use crate::cli::TrainArgs;
-use crate::config::{Decay, Experiment, TrainingConfig};
+use crate::clock::Clock;
+use crate::config::{Experiment, TrainingConfig};
 use crate::draws;
 use crate::evaluate::{self, Steps};
+use crate::form::Form;
 use crate::model::Model;
 use crate::objective::{Examples, Term};
 use crate::progress::{Progress, short};
+use crate::resume;
 use crate::run::{Record, Run, Standing};
 use crate::task::{Source, Task};
 
@@ -70,14 +73,14 @@ pub fn command(args: &TrainArgs) -> Result<()> {
     let experiment = Experiment::read(&args.experiment, &args.overrides)?;
     let device = args.device.resolve()?;
     let train = experiment.data.open(Split::Train, Windows::Random)?;
-    let task = Task::new(&experiment, train.dataset.as_ref())?;
+    let task = Task::new(&experiment, Form::of(train.dataset.as_ref())?)?;
     let seed = Seed(experiment.training.seed);
     let model = Model::new(&experiment.network, &task.variables, device, experiment.training.precision, seed)?;
     let optimiser = AdamW::new(model.parameters(), experiment.optimiser)?;
     let ema = Ema::new(model.parameters(), experiment.ema)?;
 
     let folder = args.out.clone().unwrap_or_else(|| default_folder(&args.experiment));
-    let run = if args.resume { resumed(&folder, &experiment)? } else { Run::create(&folder, &experiment)? };
+    let run = if args.resume { resume::resumed(&folder, &experiment)? } else { Run::create(&folder, &experiment)? };
     run.write_record(&Record::new(&model, &task, &train))?;
     let mut session = Session { experiment, run, task, train, model, ema, optimiser, standing: Standing::default() };
     if args.resume {
@@ -98,66 +101,48 @@ impl Session {
         let mut batches = self.prepare(self.standing.step * micro, steps * micro)?;
         let mut progress = Progress::new("training", self.standing.step, steps);
         let mut clock = Clock::new(self.standing.seconds);
-        let mut sum = Tensor::zeros([], (Kind::Float, device));
-        let mut log = Instant::now();
-        let mut logged = self.standing.step;
+        let mut tally = Tally::new(self.standing.step, device);
 
         while self.standing.step < steps && max_time.is_none_or(|limit| clock.training() < limit) {
             let step = self.standing.step;
-            let rate = learning_rate(&self.experiment, step);
+            let rate = self.experiment.learning_rate(step);
             for part in 0..micro {
                 let examples = batches.next().context("the batches ended before the steps")?.on(device);
                 seed_dropout(seed.0, step * micro + part);
                 let loss = self.task.objective.loss(&self.model, &examples, Term::ContinuousTime, Mode::Train);
                 let loss = loss.array().mean(Kind::Float) / micro as f64;
                 loss.backward();
-                sum += loss.detach();
+                tally.add(&loss);
             }
-            let norm = self.optimiser.clip_gradients(clip)?;
+            tally.gradient_norm = self.optimiser.clip_gradients(clip)?;
             self.optimiser.step(rate)?;
             self.optimiser.zero_grad()?;
             self.ema.update(step + 1)?;
             self.standing = Standing { step: step + 1, seconds: clock.training().as_secs_f64() };
             progress.set(step + 1);
 
-            if self.standing.step.is_multiple_of(log_every) || self.standing.step == steps {
-                // The one place where the loop waits for the device.
-                let loss = sum.double_value(&[]) / (self.standing.step - logged) as f64;
-                let line = TrainingLine {
-                    step: self.standing.step,
-                    loss_nats_per_dim: loss,
-                    loss_bits_per_dim: loss / std::f64::consts::LN_2,
-                    gradient_norm: norm.double_value(&[]),
-                    learning_rate: rate,
-                    examples_per_second: ((self.standing.step - logged) * micro * batch as u64) as f64
-                        / log.elapsed().as_secs_f64(),
-                    waiting_for_data: batches.waited().as_secs_f64(),
-                    seconds: self.standing.seconds,
-                };
-                ensure!(
-                    loss.is_finite(),
-                    "the loss is {loss} between steps {logged} and {}: training stops; the last checkpoint is kept. \
-                     A lower optimiser.learning_rate or training.clip may help",
-                    self.standing.step
-                );
+            // What follows waits for the device; a step without it does not.
+            let every = |interval: u64| (step + 1).is_multiple_of(interval);
+            if every(log_every) || step + 1 == steps {
+                let line = tally.line(self.standing, rate, micro * batch as u64, batches.waited())?;
                 self.run.log(&line)?;
-                let left = clock.left(&progress, self.standing.step, steps, max_time);
-                progress.message(self.standing.step, &line.message(left));
-                _ = sum.zero_();
-                (log, logged) = (Instant::now(), self.standing.step);
+                let left = clock.left(steps - step - 1, progress.rate(step + 1), max_time);
+                progress.message(step + 1, &line.message(left));
+                tally = Tally::new(step + 1, device);
             }
-            let done = self.standing.step == steps;
-            if self.experiment.validation.as_ref().is_some_and(|v| self.standing.step.is_multiple_of(v.every)) {
+            if every(self.experiment.checkpoint.every) && step + 1 < steps {
+                tally.check(step + 1)?;
+                self.save()?;
+            }
+            if self.experiment.validation.as_ref().is_some_and(|validation| every(validation.every)) {
                 let paused = Instant::now();
                 self.validate(&progress)?;
                 clock.pause(paused.elapsed());
-                log += paused.elapsed();
-            }
-            if !done && self.standing.step.is_multiple_of(self.experiment.checkpoint.every) {
-                self.save()?;
+                tally.pause(paused.elapsed());
             }
         }
         progress.finish();
+        tally.check(self.standing.step)?;
         self.save()
     }
 
@@ -166,7 +151,7 @@ impl Session {
         let TrainingConfig { batch, times, seed, accumulation, .. } = self.experiment.training;
         let seed = Seed(seed);
         let batches = Batches::new(self.train.dataset.clone(), seed, batch)?;
-        let width = self.task.objective.message_width(self.task.dimensions());
+        let width = self.task.objective.message_width(self.task.form.dimensions());
         let micro = u64::from(accumulation);
         Ok(Prefetch::new(from..to, THREADS, AHEAD, move |number| {
             let drawn = batches.batch(number);
@@ -198,7 +183,7 @@ impl Session {
             seed: Seed(self.experiment.training.seed),
             repeats: 1,
         };
-        let rows = evaluate::rows(&estimator, &[Steps::Infinite], self.task.dimensions())?;
+        let rows = evaluate::rows(&estimator, &[Steps::Infinite], self.task.form.dimensions())?;
         let Some(row) = rows.first() else { return Ok(()) };
         progress.line(&format!(
             "validation after {} steps: {:.3} nats/example, {:.4} ± {:.4} {}",
@@ -206,7 +191,7 @@ impl Session {
             row.total_nats_per_example,
             row.total_bits_per_dim,
             row.standard_error_bits_per_dim,
-            evaluate::per_variable(&self.task.layout)
+            self.task.form.bits_per_variable()
         ));
         self.run.log(&ValidationLine {
             step: self.standing.step,
@@ -241,7 +226,7 @@ impl Session {
             "{}: {} examples of {} variables; {} parameters; {} steps of {}{} on {}",
             self.train.title,
             self.train.dataset.len(),
-            self.task.dimensions(),
+            self.task.form.dimensions(),
             self.model.parameter_count(),
             training.steps,
             training.batch,
@@ -258,6 +243,56 @@ impl Session {
         let time = short(Duration::from_secs_f64(self.standing.seconds));
         eprintln!("trained {} steps in {time}; the run is in {folder}", self.standing.step);
         eprintln!("next: bfn evaluate {folder}    bfn sample {folder}");
+    }
+}
+
+/// What has happened since the last line of the log, on the device.
+struct Tally {
+    loss: Tensor,
+    gradient_norm: Tensor,
+    since: u64,
+    started: Instant,
+}
+
+impl Tally {
+    fn new(step: u64, device: Device) -> Self {
+        let zero = || Tensor::zeros([], (Kind::Float, device));
+        Self { loss: zero(), gradient_norm: zero(), since: step, started: Instant::now() }
+    }
+
+    fn add(&mut self, loss: &Tensor) {
+        self.loss += loss.detach();
+    }
+
+    fn pause(&mut self, time: Duration) {
+        self.started += time;
+    }
+
+    /// Refuses to go on from numbers that are none.
+    fn check(&self, step: u64) -> Result<()> {
+        let (loss, norm) = (self.loss.double_value(&[]), self.gradient_norm.double_value(&[]));
+        ensure!(
+            loss.is_finite() && norm.is_finite(),
+            "after step {step} the loss is {loss} and the norm of the gradient {norm}: training stops, and the last \
+             checkpoint is kept; a lower optimiser.learning_rate or training.clip may help"
+        );
+        Ok(())
+    }
+
+    fn line(&self, standing: Standing, rate: f64, examples: u64, waited: Duration) -> Result<TrainingLine> {
+        self.check(standing.step)?;
+        let steps = standing.step - self.since;
+        let loss = self.loss.double_value(&[]) / steps as f64;
+        Ok(TrainingLine {
+            step: standing.step,
+            loss_nats_per_dim: loss,
+            loss_bits_per_dim: loss / std::f64::consts::LN_2,
+            gradient_norm: self.gradient_norm.double_value(&[]),
+            learning_rate: rate,
+            examples_per_second: (steps * examples) as f64 / self.started.elapsed().as_secs_f64(),
+            waiting_for_data: waited.as_secs_f64(),
+            seconds: standing.seconds,
+        })
     }
 }
 
@@ -280,99 +315,10 @@ impl TrainingLine {
     }
 }
 
-/// The time spent on training, pauses left out, over all sessions of a run.
-struct Clock {
-    started: Instant,
-    before: Duration,
-    paused: Duration,
-}
-
-impl Clock {
-    fn new(seconds_before: f64) -> Self {
-        Self {
-            started: Instant::now(),
-            before: Duration::from_secs_f64(seconds_before.max(0.0)),
-            paused: Duration::ZERO,
-        }
-    }
-
-    fn training(&self) -> Duration {
-        self.before + self.started.elapsed() - self.paused
-    }
-
-    fn pause(&mut self, time: Duration) {
-        self.paused += time;
-    }
-
-    fn left(&self, progress: &Progress, step: u64, steps: u64, max_time: Option<Duration>) -> Duration {
-        let by_steps = Duration::from_secs_f64((steps - step) as f64 / progress.rate(step).max(1e-9));
-        max_time.map_or(by_steps, |limit| by_steps.min(limit.saturating_sub(self.training())))
-    }
-}
-
-/// The learning rate of a step, counted from 0.
-fn learning_rate(experiment: &Experiment, step: u64) -> f64 {
-    let TrainingConfig { warm_up, decay, steps, .. } = experiment.training;
-    let highest = experiment.optimiser.learning_rate;
-    if step < warm_up {
-        return highest * (step + 1) as f64 / (warm_up + 1) as f64;
-    }
-    match decay {
-        Decay::Constant => highest,
-        Decay::Cosine => {
-            let done = (step - warm_up) as f64 / (steps - warm_up).max(1) as f64;
-            highest * 0.5 * (1.0 + (std::f64::consts::PI * done).cos())
-        }
-    }
-}
-
 /// `runs/NAME-TIME`, after the experiment and the present time (UTC).
 fn default_folder(experiment: &Path) -> PathBuf {
     let name = experiment.file_stem().unwrap_or_default().to_string_lossy();
     let now = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
     let time = now.trim_end_matches('Z').replace(':', "").replace('T', "-");
     Path::new("runs").join(format!("{name}-{time}"))
-}
-
-/// Opens a run to go on with it, if the experiment still means the same.
-fn resumed(folder: &Path, experiment: &Experiment) -> Result<Run> {
-    let run = Run::open(folder)?;
-    let before = run.experiment()?;
-    let as_tables = |experiment: &Experiment| -> Result<toml::Table> { Ok(experiment.to_toml()?.parse()?) };
-    let changed = changed_keys("", &as_tables(&before)?, &as_tables(experiment)?);
-    // How long to train, and how often to log and save, may change; what is trained may not.
-    let free = ["training.steps", "training.max_time", "training.log_every", "data.root"];
-    let free_tables = ["checkpoint.", "validation."];
-    // Under a cosine the learning rate of every step depends on their number.
-    let by_steps = before.training.decay == Decay::Cosine;
-    let frozen = |key: &&String| {
-        let is_free = free.contains(&key.as_str()) || free_tables.iter().any(|table| key.starts_with(table));
-        !is_free || (by_steps && *key == "training.steps")
-    };
-    if let Some(key) = changed.iter().find(frozen) {
-        bail!(
-            "{key} differs from the run in {}, which would not be the same run any more; train into another --out",
-            folder.display()
-        );
-    }
-    run.write_experiment(experiment)?;
-    Ok(run)
-}
-
-fn changed_keys(prefix: &str, before: &toml::Table, after: &toml::Table) -> Vec<String> {
-    let mut keys: Vec<&String> = before.keys().chain(after.keys()).collect();
-    keys.sort();
-    keys.dedup();
-    let mut changed = Vec::new();
-    for key in keys {
-        let path = format!("{prefix}{key}");
-        match (before.get(key), after.get(key)) {
-            (Some(toml::Value::Table(before)), Some(toml::Value::Table(after))) => {
-                changed.extend(changed_keys(&format!("{path}."), before, after));
-            }
-            (before, after) if before != after => changed.push(path),
-            _ => {}
-        }
-    }
-    changed
 }

@@ -2,45 +2,27 @@
 
 use std::path::{Path, PathBuf};
 
-use bfn_core::VariableKind;
-use bfn_data::{Alphabet, Dataset, Draw, Layout, Seed};
+use bfn_data::{Alphabet, Seed};
 use bfn_exp::config::Experiment;
+use bfn_exp::form::{Arrangement, Form, Variable};
 use bfn_exp::model::Model;
 use bfn_exp::task::Task;
 use tch::Device;
 
-/// Data of the right shape and kind without their files, which not every machine has.
-struct Stand {
-    layout: Layout,
-    kind: VariableKind,
-}
-
-impl Dataset for Stand {
-    fn layout(&self) -> &Layout {
-        &self.layout
-    }
-    fn kind(&self) -> VariableKind {
-        self.kind
-    }
-    fn len(&self) -> usize {
-        1
-    }
-    fn read(&self, _index: usize, _draw: Draw, out: &mut [u8]) {
-        out.fill(0);
-    }
-}
-
-fn stand_in(experiment: &Experiment) -> Stand {
+/// The form of an experiment's data without the files, which not every machine has.
+fn form(experiment: &Experiment) -> Form {
     let data = &experiment.data;
-    let image = |side, kind| Stand { layout: Layout::Image { height: side, width: side, channels: 1 }, kind };
+    let image =
+        |side, variable| Form { arrangement: Arrangement::Image { height: side, width: side, channels: 1 }, variable };
     if data.digits.is_some() {
-        return image(8, VariableKind::Discretised { bins: 17 });
+        return image(8, Variable::Discretised(17));
     }
     if data.mnist.is_some() {
-        return image(28, VariableKind::Discrete { classes: 2 });
+        return image(28, Variable::Discrete(2));
     }
     let length = data.text8.as_ref().map(|text8| text8.length).expect("text8 is the only other data set in use");
-    Stand { layout: Layout::Text { length, alphabet: Alphabet::text8() }, kind: VariableKind::Discrete { classes: 27 } }
+    let alphabet = Alphabet::text8().to_string();
+    Form { arrangement: Arrangement::Text { length, alphabet }, variable: Variable::Discrete(27) }
 }
 
 fn files() -> Vec<PathBuf> {
@@ -65,8 +47,8 @@ fn every_file_parses_and_builds() {
     assert!(files.len() >= 5, "only {files:?}");
     for path in &files {
         let experiment = Experiment::read(path, &[]).unwrap_or_else(|error| panic!("{error:#}"));
-        let data = stand_in(&experiment);
-        let task = Task::new(&experiment, &data).unwrap_or_else(|error| panic!("{}: {error:#}", path.display()));
+        let task =
+            Task::new(&experiment, form(&experiment)).unwrap_or_else(|error| panic!("{}: {error:#}", path.display()));
         let precision = experiment.training.precision;
         let model = Model::new(&experiment.network, &task.variables, Device::Cpu, precision, Seed(0))
             .unwrap_or_else(|error| panic!("{}: {error:#}", path.display()));

@@ -161,6 +161,9 @@ impl Backend for Torch {
         a.cumsum(-1, None)
     }
     fn slice_last(a: &Array, start: usize, length: usize) -> Array {
+        let shape = a.size();
+        let fits = shape.last().is_some_and(|last| start + length <= *last as usize);
+        assert!(fits, "slice_last: the part {start}..{} is not in the last axis of {shape:?}", start + length);
         a.narrow(-1, start as i64, length as i64)
     }
     fn concat_last(parts: &[&Array]) -> Array {
@@ -198,7 +201,12 @@ impl Backend for Torch {
     }
 
     fn linear_combination(a: &Array, x: &Array, b: &Array, y: &Array) -> Array {
-        Self::mul(a, x).addcmul(b, y)
+        assert_broadcast("a · x", a, x);
+        assert_broadcast("b · y", b, y);
+        let scaled = a * x;
+        let second = if b.numel() < y.numel() { y } else { b };
+        assert_broadcast("a · x + b · y", &scaled, second);
+        scaled.addcmul(b, y)
     }
     fn log_sum_exp_last(a: &Array) -> Array {
         a.logsumexp(-1, false)

@@ -1,0 +1,92 @@
+//! What an example looks like, as the folder of a run remembers it.
+
+use anyhow::{Result, bail};
+use bfn_core::VariableKind;
+use bfn_data::{Dataset, Layout};
+use serde::{Deserialize, Serialize};
+
+/// What an example looks like: enough to build the network and to write samples without the data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Form {
+    /// How the variables lie.
+    pub arrangement: Arrangement,
+    /// What each variable can be.
+    pub variable: Variable,
+}
+
+/// How the variables of an example lie.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Arrangement {
+    /// An image; variables run row by row, within a row pixel by pixel, within a pixel channel by channel.
+    Image {
+        /// Rows.
+        height: usize,
+        /// Columns.
+        width: usize,
+        /// 1 for grey, 3 for red, green and blue.
+        channels: usize,
+    },
+    /// A window of text.
+    Text {
+        /// Characters.
+        length: usize,
+        /// The alphabet, in the order of the classes.
+        alphabet: String,
+    },
+}
+
+/// What each variable can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Variable {
+    /// One of this many equal bins of [−1, 1].
+    Discretised(usize),
+    /// One of this many classes.
+    Discrete(usize),
+}
+
+impl Form {
+    /// The form of a data set's examples.
+    ///
+    /// # Errors
+    ///
+    /// Data that no flow of this program models yet.
+    pub fn of(data: &dyn Dataset) -> Result<Self> {
+        let arrangement = match data.layout() {
+            Layout::Image { height, width, channels } => {
+                Arrangement::Image { height: *height, width: *width, channels: *channels }
+            }
+            Layout::Text { length, alphabet } => Arrangement::Text { length: *length, alphabet: alphabet.to_string() },
+            other => bail!("data of the layout {other:?} cannot be modelled yet"),
+        };
+        let variable = match data.kind() {
+            VariableKind::Discretised { bins } => Variable::Discretised(bins),
+            VariableKind::Discrete { classes } => Variable::Discrete(classes),
+            VariableKind::Continuous => bail!("data of continuous variables cannot be modelled yet"),
+        };
+        Ok(Self { arrangement, variable })
+    }
+
+    /// D, the number of variables of an example.
+    pub fn dimensions(&self) -> usize {
+        match &self.arrangement {
+            Arrangement::Image { height, width, channels } => height * width * channels,
+            Arrangement::Text { length, .. } => *length,
+        }
+    }
+
+    /// K, the number of bins or classes of a variable.
+    pub fn values(&self) -> usize {
+        let (Variable::Discretised(values) | Variable::Discrete(values)) = self.variable;
+        values
+    }
+
+    /// What a bit per variable is called.
+    pub fn bits_per_variable(&self) -> &'static str {
+        match self.arrangement {
+            Arrangement::Text { .. } => "bits/char",
+            Arrangement::Image { .. } => "bits/dim",
+        }
+    }
+}

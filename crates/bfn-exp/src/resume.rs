@@ -1,0 +1,55 @@
+//! Going on with a run: only what it means to be the same run may not change.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use crate::config::{Decay, Experiment};
+use crate::run::Run;
+
+/// Opens a run to go on with it, if the experiment still means the same.
+///
+/// # Errors
+///
+/// A folder that is not a run, or a key whose change would make it another.
+pub fn resumed(folder: &Path, experiment: &Experiment) -> Result<Run> {
+    let run = Run::open(folder)?;
+    let before = run.experiment()?;
+    let as_tables = |experiment: &Experiment| -> Result<toml::Table> { Ok(experiment.to_toml()?.parse()?) };
+    let changed = changed_keys("", &as_tables(&before)?, &as_tables(experiment)?);
+    // How long to train, and how often to log and save, may change; what is trained may not.
+    let free = ["training.steps", "training.max_time", "training.log_every", "data.root"];
+    let free_tables = ["checkpoint.", "validation."];
+    // Under a cosine the learning rate of every step depends on their number.
+    let by_steps = before.training.decay == Decay::Cosine;
+    let frozen = |key: &&String| {
+        let is_free = free.contains(&key.as_str()) || free_tables.iter().any(|table| key.starts_with(table));
+        !is_free || (by_steps && *key == "training.steps")
+    };
+    if let Some(key) = changed.iter().find(frozen) {
+        bail!(
+            "{key} differs from the run in {}, which would not be the same run any more; train into another --out",
+            folder.display()
+        );
+    }
+    run.write_experiment(experiment)?;
+    Ok(run)
+}
+
+fn changed_keys(prefix: &str, before: &toml::Table, after: &toml::Table) -> Vec<String> {
+    let mut keys: Vec<&String> = before.keys().chain(after.keys()).collect();
+    keys.sort();
+    keys.dedup();
+    let mut changed = Vec::new();
+    for key in keys {
+        let path = format!("{prefix}{key}");
+        match (before.get(key), after.get(key)) {
+            (Some(toml::Value::Table(before)), Some(toml::Value::Table(after))) => {
+                changed.extend(changed_keys(&format!("{path}."), before, after));
+            }
+            (before, after) if before != after => changed.push(path),
+            _ => {}
+        }
+    }
+    changed
+}

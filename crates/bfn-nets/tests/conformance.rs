@@ -1,0 +1,106 @@
+//! libtorch computes what `bfn-core` proves: its conformance suite, and gradients of every loss.
+
+use bfn_core::conformance::{self, Tolerance};
+use bfn_core::continuous::Reconstruction;
+use bfn_core::distribution::Probability;
+use bfn_core::{BayesianFlow, ContinuousFlow, DiscreteFlow, DiscretisedFlow};
+use bfn_nets::{Indices, Tensor, Torch, device};
+use tch::Kind;
+
+fn scalar(kind: Kind, device: tch::Device) -> Tensor {
+    Tensor::new(tch::Tensor::zeros([1], (kind, device)))
+}
+
+#[test]
+fn libtorch_conforms_in_f64() {
+    for device in device::available() {
+        conformance::run(&scalar(Kind::Double, device), Tolerance::DOUBLE);
+    }
+}
+
+#[test]
+fn libtorch_conforms_in_f32() {
+    for device in device::available() {
+        conformance::run(&scalar(Kind::Float, device), Tolerance::SINGLE);
+    }
+}
+
+/// The gradient of Σ loss with respect to the network's output against central differences, in f64.
+fn gradients_agree<F>(name: &str, flow: &F, x: &F::Data, data_shape: [usize; 2], scale: f64)
+where
+    F: BayesianFlow<Torch>,
+{
+    const STEP: f64 = 1e-6;
+    tch::manual_seed(3);
+    let options = (Kind::Double, tch::Device::Cpu);
+    let normal = |shape: &[usize]| {
+        let shape: Vec<i64> = shape.iter().map(|length| *length as i64).collect();
+        tch::Tensor::randn(shape, options)
+    };
+    let message = flow.message_shape(&data_shape);
+    let noise = Tensor::new(normal(&message));
+    let sender_noise = Tensor::new(normal(&message));
+    let t = Tensor::new(tch::Tensor::from_slice(&[0.3, 0.8]));
+    let one = t.full_like(1.0);
+    let alpha = t.full_like(flow.step_accuracy(0.3, 0.4));
+    let network_shape = [data_shape[0], data_shape[1], flow.outputs_per_variable()];
+    let network = normal(&network_shape) * scale;
+
+    type Loss<'a, F> = Box<dyn Fn(&F, &Tensor) -> Tensor + 'a>;
+    let (noise, sender_noise, t, one, alpha) = (&noise, &sender_noise, &t, &one, &alpha);
+    let losses: [(&str, Loss<'_, F>); 3] = [
+        (
+            "continuous-time",
+            Box::new(move |flow, net| flow.loss_continuous_time(x, &flow.output(&flow.flow(x, t, noise), net, t), t)),
+        ),
+        (
+            "step",
+            Box::new(move |flow, net| {
+                flow.loss_step(x, &flow.output(&flow.flow(x, t, noise), net, t), alpha, sender_noise)
+            }),
+        ),
+        (
+            "reconstruction",
+            Box::new(move |flow, net| flow.loss_reconstruction(x, &flow.output(&flow.flow(x, one, noise), net, one))),
+        ),
+    ];
+    for (what, loss) in losses {
+        let leaf = network.copy().set_requires_grad(true);
+        loss(flow, &Tensor::new(leaf.shallow_clone())).array().sum(Kind::Double).backward();
+        let gradient = Tensor::new(leaf.grad()).to_values();
+        assert!(gradient.iter().any(|g| *g != 0.0), "{name}, {what}: no gradient");
+        let values = Tensor::new(network.shallow_clone()).to_values();
+        for (index, expected) in gradient.iter().enumerate() {
+            let at = |shift: f64| {
+                let mut moved = values.clone();
+                moved[index] += shift;
+                let net = t.from_values_like(&network_shape, &moved);
+                loss(flow, &net).to_values().iter().sum::<f64>()
+            };
+            let found = (at(STEP) - at(-STEP)) / (2.0 * STEP);
+            let size = expected.abs().max(found.abs()).max(1.0);
+            assert!((found - expected).abs() < 1e-5 * size, "{name}, {what}: {expected} against {found}");
+        }
+    }
+}
+
+#[test]
+fn gradients_of_every_loss_agree_with_central_differences() {
+    let like = scalar(Kind::Double, tch::Device::Cpu);
+    let shape = [2, 3];
+    let indices = |values: [usize; 6]| -> Indices { like.indices_like(&shape, &values) };
+
+    let reconstruction = Reconstruction::Bins { bins: 16, deviation: 0.1, probability: Probability::Exact };
+    let continuous = ContinuousFlow::new(0.1, reconstruction).expect("a flow");
+    // Predictions inside [−1, 1], where clipping does not cut the gradient off.
+    let x = like.from_values_like(&shape, &[-0.4, 0.1, 0.3, 0.2, -0.1, 0.5]);
+    gradients_agree("continuous", &continuous, &x, shape, 0.1);
+
+    let bins = indices([0, 7, 15, 3, 8, 12]);
+    for probability in [Probability::Exact, Probability::Floor] {
+        let discretised = DiscretisedFlow::new(16, 0.1).expect("a flow").with_probability(probability);
+        gradients_agree("discretised", &discretised, &bins, shape, 0.3);
+    }
+    gradients_agree("binary", &DiscreteFlow::new(2, 3.0).expect("a flow"), &indices([0, 1, 1, 0, 1, 0]), shape, 1.0);
+    gradients_agree("discrete", &DiscreteFlow::new(5, 1.0).expect("a flow"), &indices([0, 4, 2, 1, 3, 3]), shape, 1.0);
+}
