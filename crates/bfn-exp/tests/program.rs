@@ -14,7 +14,7 @@ const TINY: [&str; 7] = [
     "training.batch=8",
     "training.log_every=2",
     "training.precision=\"f32\"",
-    "training.warm_up=2",
+    "training.warm_up=0",
 ];
 
 fn experiments() -> PathBuf {
@@ -224,7 +224,7 @@ fn missing_and_damaged_data_are_named() {
     let labels = Path::new(&root).join("mnist/train-labels-idx1-ubyte");
     fs::write(&labels, [0, 0, 8, 1, 0, 0, 0, 0]).expect("a file");
     fs::write(&images, b"not IDX at all").expect("a file");
-    train(&["train-images-idx3-ubyte", "magic"]);
+    train(&["train-images-idx3-ubyte", "IDX"]);
     fs::write(&images, [0, 0, 8, 3, 0, 0, 0, 9, 0, 0, 0, 28, 0, 0, 0, 28, 1, 2, 3]).expect("a file");
     train(&["train-images-idx3-ubyte"]);
 }
