@@ -38,3 +38,12 @@ pub(crate) fn check_count(parameter: &'static str, count: usize) -> Result<usize
     check(parameter, count as f64, "at least 2", count >= 2)?;
     Ok(count)
 }
+
+/// Accepts numbers of which each is above the one before it.
+pub(crate) fn check_increasing(grid: &'static str, values: &[f64]) -> Result<(), Error> {
+    let increases = |pair: &[f64]| pair[1] > pair[0];
+    match values.windows(2).position(|pair| !increases(pair)) {
+        None => Ok(()),
+        Some(i) => Err(Error::Grid { grid, index: i + 1, value: values[i + 1], previous: values[i] }),
+    }
+}

@@ -114,6 +114,8 @@
 //! Implement [`Backend`] for a marker of your own and run the suite of the feature `conformance`
 //! (`bfn_core::conformance::run`) in its tests: it checks every operation against plain loops and
 //! every equation against [`Nd`]. Implement [`Schedule`] and hand it to a flow's `with_schedule`.
+//! A schedule that was fitted or measured is a [`TabulatedSchedule`], and [`entropy`] finds the one along which the
+//! expected entropy of the input distribution falls linearly. [`times`] spreads the times of a batch.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
@@ -124,6 +126,7 @@ pub mod continuous;
 pub mod discrete;
 pub mod discretised;
 pub mod distribution;
+pub mod entropy;
 mod error;
 mod flow;
 mod kind;
@@ -135,6 +138,7 @@ pub mod schedule;
 mod shape;
 pub mod special;
 mod tensor;
+pub mod times;
 
 pub use backend::Backend;
 pub use continuous::ContinuousFlow;
@@ -146,7 +150,7 @@ pub use kind::VariableKind;
 pub use nd::{Element, Nd};
 pub use noise::{NoiseSource, RngNoise};
 pub use real::Real;
-pub use schedule::{ExponentialSchedule, QuadraticSchedule, Schedule};
+pub use schedule::{ExponentialSchedule, LogarithmicSchedule, QuadraticSchedule, Schedule, TabulatedSchedule};
 pub use tensor::{Indices, Tensor};
 
 /// The README's example, run as a test.

@@ -34,6 +34,16 @@ pub trait Real:
     fn where_below(&self, threshold: f64, below: &Self, otherwise: &Self) -> Self;
     /// The same number everywhere, like `self`.
     fn constant(&self, value: f64) -> Self;
+    /// For each number the entries of `columns` at the interval of `edges` that holds it.
+    ///
+    /// `edges` increase and interval i, from `edges[i]` up to `edges[i + 1]`, belongs to entry i of each
+    /// column. Numbers before the first edge are in the first interval, numbers after the last in the last.
+    /// No gradient flows through the choice.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a column has fewer entries than there are intervals.
+    fn look_up<const N: usize>(&self, edges: &[f64], columns: [&[f64]; N]) -> [Self; N];
 }
 
 impl Real for f64 {
@@ -60,6 +70,11 @@ impl Real for f64 {
     }
     fn constant(&self, value: f64) -> Self {
         value
+    }
+    fn look_up<const N: usize>(&self, edges: &[f64], columns: [&[f64]; N]) -> [Self; N] {
+        let inner = inner_edges(edges);
+        let interval = inner.iter().filter(|edge| *self >= **edge || self.is_nan()).count();
+        columns.map(|column| column[interval])
     }
 }
 
@@ -88,4 +103,25 @@ impl<B: Backend> Real for Tensor<B> {
     fn constant(&self, value: f64) -> Self {
         self.full_like(value)
     }
+    fn look_up<const N: usize>(&self, edges: &[f64], columns: [&[f64]; N]) -> [Self; N] {
+        let inner = inner_edges(edges);
+        let intervals = inner.len() + 1;
+        let row = |values: &[f64]| self.from_values_like(&[values.len()], values);
+        if inner.is_empty() {
+            return columns.map(|column| self.constant(column[0]));
+        }
+        // An interval's index is the number of inner edges that are not above the number.
+        let distance = self.detach().unsqueeze_last() - row(inner);
+        let passed = distance.where_below(0.0, &self.full(&[1], 0.0), &self.full(&[1], 1.0));
+        let interval = passed.sum_last().to_index(intervals);
+        let mut shape = self.shape();
+        shape.push(intervals);
+        columns.map(|column| (self.full(&shape, 0.0) + row(&column[..intervals])).gather_last(&interval))
+    }
+}
+
+/// The edges between intervals.
+fn inner_edges(edges: &[f64]) -> &[f64] {
+    assert!(edges.len() >= 2, "a table needs an interval, but has {} edges", edges.len());
+    &edges[1..edges.len() - 1]
 }

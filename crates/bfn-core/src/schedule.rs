@@ -1,10 +1,14 @@
 //! Accuracy schedules: how much the messages up to time t tell about the data.
 
 mod exponential;
+mod logarithmic;
 mod quadratic;
+mod tabulated;
 
 pub use exponential::ExponentialSchedule;
+pub use logarithmic::LogarithmicSchedule;
 pub use quadratic::QuadraticSchedule;
+pub use tabulated::{Knot, TabulatedSchedule};
 
 use std::fmt::Debug;
 

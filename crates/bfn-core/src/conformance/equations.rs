@@ -4,6 +4,7 @@ use super::{Case, Context, numbers};
 use crate::continuous::Reconstruction;
 use crate::distribution::Probability;
 use crate::sampler::{ancestral, uniform_grid};
+use crate::schedule::{Knot, LogarithmicSchedule, Schedule, TabulatedSchedule};
 use crate::{Backend, BayesianFlow, ContinuousFlow, DiscreteFlow, DiscretisedFlow, Error, FiniteDistribution};
 use crate::{Indices, Nd, NoiseSource, OutputDistribution, Tensor};
 
@@ -19,6 +20,7 @@ pub(super) fn cases<B: Backend>() -> Vec<Case<B>> {
         Case { name: "the equations of discretised data", check: |c| compare(c, discretised, discretised) },
         Case { name: "the equations of binary data", check: |c| compare(c, discrete::<B, 2>, discrete::<Nd, 2>) },
         Case { name: "the equations of discrete data", check: |c| compare(c, discrete::<B, 27>, discrete::<Nd, 27>) },
+        Case { name: "the schedules at the times of a batch", check: |c| compare(c, schedules, schedules) },
     ]
 }
 
@@ -65,6 +67,28 @@ fn discrete<B: Backend, const K: usize>(like: &Tensor<B>) -> Vec<Named<B>> {
     let results = evaluate(like, &flow, &classes(like, K), |theta| theta.probabilities());
     let sample = sample(like, &flow, |output| output.probabilities());
     [results, vec![Named { name: "sample", tensor: sample }]].concat()
+}
+
+fn schedules<B: Backend>(like: &Tensor<B>) -> Vec<Named<B>> {
+    let knots = [(0.0, 0.0), (0.25, 0.125), (0.375, 1.0), (0.75, 1.5), (1.0, 6.0)].map(|(t, beta)| Knot { t, beta });
+    let straight = built(TabulatedSchedule::new(&[knots[0], knots[4]]));
+    let mut results = of_schedule(like, &built(TabulatedSchedule::new(&knots)));
+    results.extend(of_schedule(like, &straight));
+    results.extend(of_schedule(like, &built(LogarithmicSchedule::new(3, 2.0))));
+    results
+}
+
+fn of_schedule<B: Backend>(like: &Tensor<B>, schedule: &impl Schedule<Tensor<B>>) -> Vec<Named<B>> {
+    // On knots, between them and, in two rows, of any shape.
+    let t = like.from_values_like(&[2, 3], &[0.0, 0.25, 0.3125, 0.5, 0.9375, 1.0]);
+    let later = &t * 0.5 + 0.5;
+    vec![
+        Named { name: "beta", tensor: schedule.beta(&t) },
+        Named { name: "alpha", tensor: schedule.alpha(&t) },
+        Named { name: "gamma", tensor: schedule.gamma(&t) },
+        Named { name: "step_accuracy", tensor: schedule.step_accuracy(&t, &later) },
+        Named { name: "time", tensor: schedule.time(&schedule.beta(&t)) },
+    ]
 }
 
 fn evaluate<B: Backend, F: BayesianFlow<B>>(

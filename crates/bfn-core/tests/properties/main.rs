@@ -7,11 +7,14 @@ mod convergence;
 mod discrete;
 mod discretised;
 mod distributions;
+mod entropy;
 mod extremes;
 mod mistakes;
 mod sampler;
 mod schedule;
 mod statistics;
+mod tabulated;
+mod times;
 mod trajectory;
 
 use bfn_core::{Element, Indices, Nd, Tensor};

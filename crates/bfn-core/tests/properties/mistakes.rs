@@ -5,9 +5,11 @@ use std::panic::catch_unwind;
 use bfn_core::continuous::{self, Belief, Reconstruction};
 use bfn_core::discrete::{self, Logits};
 use bfn_core::distribution::{Categorical, Delta, DiscretisedNormal, Probability};
+use bfn_core::schedule::Knot;
+use bfn_core::times::{Steps, TimeDensity};
 use bfn_core::{
-    BayesianFlow, ContinuousFlow, DiscreteFlow, DiscretisedFlow, Error, ExponentialSchedule, Nd, OutputDistribution,
-    QuadraticSchedule, Tensor, discretised,
+    BayesianFlow, ContinuousFlow, DiscreteFlow, DiscretisedFlow, Error, ExponentialSchedule, LogarithmicSchedule, Nd,
+    OutputDistribution, QuadraticSchedule, TabulatedSchedule, Tensor, discretised, entropy,
 };
 
 use crate::{indices, row, tensor};
@@ -58,6 +60,75 @@ fn the_reconstruction_deviation_is_positive_and_finite() {
         let bins = Reconstruction::Bins { bins: 4, deviation, probability: Probability::Exact };
         assert_names("deviation", deviation, ContinuousFlow::new(0.1, bins));
     }
+}
+
+#[test]
+fn a_logarithmic_schedule_has_classes_and_an_end() {
+    for beta_1 in [0.0, -1.0, f64::NAN, f64::INFINITY, 104.0] {
+        assert_names("beta_1", beta_1, LogarithmicSchedule::new(27, beta_1));
+    }
+    assert_names("classes", 1.0, LogarithmicSchedule::new(1, 1.0));
+}
+
+/// Panics unless the error names the grid and the entry.
+#[track_caller]
+fn assert_falls_at<T: std::fmt::Debug>(name: &str, at: usize, result: Result<T, Error>) {
+    let error = result.unwrap_err();
+    let Error::Grid { grid, index, value, .. } = error else { panic!("not a grid: {error}") };
+    assert!(grid.contains(name) && index == at, "{error}");
+    assert!(error.to_string().contains(&value.to_string()), "{error}");
+}
+
+#[test]
+fn a_table_increases_from_0_to_1() {
+    let table = |t: &[f64], beta: &[f64]| {
+        let knots: Vec<Knot> = t.iter().zip(beta).map(|(t, beta)| Knot { t: *t, beta: *beta }).collect();
+        TabulatedSchedule::new(&knots)
+    };
+    assert_names("knots", 0.0, table(&[], &[]));
+    assert_names("knots", 1.0, table(&[0.0], &[0.0]));
+    assert_names("first t", 0.1, table(&[0.1, 1.0], &[0.0, 1.0]));
+    assert_names("first t", f64::NAN, table(&[f64::NAN, 1.0], &[0.0, 1.0]));
+    assert_names("first beta", 0.5, table(&[0.0, 1.0], &[0.5, 1.0]));
+    assert_names("last t", 0.9, table(&[0.0, 0.9], &[0.0, 1.0]));
+    assert_names("last beta", f64::INFINITY, table(&[0.0, 1.0], &[0.0, f64::INFINITY]));
+    assert_falls_at("t of the knots", 2, table(&[0.0, 0.5, 0.4, 1.0], &[0.0, 1.0, 2.0, 3.0]));
+    assert_falls_at("t of the knots", 1, table(&[0.0, f64::NAN, 1.0], &[0.0, 1.0, 2.0]));
+    for beta in [1.0, 0.5, f64::NAN] {
+        assert_falls_at("beta of the knots", 2, table(&[0.0, 0.5, 0.6, 1.0], &[0.0, 1.0, beta, 3.0]));
+    }
+}
+
+#[test]
+fn an_entropy_falls() {
+    assert_names("classes", 1.0, entropy::Categorical::new(1));
+    for beta_1 in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        assert_names("beta_1", beta_1, entropy::linear_schedule(entropy::normal, beta_1, 10));
+    }
+    assert_names("knots", 1.0, entropy::linear_schedule(entropy::normal, 1.0, 1));
+    assert_names("steps", 0.0, entropy::grid(entropy::normal, &QuadraticSchedule::new(1.0).unwrap(), 0));
+    for rises in [(|beta| beta) as fn(f64) -> f64, |_| 1.0, |_| f64::NAN] {
+        assert_falls_at("entropy lost", 1, entropy::linear_schedule(rises, 1.0, 10));
+    }
+    assert!(entropy::linear_schedule(|beta| (9.0 * beta).cos() - 5.0 * beta, 1.0, 10).is_err());
+}
+
+#[test]
+fn densities_and_grids_of_times() {
+    assert_names("first edge", 0.1, TimeDensity::new(&[0.1, 1.0], &[1.0]));
+    assert_names("last edge", 0.9, TimeDensity::new(&[0.0, 0.9], &[1.0]));
+    assert_names("edges", 1.0, TimeDensity::new(&[0.0], &[]));
+    assert_falls_at("edges", 2, TimeDensity::new(&[0.0, 0.5, 0.5, 1.0], &[1.0; 3]));
+    for mass in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        assert_names("mass", mass, TimeDensity::new(&[0.0, 0.5, 1.0], &[1.0, mass]));
+        assert_names("mass", mass, Steps::weighted(&[0.0, 0.5, 1.0], &[1.0, mass]));
+    }
+    assert_falls_at("shares", 2, TimeDensity::new(&[0.0, 0.5, 1.0], &[1.0, 1e-300]));
+    assert_names("times of the grid", 1.0, Steps::new(&[0.0]));
+    assert_falls_at("grid", 2, Steps::new(&[0.0, 0.5, 0.4, 1.0]));
+    assert_falls_at("grid", 1, Steps::new(&[0.0, f64::NAN]));
+    assert_names("time of the grid", 1.5, Steps::new(&[0.0, 1.5]));
+    assert_names("time of the grid", -0.5, Steps::new(&[-0.5, 1.0]));
 }
 
 /// Panics unless `action` panics with a message that names both shapes.

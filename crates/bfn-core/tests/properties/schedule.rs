@@ -1,6 +1,6 @@
 //! Accuracy schedules.
 
-use bfn_core::{ExponentialSchedule, Nd, QuadraticSchedule, Real, Schedule, Tensor};
+use bfn_core::{ExponentialSchedule, LogarithmicSchedule, Nd, QuadraticSchedule, Real, Schedule, Tensor};
 use proptest::prelude::*;
 
 use crate::{assert_close, like, row, sigma_1};
@@ -26,11 +26,12 @@ impl<R: Real> Schedule<R> for Cubic {
     }
 }
 
-/// Both of the paper's schedules, and one of one's own.
+/// All schedules in closed form, and one of one's own.
 fn schedules(sigma_1: f64, beta_1: f64) -> Vec<Box<dyn Schedule<f64>>> {
     vec![
         Box::new(ExponentialSchedule::new(sigma_1).unwrap()),
         Box::new(QuadraticSchedule::new(beta_1).unwrap()),
+        Box::new(LogarithmicSchedule::new(5, beta_1).unwrap()),
         Box::new(Cubic(beta_1)),
     ]
 }
@@ -53,7 +54,8 @@ proptest! {
 
     #[test]
     fn alpha_is_the_derivative_of_beta(sigma_1 in sigma_1(), beta_1 in 0.01..100.0_f64, t in 0.001..0.999_f64) {
-        let h = 1e-4;
+        // Small beside the distance to a pole at either end.
+        let h = 1e-3 * t.min(1.0 - t);
         for schedule in schedules(sigma_1, beta_1) {
             // Differences at h and 2h, extrapolated to h⁴.
             let difference = |h: f64| (schedule.beta(&(t + h)) - schedule.beta(&(t - h))) / (2.0 * h);
@@ -116,13 +118,46 @@ proptest! {
             assert_close(&rest.to_values(), &one(&|t| schedule.one_minus_gamma(t)), 1e-14);
             let beta = schedule.beta(&times);
             assert_close(&schedule.time(&beta).to_values(), &one(&|t| *t), 1e-12);
-            let step = schedule.step_accuracy(&times, &(&times + 0.25));
-            assert_close(&step.to_values(), &one(&|t| schedule.step_accuracy(t, &(t + 0.25))), 1e-13);
+            let step = schedule.step_accuracy(&times, &(&times * 0.5 + 0.5));
+            assert_close(&step.to_values(), &one(&|t| schedule.step_accuracy(t, &(t * 0.5 + 0.5))), 1e-13);
         }
         check(&ExponentialSchedule::new(sigma_1).unwrap(), t);
         check(&QuadraticSchedule::new(beta_1).unwrap(), t);
+        check(&LogarithmicSchedule::new(5, beta_1).unwrap(), t);
         check(&Cubic(beta_1), t);
     }
+}
+
+proptest! {
+    #[test]
+    fn the_logarithmic_schedule_is_its_formula(
+        classes in 2..40_usize, beta_1 in 0.01..3.0_f64, t in 0.0..=1.0_f64,
+    ) {
+        let (schedule, k) = (LogarithmicSchedule::new(classes, beta_1).unwrap(), classes as f64);
+        let expected = -4.0 / k * (1.0 - t + t * (-k * beta_1 / 4.0).exp()).ln();
+        prop_assert!((schedule.beta(&t) - expected).abs() < 1e-14 * (1.0 + (k * beta_1).exp().recip() / k));
+        prop_assert_eq!(schedule.beta(&1.0), schedule.beta(&1.0).min(beta_1));
+        prop_assert!((schedule.beta(&1.0) - beta_1).abs() < 1e-14 * beta_1.max(1.0));
+    }
+}
+
+#[test]
+fn the_logarithmic_schedule_has_its_limits() {
+    // For small β(1) the accuracy grows evenly.
+    let schedule = LogarithmicSchedule::new(10, 1e-9).unwrap();
+    for t in [0.1, 0.5, 0.9] {
+        assert!((schedule.beta(&t) / (1e-9 * t) - 1.0).abs() < 1e-8);
+        assert!((schedule.alpha(&t) / 1e-9 - 1.0).abs() < 1e-8);
+    }
+    // For large β(1) its end is a pole, of which nothing is lost: K β(1)/4 = 675.
+    let schedule = LogarithmicSchedule::new(27, 100.0).unwrap();
+    assert!((schedule.beta(&1.0) - 100.0).abs() < 1e-12);
+    assert!((schedule.beta(&0.5) - 4.0 / 27.0 * std::f64::consts::LN_2).abs() < 1e-15);
+    assert!((schedule.alpha(&1.0).ln() - (675.0 + (4.0 / 27.0_f64).ln())).abs() < 1e-12);
+    assert!((schedule.step_accuracy(&0.5, &1.0) + schedule.beta(&0.5) - 100.0).abs() < 1e-12);
+    // In f32 the pole is out of range, but not β(1).
+    let times: Tensor<Nd<f32>> = like::<f32>().from_values_like(&[2], &[0.5, 1.0]);
+    assert_close(&schedule.beta(&times).to_values(), &[schedule.beta(&0.5), 100.0], 1e-6);
 }
 
 #[test]

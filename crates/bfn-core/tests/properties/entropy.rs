@@ -1,0 +1,172 @@
+//! The expected entropy of the input distribution, its schedule and its grid.
+
+use bfn_core::entropy::{Categorical, grid, linear_schedule, nonlinearity, normal, simulated};
+use bfn_core::{ExponentialSchedule, LogarithmicSchedule, Nd, NoiseSource, QuadraticSchedule, Schedule};
+use proptest::prelude::*;
+
+use crate::statistics::{normal_nodes, source};
+use crate::{sigma_1, tensor};
+
+/// −Σ θ ln θ of softmax z.
+fn entropy_of(z: &[f64]) -> f64 {
+    let peak = z.iter().copied().fold(f64::MIN, f64::max);
+    let ln_total = peak + z.iter().map(|z| (z - peak).exp()).sum::<f64>().ln();
+    z.iter().map(|z| (ln_total - z) * (z - ln_total).exp()).sum()
+}
+
+proptest! {
+    // Each case is some hundred thousand exponentials.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn two_classes_by_quadrature_of_the_entropy_itself(beta in 0.001..8.0_f64) {
+        // The difference of the two logits is N(2β, 4β).
+        let integrand = |at: f64| entropy_of(&[2.0 * beta + 2.0 * beta.sqrt() * at, 0.0]);
+        let expected: f64 = normal_nodes().iter().map(|node| node.weight * integrand(node.at)).sum();
+        let found = Categorical::new(2).unwrap().at(beta);
+        prop_assert!((found / expected - 1.0).abs() < 1e-9, "{found} and {expected}");
+    }
+
+    #[test]
+    fn three_classes_by_quadrature_of_the_entropy_itself(beta in 0.01..4.0_f64) {
+        // Differences to the true class: mean −3β, variance 6β, covariance 3β.
+        let deviation = (3.0 * beta).sqrt();
+        let nodes = normal_nodes();
+        let mut expected = 0.0;
+        for a in &nodes {
+            for b in &nodes {
+                let first = -3.0 * beta + deviation * 2.0_f64.sqrt() * a.at;
+                let second = -3.0 * beta + deviation * (a.at / 2.0_f64.sqrt() + b.at * 1.5_f64.sqrt());
+                expected += a.weight * b.weight * entropy_of(&[0.0, first, second]);
+            }
+        }
+        let found = Categorical::new(3).unwrap().at(beta);
+        prop_assert!((found - expected).abs() < 1e-8, "{found} and {expected}");
+    }
+
+    #[test]
+    fn the_entropy_falls(classes in 2..300_usize, shift in 0.0..40.0_f64) {
+        let entropy = Categorical::new(classes).unwrap();
+        let beta = shift / classes as f64;
+        let (before, after) = (entropy.at(beta), entropy.at(beta + 0.01 / classes as f64));
+        prop_assert!(before <= (classes as f64).ln() && after < before && after > 0.0, "{before} to {after}");
+    }
+
+    #[test]
+    fn the_first_message_takes_half_of_each_other_class(classes in 2..1000_usize) {
+        // dH/dβ = −(K − 1)/2 at 0.
+        let (entropy, k) = (Categorical::new(classes).unwrap(), classes as f64);
+        let beta = 1e-6 / k;
+        let slope = (entropy.at(beta) - k.ln()) / beta;
+        prop_assert!((slope / (0.5 * (k - 1.0)) + 1.0).abs() < 1e-4, "{slope}");
+    }
+
+    #[test]
+    fn continuous_data_want_the_papers_schedule(sigma_1 in sigma_1(), t in 0.0..=1.0_f64) {
+        let exact = ExponentialSchedule::new(sigma_1).unwrap();
+        prop_assert!(nonlinearity(normal, &exact, 50) < 1e-12);
+        let fitted = linear_schedule(normal, exact.beta(&1.0), 20).unwrap();
+        prop_assert!((fitted.beta(&t) - exact.beta(&t)).abs() <= 1e-10 * (1.0 + exact.beta(&t)));
+    }
+}
+
+#[test]
+fn many_classes_by_simulation() {
+    let mut noise = source(3);
+    for (classes, beta) in [(5, 0.8), (27, 0.3), (27, 0.75), (256, 0.05)] {
+        let shape = [20_000, classes];
+        let epsilon = NoiseSource::<Nd>::normal(&mut noise, &tensor(&[20_000, 1], &[0.0; 20_000]).full(&shape, 0.0));
+        let (found, expected) = (simulated(beta, &epsilon), Categorical::new(classes).unwrap().at(beta));
+        // An entropy between 0 and ln K deviates by less than half of that.
+        let allowed = 3.0 * 0.5 * (classes as f64).ln() / 20_000.0_f64.sqrt();
+        assert!((found - expected).abs() < allowed, "K = {classes}: {found} and {expected} ± {allowed}");
+    }
+}
+
+#[test]
+fn extreme_accuracies() {
+    for classes in [2, 27, 1000] {
+        let (entropy, k) = (Categorical::new(classes).unwrap(), classes as f64);
+        assert_eq!(entropy.at(0.0), k.ln());
+        assert!((entropy.at(1e-300) - k.ln()).abs() < 1e-11);
+        assert!(entropy.at(1e6).abs() < 1e-30);
+        // Late, the entropy falls as e^(−Kβ/4), up to a slowly varying factor.
+        let (before, after) = (entropy.at(120.0 / k), entropy.at(124.0 / k));
+        assert!((after / before / (-1.0_f64).exp() - 1.0).abs() < 0.03, "K = {classes}: {}", after / before);
+    }
+}
+
+/// A row of the table in the documentation of `entropy`.
+struct Published {
+    classes: usize,
+    beta_1: f64,
+    left: f64,
+    quadratic: f64,
+    logarithmic: f64,
+}
+
+#[test]
+fn the_closed_forms_come_as_close_as_documented() {
+    let row =
+        |classes, beta_1, left, quadratic, logarithmic| Published { classes, beta_1, left, quadratic, logarithmic };
+    for Published { classes, beta_1, left, quadratic, logarithmic } in [
+        row(2, 3.0, 0.155, 0.104, 0.069),
+        row(2, 6.0, 0.028, 0.171, 0.088),
+        row(4, 3.0, 0.039, 0.130, 0.025),
+        row(27, 0.75, 0.013, 0.167, 0.133),
+        row(27, 1.5, 0.0001, 0.366, 0.135),
+        row(256, 0.2, 0.0, 0.351, 0.287),
+    ] {
+        let categorical = Categorical::new(classes).unwrap();
+        let entropy = |beta: f64| categorical.at(beta);
+        let remaining = entropy(beta_1) / (classes as f64).ln();
+        assert!((remaining - left).abs() < 6e-4, "{classes}, {beta_1}: {remaining} is left");
+        let found = nonlinearity(entropy, &QuadraticSchedule::new(beta_1).unwrap(), 100);
+        assert!((found - quadratic).abs() < 6e-4, "{classes}, {beta_1}: quadratic {found}");
+        let found = nonlinearity(entropy, &LogarithmicSchedule::new(classes, beta_1).unwrap(), 100);
+        assert!((found - logarithmic).abs() < 6e-4, "{classes}, {beta_1}: logarithmic {found}");
+        let fitted = linear_schedule(entropy, beta_1, 100).unwrap();
+        let found = nonlinearity(entropy, &fitted, 173);
+        assert!(found < 2e-5, "{classes}, {beta_1}: fitted {found}");
+        let start = 2.0 * (entropy(0.0) - entropy(beta_1)) / (classes as f64 - 1.0);
+        assert!((fitted.alpha(&0.0) / start - 1.0).abs() < 0.02, "{classes}, {beta_1}: {start}");
+    }
+}
+
+#[test]
+fn a_simulated_entropy_gives_a_schedule_too() {
+    let like = tensor(&[1, 1], &[0.0]).full(&[2000, 4], 0.0);
+    let epsilon = NoiseSource::<Nd>::normal(&mut source(8), &like);
+    let fitted = linear_schedule(|beta| simulated(beta, &epsilon), 3.0, 40).unwrap();
+    let categorical = Categorical::new(4).unwrap();
+    assert!(nonlinearity(|beta| categorical.at(beta), &fitted, 50) < 0.02);
+}
+
+#[test]
+fn a_saturated_end_is_no_obstacle() {
+    // Beyond Kβ ≈ 500 the entropy is 0 in f64, so that the last knots cannot be told apart.
+    let categorical = Categorical::new(27).unwrap();
+    let fitted = linear_schedule(|beta| categorical.at(beta), 40.0, 60).unwrap();
+    assert!(nonlinearity(|beta| categorical.at(beta), &fitted, 50) < 1e-3);
+    assert!((fitted.beta(&1.0) - 40.0).abs() < 1e-12);
+}
+
+#[test]
+fn the_entropy_grid_takes_equal_amounts() {
+    let categorical = Categorical::new(27).unwrap();
+    let entropy = |beta: f64| categorical.at(beta);
+    let schedule = QuadraticSchedule::new(0.75).unwrap();
+    for n in [1, 2, 10, 37] {
+        let times = grid(entropy, &schedule, n).unwrap();
+        assert_eq!((times.len(), times[0], times[n]), (n + 1, 0.0, 1.0));
+        let decrement = (entropy(0.0) - entropy(0.75)) / n as f64;
+        for pair in times.windows(2) {
+            let taken = entropy(schedule.beta(&pair[0])) - entropy(schedule.beta(&pair[1]));
+            assert!((taken / decrement - 1.0).abs() < 1e-4, "n = {n}: {taken} and {decrement}");
+        }
+    }
+    let linear = linear_schedule(entropy, 0.75, 200).unwrap();
+    for (i, t) in grid(entropy, &linear, 10).unwrap().iter().enumerate() {
+        assert!((t - i as f64 / 10.0).abs() < 1e-5, "{t} is not {i}/10");
+    }
+}
