@@ -8,9 +8,13 @@ mod discrete;
 mod discretised;
 mod distributions;
 mod extremes;
+mod grid;
 mod mistakes;
 mod sampler;
 mod schedule;
+mod solver_marginals;
+mod solver_orders;
+mod solvers;
 mod statistics;
 mod trajectory;
 
