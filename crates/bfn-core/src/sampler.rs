@@ -1,6 +1,39 @@
-//! Drawing data: the generative loop.
+//! Drawing data: the paper's sampler, and fast solvers of the same flow as a differential equation.
+//!
+//! [`ancestral`] needs a [`BayesianFlow`] alone. A [`Sampler`] runs every [`Solver`] on a flow whose
+//! [`Dynamics`] are known, that of each kind of data in this crate:
+//!
+//! ```
+//! use bfn_core::continuous::{Belief, Reconstruction};
+//! use bfn_core::distribution::Delta;
+//! use bfn_core::sampler::{Sampler, Solver};
+//! use bfn_core::{ContinuousFlow, Error, Grid, Nd, RngNoise, Tensor};
+//! use rand::SeedableRng;
+//! use rand_xoshiro::Xoshiro256PlusPlus;
+//!
+//! let flow = ContinuousFlow::new(0.1, Reconstruction::Density { deviation: 0.1 })?;
+//! let sampler = Sampler::new(Solver::Ode2, Grid::uniform_from(0.01, 10)?)?;
+//! let like: Tensor = Tensor::from_nd(ndarray::ArrayD::zeros(vec![4, 2]));
+//! let mut noise = RngNoise(Xoshiro256PlusPlus::seed_from_u64(7));
+//! // All data are 0.3; a network goes in here.
+//! let predict = |theta: &Belief<Nd>, _t: f64| Ok::<_, Error>(Delta { x_hat: theta.mu.full_like(0.3) });
+//! let sample = sampler.sample(&flow, &like, &mut noise, predict, |_| ())?;
+//! assert_eq!(sample.output.x_hat.to_values(), [0.3; 8]);
+//! # Ok::<(), Error>(())
+//! ```
 
-use crate::{Backend, BayesianFlow, NoiseSource, OutputDistribution, Tensor};
+mod ancestral;
+mod continuous;
+mod discrete;
+mod dynamics;
+mod solver;
+
+pub use ancestral::{ancestral, uniform_grid};
+pub use dynamics::{Advance, Coefficients, Dynamics, Other};
+pub use solver::{Choice, Last, Scheme, Solver};
+
+use crate::error::{Error, check};
+use crate::{Backend, BayesianFlow, Grid, NoiseSource, OutputDistribution, Tensor};
 
 /// A moment of a generative loop, shown to an observer: for progress bars and pictures.
 #[derive(Debug)]
@@ -17,58 +50,201 @@ pub struct Moment<'a, Theta, Output> {
     pub output: &'a Output,
 }
 
-/// The paper's ancestral sampler.
+/// What a [`Sampler`] ends with.
+#[derive(Debug, Clone)]
+pub struct Sample<Theta, Output> {
+    /// The parameters of the input distribution at the time `t`.
+    pub theta: Theta,
+    /// The time of the last prediction: the grid's last, or the one before it under [`Last::Prediction`].
+    pub t: f64,
+    /// The last prediction, of which a caller takes the mode, a draw, or [`Dynamics::nearest`].
+    pub output: Output,
+    /// How often the predictor was evaluated.
+    pub evaluations: usize,
+}
+
+/// A generative loop: a solver on a grid of times, with its options.
 ///
 /// # Formula
 ///
-/// θ₀ is the prior. For each step from s to t of the grid: x' ~ p_O(· | θ; s), y ~ p_S(· | x'; β(t) − β(s)),
-/// θ ← h(θ, y, β(t) − β(s)). The result is p_O(· | θ; 1) after the last step, of which a caller takes the
-/// mode or a draw.
+/// θ at t₀ from the start distribution p_F(θ | x = 0; t₀), then for each step of the grid
 ///
-/// `like` has the shape of a message ([`BayesianFlow::message_shape`]), and the precision and device of the
-/// result. `grid` is t₀ < … < t_n, usually from 0 to 1 in n equal steps. `predict` maps (θ, t) to the output
-/// distribution; a network goes in there, and so does an exact posterior in a test.
+/// ```text
+/// θ' = a θ + b x̂ + c (x̂ − x̂_other) + √T d ε
+/// ```
 ///
-/// # Errors
+/// with the solver's coefficients a, b, c, d ([`Coefficients`]), standard normal ε and a temperature T
+/// (1 unless asked for); x̂ is the mean prediction unless another [`Choice`] is made.
 ///
-/// Whatever `predict` returns.
-///
-/// Source: Graves et al. 2023, section 3.
-pub fn ancestral<B, F, E>(
-    flow: &F,
-    like: &Tensor<B>,
-    grid: &[f64],
-    noise: &mut dyn NoiseSource<B>,
-    mut predict: impl FnMut(&F::Theta, f64) -> Result<F::Output, E>,
-    mut observe: impl FnMut(Moment<'_, F::Theta, F::Output>),
-) -> Result<F::Output, E>
-where
-    B: Backend,
-    F: BayesianFlow<B>,
-{
-    let steps = grid.len().saturating_sub(1);
-    let mut theta = flow.prior(like);
-    for (step, times) in grid.windows(2).enumerate() {
-        let (s, t) = (times[0], times[1]);
-        let output = predict(&theta, s)?;
-        observe(Moment { step, steps, t: s, theta: &theta, output: &output });
-        let alpha = flow.step_accuracy(s, t);
-        let x = output.draw(noise);
-        let y = flow.send(&x, &like.full(&[1], alpha), &noise.normal(like));
-        theta = flow.update(&theta, &y, alpha);
-    }
-    let t = grid.last().copied().unwrap_or(0.0);
-    let output = predict(&theta, t)?;
-    observe(Moment { step: steps, steps, t, theta: &theta, output: &output });
-    Ok(output)
+/// Source: Graves et al. 2023, section 3; Xue et al. 2024, section 5.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sampler {
+    solver: Solver,
+    grid: Grid,
+    choice: Choice,
+    temperature: f64,
+    last: Last,
 }
 
-/// n + 1 equally spaced times from 0 to 1.
-///
-/// # Panics
-///
-/// Panics if `n` is 0.
-pub fn uniform_grid(n: usize) -> Vec<f64> {
-    assert!(n > 0, "a grid needs at least one step");
-    (0..=n).map(|i| i as f64 / n as f64).collect()
+impl Sampler {
+    /// The solver on the grid, at temperature 1, with a final prediction at the grid's last time.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Parameter`] if the grid begins at 0 and the solver is one of an ordinary differential
+    /// equation: there all paths start in one point.
+    pub fn new(solver: Solver, grid: Grid) -> Result<Self, Error> {
+        if !solver.starts_at_zero() {
+            check("the first time of an ODE solver's grid", grid.first(), "above 0", grid.first() > 0.0)?;
+        }
+        let choice = if solver == Solver::Ancestral { Choice::Draw } else { Choice::Mean };
+        Ok(Self { solver, grid, choice, temperature: 1.0, last: Last::Evaluate })
+    }
+
+    /// The same sampler at temperature T: logits of the output distribution are divided by T, noise is
+    /// scaled by √T.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Parameter`] unless `temperature` is finite and above 0.
+    pub fn with_temperature(self, temperature: f64) -> Result<Self, Error> {
+        let allowed = temperature > 0.0 && temperature.is_finite();
+        Ok(Self { temperature: check("temperature", temperature, "finite and above 0", allowed)?, ..self })
+    }
+
+    /// The same sampler with another value standing for the prediction.
+    #[must_use]
+    pub fn with_choice(self, choice: Choice) -> Self {
+        Self { choice, ..self }
+    }
+
+    /// The same sampler with another end.
+    #[must_use]
+    pub fn with_last(self, last: Last) -> Self {
+        Self { last, ..self }
+    }
+
+    /// The solver.
+    pub fn solver(&self) -> Solver {
+        self.solver
+    }
+
+    /// The grid of times.
+    pub fn grid(&self) -> &Grid {
+        &self.grid
+    }
+
+    /// Draws a batch of samples.
+    ///
+    /// `like` has the shape of a message ([`BayesianFlow::message_shape`]), and the precision and device of
+    /// the result. `predict` maps (θ, t) to the output distribution; a network goes in there, and so does an
+    /// exact posterior in a test. `observe` is shown the beginning of every step and the end.
+    ///
+    /// # Errors
+    ///
+    /// Whatever `predict` returns.
+    pub fn sample<B, F, E>(
+        &self,
+        flow: &F,
+        like: &Tensor<B>,
+        noise: &mut dyn NoiseSource<B>,
+        predict: impl FnMut(&F::Theta, f64) -> Result<F::Output, E>,
+        mut observe: impl FnMut(Moment<'_, F::Theta, F::Output>),
+    ) -> Result<Sample<F::Theta, F::Output>, E>
+    where
+        B: Backend,
+        F: Dynamics<B>,
+    {
+        let mut predictor = Predictor { flow, temperature: self.temperature, predict, evaluations: 0 };
+        let steps = match self.last {
+            Last::Evaluate => self.grid.count(),
+            Last::Prediction => self.grid.count() - 1,
+        };
+        let scheme = self.solver.scheme();
+        // At t = 0 the start is a point, and noise would be drawn in vain.
+        let initial = if self.grid.first() > 0.0 || self.solver == Solver::FixedNoise {
+            self.heated(noise.normal(like))
+        } else {
+            like.full_like(0.0)
+        };
+        let mut theta = flow.start(self.grid.first(), &initial);
+        let mut other = None;
+        for (step, interval) in self.grid.steps().take(steps).enumerate() {
+            let output = predictor.at(&theta, interval.from)?;
+            observe(Moment { step, steps, t: interval.from, theta: &theta, output: &output });
+            let signal = self.signal(flow, &output, like, noise);
+            if self.solver == Solver::Ode2SingleStep {
+                let middle = flow.middle(interval.from, interval.to);
+                let half = Advance {
+                    scheme: Scheme::Ode1,
+                    from: interval.from,
+                    to: middle,
+                    signal: &signal,
+                    other: None,
+                    noise: None,
+                };
+                let between = flow.advance(&theta, &half);
+                let output = predictor.at(&between, middle)?;
+                other = Some(Other { t: middle, signal: self.signal(flow, &output, like, noise) });
+            }
+            let epsilon = match self.solver {
+                Solver::FixedNoise => Some(initial.clone()),
+                _ => scheme.is_stochastic().then(|| self.heated(noise.normal(like))),
+            };
+            let advance = Advance {
+                scheme,
+                from: interval.from,
+                to: interval.to,
+                signal: &signal,
+                other: other.as_ref(),
+                noise: epsilon.as_ref(),
+            };
+            theta = flow.advance(&theta, &advance);
+            other = scheme.is_second_order().then_some(Other { t: interval.from, signal });
+        }
+        let t = self.grid.times()[steps];
+        let output = predictor.at(&theta, t)?;
+        observe(Moment { step: steps, steps, t, theta: &theta, output: &output });
+        Ok(Sample { theta, t, output, evaluations: predictor.evaluations })
+    }
+
+    /// What stands for the prediction, as a signal.
+    fn signal<B, F>(&self, flow: &F, output: &F::Output, like: &Tensor<B>, noise: &mut dyn NoiseSource<B>) -> Tensor<B>
+    where
+        B: Backend,
+        F: Dynamics<B>,
+    {
+        match self.choice {
+            Choice::Mean => flow.mean_signal(output),
+            Choice::Mode => flow.signal(&output.mode(), like),
+            Choice::Draw => flow.signal(&output.draw(noise), like),
+            Choice::Nearest => flow.signal(&flow.nearest(output), like),
+        }
+    }
+
+    /// Noise at the sampler's temperature.
+    fn heated<B: Backend>(&self, noise: Tensor<B>) -> Tensor<B> {
+        if self.temperature == 1.0 { noise } else { noise * self.temperature.sqrt() }
+    }
+}
+
+/// A predictor at a temperature, which counts its evaluations.
+struct Predictor<'a, F, P> {
+    flow: &'a F,
+    temperature: f64,
+    predict: P,
+    evaluations: usize,
+}
+
+impl<F, P> Predictor<'_, F, P> {
+    fn at<B, E>(&mut self, theta: &F::Theta, t: f64) -> Result<F::Output, E>
+    where
+        B: Backend,
+        F: Dynamics<B>,
+        P: FnMut(&<F as BayesianFlow<B>>::Theta, f64) -> Result<<F as BayesianFlow<B>>::Output, E>,
+    {
+        self.evaluations += 1;
+        let output = (self.predict)(theta, t)?;
+        Ok(if self.temperature == 1.0 { output } else { self.flow.tempered(output, self.temperature) })
+    }
 }

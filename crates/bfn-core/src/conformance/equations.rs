@@ -3,10 +3,10 @@
 use super::{Case, Context, numbers};
 use crate::continuous::Reconstruction;
 use crate::distribution::Probability;
-use crate::sampler::{ancestral, uniform_grid};
+use crate::sampler::{Choice, Dynamics, Sampler, Solver, ancestral, uniform_grid};
 use crate::schedule::{Knot, LogarithmicSchedule, Schedule, TabulatedSchedule};
 use crate::{Backend, BayesianFlow, ContinuousFlow, DiscreteFlow, DiscretisedFlow, Error, FiniteDistribution};
-use crate::{Indices, Nd, NoiseSource, OutputDistribution, Tensor};
+use crate::{Grid, Indices, Nd, NoiseSource, OutputDistribution, Tensor};
 
 /// Batch and number of variables.
 const SHAPE: [usize; 2] = [3, 4];
@@ -21,6 +21,13 @@ pub(super) fn cases<B: Backend>() -> Vec<Case<B>> {
         Case { name: "the equations of binary data", check: |c| compare(c, discrete::<B, 2>, discrete::<Nd, 2>) },
         Case { name: "the equations of discrete data", check: |c| compare(c, discrete::<B, 27>, discrete::<Nd, 27>) },
         Case { name: "the schedules at the times of a batch", check: |c| compare(c, schedules, schedules) },
+        Case { name: "the solvers of continuous data", check: |c| compare(c, continuous_solvers, continuous_solvers) },
+        Case {
+            name: "the solvers of discretised data",
+            check: |c| compare(c, discretised_solvers, discretised_solvers),
+        },
+        Case { name: "the solvers of binary data", check: |c| compare(c, solvers_of::<B, 2>, solvers_of::<Nd, 2>) },
+        Case { name: "the solvers of discrete data", check: |c| compare(c, solvers_of::<B, 27>, solvers_of::<Nd, 27>) },
     ]
 }
 
@@ -89,6 +96,47 @@ fn of_schedule<B: Backend>(like: &Tensor<B>, schedule: &impl Schedule<Tensor<B>>
         Named { name: "step_accuracy", tensor: schedule.step_accuracy(&t, &later) },
         Named { name: "time", tensor: schedule.time(&schedule.beta(&t)) },
     ]
+}
+
+fn continuous_solvers<B: Backend>(like: &Tensor<B>) -> Vec<Named<B>> {
+    let flow = built(ContinuousFlow::new(0.1, Reconstruction::Density { deviation: 0.1 }));
+    solve(like, &flow, |theta| theta.mu.clone())
+}
+
+fn discretised_solvers<B: Backend>(like: &Tensor<B>) -> Vec<Named<B>> {
+    solve(like, &built(DiscretisedFlow::new(16, 0.1)), |theta| theta.mu.clone())
+}
+
+fn solvers_of<B: Backend, const K: usize>(like: &Tensor<B>) -> Vec<Named<B>> {
+    solve(like, &built(DiscreteFlow::new(K, 2.0)), |theta| theta.probabilities())
+}
+
+/// The last θ of every solver, and of the other options.
+fn solve<B, F>(like: &Tensor<B>, flow: &F, parameters: impl Fn(&F::Theta) -> Tensor<B>) -> Vec<Named<B>>
+where
+    B: Backend,
+    F: Dynamics<B>,
+{
+    let message = like.full(&flow.message_shape(&SHAPE), 0.0);
+    let net = network(like, flow.outputs_per_variable());
+    let run = |name: &'static str, sampler: Sampler| {
+        let predict = |theta: &F::Theta, t: f64| Ok::<_, Error>(flow.output(theta, &net, &like.full(&[1], t)));
+        let sample = built(sampler.sample(flow, &message, &mut Table { seed: 8 }, predict, |_| ()));
+        Named { name, tensor: parameters(&sample.theta) }
+    };
+    let on = |solver| built(Sampler::new(solver, built(Grid::uniform_from(0.125, 4))));
+    let mut results: Vec<Named<B>> = Solver::ALL
+        .into_iter()
+        // A draw may fall on either side of a boundary when precisions differ.
+        .filter(|solver| *solver != Solver::Ancestral)
+        .map(|solver| run("a solver", on(solver)))
+        .collect();
+    results.push(run(
+        "the mode at a temperature",
+        built(on(Solver::Sde2).with_choice(Choice::Mode).with_temperature(0.5)),
+    ));
+    results.push(run("the nearest value", on(Solver::Redraw).with_choice(Choice::Nearest)));
+    results
 }
 
 fn evaluate<B: Backend, F: BayesianFlow<B>>(
@@ -160,9 +208,9 @@ impl<B: Backend> NoiseSource<B> for Table {
     }
 }
 
-fn built<T>(flow: Result<T, Error>) -> T {
-    match flow {
-        Ok(flow) => flow,
+fn built<T>(result: Result<T, Error>) -> T {
+    match result {
+        Ok(value) => value,
         Err(error) => panic!("{error}"),
     }
 }

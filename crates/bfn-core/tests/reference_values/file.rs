@@ -23,9 +23,14 @@ impl Reference {
         Self { bytes, settings }
     }
 
+    /// A setting, as text.
+    pub(crate) fn text(&self, name: &str) -> &str {
+        self.settings.get(name).unwrap_or_else(|| panic!("no setting {name}"))
+    }
+
     /// A setting, as a number.
     pub(crate) fn setting(&self, name: &str) -> f64 {
-        let text = self.settings.get(name).unwrap_or_else(|| panic!("no setting {name}"));
+        let text = self.text(name);
         text.parse().unwrap_or_else(|_| panic!("setting {name} is {text}, not a number"))
     }
 

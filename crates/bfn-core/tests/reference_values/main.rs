@@ -7,6 +7,7 @@ mod continuous;
 mod discrete;
 mod discretised;
 mod file;
+mod solvers;
 
 use bfn_core::Tensor;
 

@@ -1,0 +1,60 @@
+//! The paper's sampler, for any flow.
+
+use super::Moment;
+use crate::{Backend, BayesianFlow, NoiseSource, OutputDistribution, Tensor};
+
+/// The paper's ancestral sampler.
+///
+/// # Formula
+///
+/// θ₀ is the prior. For each step from s to t of the grid: x' ~ p_O(· | θ; s), y ~ p_S(· | x'; β(t) − β(s)),
+/// θ ← h(θ, y, β(t) − β(s)). The result is p_O(· | θ; 1) after the last step, of which a caller takes the
+/// mode or a draw.
+///
+/// `like` has the shape of a message ([`BayesianFlow::message_shape`]), and the precision and device of the
+/// result. `grid` is t₀ < … < t_n, usually from 0 to 1 in n equal steps. `predict` maps (θ, t) to the output
+/// distribution; a network goes in there, and so does an exact posterior in a test.
+///
+/// # Errors
+///
+/// Whatever `predict` returns.
+///
+/// Source: Graves et al. 2023, section 3.
+pub fn ancestral<B, F, E>(
+    flow: &F,
+    like: &Tensor<B>,
+    grid: &[f64],
+    noise: &mut dyn NoiseSource<B>,
+    mut predict: impl FnMut(&F::Theta, f64) -> Result<F::Output, E>,
+    mut observe: impl FnMut(Moment<'_, F::Theta, F::Output>),
+) -> Result<F::Output, E>
+where
+    B: Backend,
+    F: BayesianFlow<B>,
+{
+    let steps = grid.len().saturating_sub(1);
+    let mut theta = flow.prior(like);
+    for (step, times) in grid.windows(2).enumerate() {
+        let (s, t) = (times[0], times[1]);
+        let output = predict(&theta, s)?;
+        observe(Moment { step, steps, t: s, theta: &theta, output: &output });
+        let alpha = flow.step_accuracy(s, t);
+        let x = output.draw(noise);
+        let y = flow.send(&x, &like.full(&[1], alpha), &noise.normal(like));
+        theta = flow.update(&theta, &y, alpha);
+    }
+    let t = grid.last().copied().unwrap_or(0.0);
+    let output = predict(&theta, t)?;
+    observe(Moment { step: steps, steps, t, theta: &theta, output: &output });
+    Ok(output)
+}
+
+/// n + 1 equally spaced times from 0 to 1.
+///
+/// # Panics
+///
+/// Panics if `n` is 0.
+pub fn uniform_grid(n: usize) -> Vec<f64> {
+    assert!(n > 0, "a grid needs at least one step");
+    (0..=n).map(|i| i as f64 / n as f64).collect()
+}

@@ -1,0 +1,157 @@
+//! The dynamics of normal beliefs: continuous and discretised data.
+
+use super::{Advance, Coefficients, Dynamics, Scheme};
+use crate::continuous::Belief;
+use crate::distribution::{Delta, DiscretisedNormal, bin, centre};
+use crate::{Backend, ContinuousFlow, DiscretisedFlow, Indices, Schedule, Tensor};
+
+/// The coefficients of one step of μ.
+///
+/// # Formula
+///
+/// With v = 1 − γ = 1/(1 + β), Δ = β' − β and h = ½ ln(β'/β), in which γ'(1 − e^(−2h)) = Δ v' and
+/// √(γ'(1−γ')/(γ(1−γ))) = e^h v'/v:
+///
+/// | scheme | θ | x̂ | x̂ − x̂_other | ε |
+/// | --- | --- | --- | --- | --- |
+/// | SDE-1 | v'/v | Δ v' | | √Δ v' |
+/// | SDE-2 | v'/v | Δ v' | ½ Δ v' h/(λ − λ_other) | √Δ v' |
+/// | SDE-Euler | 1 − α v δ | α v δ | | √(α δ) v |
+/// | ODE-1 | e^h v'/v | Δ v'/(1 + e^(−h)) | | |
+/// | ODE-2 | e^h v'/v | Δ v'/(1 + e^(−h)) | ½ Δ v'/(1 + e^(−h)) h/(λ − λ_other) | |
+/// | ODE-Euler | 1 + (α/(2β) − α v) δ | ½ α v δ | | |
+/// | redraw | 0 | γ' | | √(γ' v') |
+///
+/// where α is the accuracy rate at the step's first time, δ its length in t and λ = ½ ln β.
+///
+/// Source: Xue et al. 2024, sections 4 and 5, for any schedule.
+fn coefficients<S: Schedule, B: Backend>(schedule: &S, step: &Advance<'_, B>) -> Coefficients {
+    let Advance { scheme, from, to, .. } = *step;
+    let (before, after) = (schedule.one_minus_gamma(&from), schedule.one_minus_gamma(&to));
+    let accuracy = schedule.step_accuracy(&from, &to);
+    // λ' − λ without cancellation; infinite from t = 0, where the slope then counts for nothing.
+    let growth = |from: f64, to: f64| 0.5 * (schedule.step_accuracy(&from, &to) / schedule.beta(&from)).ln_1p();
+    let relative = step.other.map_or(0.0, |other| 0.5 * growth(from, to) / growth(other.t, from));
+    let (rate, length) = (schedule.alpha(&from), to - from);
+    match scheme {
+        Scheme::Sde1 | Scheme::Sde2 => {
+            let signal = accuracy * after;
+            let slope = if scheme == Scheme::Sde2 { signal * relative } else { 0.0 };
+            Coefficients { state: after / before, signal, slope, noise: accuracy.sqrt() * after }
+        }
+        Scheme::Ode1 | Scheme::Ode2 => {
+            let decay = (schedule.beta(&from) / schedule.beta(&to)).sqrt();
+            let signal = accuracy * after / (1.0 + decay);
+            let slope = if scheme == Scheme::Ode2 { signal * relative } else { 0.0 };
+            Coefficients { state: after / before / decay, signal, slope, noise: 0.0 }
+        }
+        Scheme::SdeEuler => {
+            let pull = rate * before * length;
+            Coefficients { state: 1.0 - pull, signal: pull, slope: 0.0, noise: (rate * length).sqrt() * before }
+        }
+        Scheme::OdeEuler => {
+            let pull = rate * before * length;
+            let push = 0.5 * rate / schedule.beta(&from) * length;
+            Coefficients { state: 1.0 + push - pull, signal: 0.5 * pull, slope: 0.0, noise: 0.0 }
+        }
+        Scheme::Redraw => {
+            let gamma = schedule.gamma(&to);
+            Coefficients { state: 0.0, signal: gamma, slope: 0.0, noise: (gamma * after).sqrt() }
+        }
+    }
+}
+
+/// μ' and ρ' = 1 + β(t').
+fn advance<S: Schedule, B: Backend>(schedule: &S, theta: &Belief<B>, step: &Advance<'_, B>) -> Belief<B> {
+    belief(schedule, coefficients(schedule, step).apply(&theta.mu, step), step.to)
+}
+
+/// μ ~ N(0, γ(1−γ) I).
+fn start<S: Schedule, B: Backend>(schedule: &S, t: f64, noise: &Tensor<B>) -> Belief<B> {
+    let deviation = (schedule.gamma(&t) * schedule.one_minus_gamma(&t)).sqrt();
+    belief(schedule, noise * deviation, t)
+}
+
+fn belief<S: Schedule, B: Backend>(schedule: &S, mu: Tensor<B>, t: f64) -> Belief<B> {
+    let rho = mu.full(&[1], 1.0 / schedule.one_minus_gamma(&t));
+    Belief { mu, rho }
+}
+
+/// The time at which ln β is half-way.
+fn middle<S: Schedule>(schedule: &S, from: f64, to: f64) -> f64 {
+    // The product of the roots cannot overflow where that of the accuracies would.
+    schedule.time(&(schedule.beta(&from).sqrt() * schedule.beta(&to).sqrt()))
+}
+
+impl<B, S> Dynamics<B> for ContinuousFlow<S>
+where
+    B: Backend,
+    S: Schedule<f64> + Schedule<Tensor<B>>,
+{
+    fn mean_signal(&self, output: &Delta<B>) -> Tensor<B> {
+        output.x_hat.clone()
+    }
+
+    fn signal(&self, x: &Tensor<B>, _like: &Tensor<B>) -> Tensor<B> {
+        x.clone()
+    }
+
+    /// x̂: every real number is possible.
+    fn nearest(&self, output: &Delta<B>) -> Tensor<B> {
+        output.x_hat.clone()
+    }
+
+    /// The same: a point mass has no temperature.
+    fn tempered(&self, output: Delta<B>, _temperature: f64) -> Delta<B> {
+        output
+    }
+
+    fn start(&self, t: f64, noise: &Tensor<B>) -> Belief<B> {
+        start(self.schedule(), t, noise)
+    }
+
+    fn advance(&self, theta: &Belief<B>, step: &Advance<'_, B>) -> Belief<B> {
+        advance(self.schedule(), theta, step)
+    }
+
+    fn middle(&self, from: f64, to: f64) -> f64 {
+        middle(self.schedule(), from, to)
+    }
+}
+
+impl<B, S> Dynamics<B> for DiscretisedFlow<S>
+where
+    B: Backend,
+    S: Schedule<f64> + Schedule<Tensor<B>>,
+{
+    /// k̂.
+    fn mean_signal(&self, output: &DiscretisedNormal<B>) -> Tensor<B> {
+        output.mean()
+    }
+
+    fn signal(&self, x: &Indices<B>, like: &Tensor<B>) -> Tensor<B> {
+        centre(&x.to_reals(like), self.bins())
+    }
+
+    /// The bin that holds k̂.
+    fn nearest(&self, output: &DiscretisedNormal<B>) -> Indices<B> {
+        bin(&output.mean(), self.bins())
+    }
+
+    /// The deviation times √T, which is the density to the power 1/T before it is discretised.
+    fn tempered(&self, output: DiscretisedNormal<B>, temperature: f64) -> DiscretisedNormal<B> {
+        DiscretisedNormal { deviation: &output.deviation * temperature.sqrt(), ..output }
+    }
+
+    fn start(&self, t: f64, noise: &Tensor<B>) -> Belief<B> {
+        start(self.schedule(), t, noise)
+    }
+
+    fn advance(&self, theta: &Belief<B>, step: &Advance<'_, B>) -> Belief<B> {
+        advance(self.schedule(), theta, step)
+    }
+
+    fn middle(&self, from: f64, to: f64) -> f64 {
+        middle(self.schedule(), from, to)
+    }
+}

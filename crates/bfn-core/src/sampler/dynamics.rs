@@ -1,0 +1,104 @@
+//! What a flow must know for its θ to follow a differential equation.
+
+use super::Scheme;
+use crate::{Backend, BayesianFlow, Tensor};
+
+/// The prediction at another time than the step's first, from which a scheme of second order takes its slope.
+#[derive(Debug, Clone)]
+pub struct Other<B: Backend> {
+    /// The time: that of the step before, or one within the step.
+    pub t: f64,
+    /// The prediction as a signal.
+    pub signal: Tensor<B>,
+}
+
+/// One step of a sampler.
+#[derive(Debug, Clone, Copy)]
+pub struct Advance<'a, B: Backend> {
+    /// The rule.
+    pub scheme: Scheme,
+    /// The time of θ.
+    pub from: f64,
+    /// The time of the θ' that is asked for.
+    pub to: f64,
+    /// The prediction at `from`, as a signal.
+    pub signal: &'a Tensor<B>,
+    /// Another prediction, for schemes of second order; without it they are of first order.
+    pub other: Option<&'a Other<B>>,
+    /// Standard normal noise in the shape of a message; none for ordinary equations.
+    pub noise: Option<&'a Tensor<B>>,
+}
+
+/// The coefficients of one step, which is linear whatever the scheme.
+///
+/// # Formula
+///
+/// θ' = `state` · θ + `signal` · x̂ + `slope` · (x̂ − x̂_other) + `noise` · ε, where θ stands for μ or the
+/// logits z and x̂ for the signal.
+///
+/// Computed in f64 on the host, where small steps do not cancel.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Coefficients {
+    /// Of θ.
+    pub state: f64,
+    /// Of the signal.
+    pub signal: f64,
+    /// Of the difference from the other time's signal.
+    pub slope: f64,
+    /// Of the noise.
+    pub noise: f64,
+}
+
+/// A flow as a stochastic or an ordinary differential equation.
+///
+/// The *signal* of a value is what messages about it say, E\[y\]/α in the shape of a message: x for
+/// continuous data, the bin's centre for discretised data, K e_x − 1 for discrete data.
+///
+/// Source: Xue et al. 2024, sections 4 to 6.
+pub trait Dynamics<B: Backend>: BayesianFlow<B> {
+    /// The mean prediction as a signal: x̂, k̂ or K ê − 1.
+    fn mean_signal(&self, output: &Self::Output) -> Tensor<B>;
+
+    /// Data as a signal, in the shape of the message `like`.
+    fn signal(&self, x: &Self::Data, like: &Tensor<B>) -> Tensor<B>;
+
+    /// The possible value nearest to the mean prediction, of every variable.
+    fn nearest(&self, output: &Self::Output) -> Self::Data;
+
+    /// The prediction at a temperature T: probabilities or densities to the power 1/T, normalised.
+    fn tempered(&self, output: Self::Output, temperature: f64) -> Self::Output;
+
+    /// θ at a first time t, from standard normal `noise`: the flow distribution of a signal of 0.
+    fn start(&self, t: f64, noise: &Tensor<B>) -> Self::Theta;
+
+    /// θ' at the end of a step.
+    fn advance(&self, theta: &Self::Theta, step: &Advance<'_, B>) -> Self::Theta;
+
+    /// The time half-way between two others, in the variable in which predictions are extrapolated.
+    fn middle(&self, from: f64, to: f64) -> f64;
+}
+
+impl Coefficients {
+    /// θ' from θ.
+    ///
+    /// # Panics
+    ///
+    /// Panics, naming both shapes, if θ and the step's tensors differ in shape.
+    pub fn apply<B: Backend>(&self, theta: &Tensor<B>, step: &Advance<'_, B>) -> Tensor<B> {
+        let same = |what: &str, tensor: &Tensor<B>| crate::shape::assert_same(what, &theta.shape(), &tensor.shape());
+        same("prediction", step.signal);
+        let mut next = step.signal * self.signal;
+        if self.state != 0.0 {
+            next = theta * self.state + next;
+        }
+        if let Some(other) = step.other {
+            same("other prediction", &other.signal);
+            next = next + (step.signal - &other.signal) * self.slope;
+        }
+        if let Some(noise) = step.noise {
+            same("noise", noise);
+            next = next + noise * self.noise;
+        }
+        next
+    }
+}
