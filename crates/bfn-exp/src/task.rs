@@ -9,7 +9,7 @@ use bfn_core::discrete::Readout;
 use bfn_core::distribution::Probability;
 use bfn_core::{ContinuousFlow, DiscreteFlow, DiscretisedFlow};
 use bfn_data::{Alphabet, Dataset, Pixels, Root, Seed, Split, Symbols, Text, Windows};
-use bfn_nets::networks::{Shape, Variables};
+use bfn_nets::networks::{NetworkConfig, Shape, Variables};
 
 use crate::config::{DataConfig, Experiment, FlowConfig, PixelsConfig, ReadoutConfig};
 use crate::form::{Arrangement, Form, Variable};
@@ -34,9 +34,13 @@ impl Task {
     /// A flow that does not fit the data, or a parameter of it outside its domain.
     pub fn new(experiment: &Experiment, form: Form) -> Result<Self> {
         let objective = objective(experiment.flow, form.variable)?;
-        let shape = match form.arrangement {
-            Arrangement::Image { height, width, channels } => Shape::Image { height, width, channels },
-            Arrangement::Text { length, .. } => Shape::Sequence { length },
+        let shape = match (&form.arrangement, &experiment.network) {
+            (Arrangement::Image { height, width, channels }, _) => {
+                Shape::Image { height: *height, width: *width, channels: *channels }
+            }
+            (Arrangement::Text { length, .. }, NetworkConfig::Transformer(_)) => Shape::Sequence { length: *length },
+            // To a network of convolutions a line of text is an image of one row.
+            (Arrangement::Text { length, .. }, _) => Shape::Image { height: 1, width: *length, channels: 1 },
         };
         let inputs_per_variable = match experiment.flow {
             FlowConfig::Discrete { .. } if form.values() > 2 => form.values(),
