@@ -24,7 +24,8 @@
 //! | discrete, one of K classes | [`DiscreteFlow`] | [`Categorical`](distribution::Categorical) | [`QuadraticSchedule`] |
 //!
 //! All three are a [`BayesianFlow`], whose methods are the steps of training, evaluation and
-//! sampling. Logarithms are natural; bits per dimension are nats / (D ln 2).
+//! sampling. Other output distributions, such as
+//! mixtures, come with a [`head`]. Logarithms are natural; bits per dimension are nats / (D ln 2).
 //!
 //! # Symbols
 //!
@@ -130,6 +131,7 @@ pub mod entropy;
 mod error;
 mod flow;
 mod grid;
+pub mod head;
 mod kind;
 mod nd;
 mod noise;

@@ -10,6 +10,7 @@ mod distributions;
 mod entropy;
 mod extremes;
 mod grid;
+mod heads;
 mod mistakes;
 mod sampler;
 mod schedule;
