@@ -8,6 +8,7 @@ mod discrete;
 mod discretised;
 mod distributions;
 mod entropy;
+mod exchange;
 mod extremes;
 mod grid;
 mod heads;
