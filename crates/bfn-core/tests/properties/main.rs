@@ -13,6 +13,7 @@ mod extremes;
 mod grid;
 mod heads;
 mod mistakes;
+mod mixed;
 mod sampler;
 mod schedule;
 mod solver_marginals;
