@@ -34,9 +34,16 @@ pub use normal::Normal;
 use crate::{Backend, FiniteDistribution, Indices, OutputDistribution, Tensor};
 
 /// An [`OutputDistribution`] over numbers: over real numbers, or over bins that stand for their centres.
-pub trait RealValued<B: Backend>: OutputDistribution<B> {
+pub trait RealValued<B: Backend>: OutputDistribution<B> + Sized {
     /// The mean, x̂ or k̂ = Σ_k p(k) k_c, of the shape of the data.
     fn mean(&self) -> Tensor<B>;
+
+    /// The distribution at a temperature T: logits divided by T, standard deviations times √T.
+    ///
+    /// For a normal that is the density to the power 1/T, normalised; a mixture's components and
+    /// weights are tempered each on their own. A point mass stays.
+    #[must_use]
+    fn tempered(&self, temperature: f64) -> Self;
 }
 
 /// A distribution over the K equal bins of [−1, 1].

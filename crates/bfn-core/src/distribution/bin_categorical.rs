@@ -50,4 +50,8 @@ impl<B: Backend> RealValued<B> for BinCategorical<B> {
         let centres = centre(&every(&probabilities, bins), bins);
         (probabilities * centres).sum_last()
     }
+
+    fn tempered(&self, temperature: f64) -> Self {
+        Self(self.0.tempered(temperature))
+    }
 }

@@ -36,6 +36,10 @@ impl<B: Backend> RealValued<B> for Delta<B> {
     fn mean(&self) -> Tensor<B> {
         self.x_hat.clone()
     }
+
+    fn tempered(&self, _temperature: f64) -> Self {
+        self.clone()
+    }
 }
 
 impl<B: Backend> ContinuousDistribution<B> for Delta<B> {

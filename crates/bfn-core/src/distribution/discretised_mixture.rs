@@ -83,4 +83,12 @@ impl<B: Backend> RealValued<B> for DiscretisedMixture<B> {
         let means = discretised_normal::mean(&self.means, &self.deviations, self.bins);
         (self.weights.probabilities() * means).sum_last()
     }
+
+    fn tempered(&self, temperature: f64) -> Self {
+        Self {
+            weights: self.weights.tempered(temperature),
+            deviations: &self.deviations * temperature.sqrt(),
+            ..self.clone()
+        }
+    }
 }

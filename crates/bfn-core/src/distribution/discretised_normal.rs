@@ -86,4 +86,8 @@ impl<B: Backend> RealValued<B> for DiscretisedNormal<B> {
     fn mean(&self) -> Tensor<B> {
         Self::mean(self)
     }
+
+    fn tempered(&self, temperature: f64) -> Self {
+        Self { deviation: &self.deviation * temperature.sqrt(), ..self.clone() }
+    }
 }

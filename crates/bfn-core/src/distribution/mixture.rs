@@ -80,6 +80,14 @@ impl<B: Backend> RealValued<B> for NormalMixture<B> {
     fn mean(&self) -> Tensor<B> {
         (self.weights.probabilities() * &self.means).sum_last()
     }
+
+    fn tempered(&self, temperature: f64) -> Self {
+        Self {
+            weights: self.weights.tempered(temperature),
+            deviations: &self.deviations * temperature.sqrt(),
+            ..self.clone()
+        }
+    }
 }
 
 impl<B: Backend> Density<B> for NormalMixture<B> {

@@ -57,6 +57,10 @@ impl<B: Backend> RealValued<B> for Normal<B> {
     fn mean(&self) -> Tensor<B> {
         self.mean.clone()
     }
+
+    fn tempered(&self, temperature: f64) -> Self {
+        Self { mean: self.mean.clone(), deviation: &self.deviation * temperature.sqrt() }
+    }
 }
 
 impl<B: Backend> Density<B> for Normal<B> {

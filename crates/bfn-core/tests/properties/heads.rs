@@ -193,6 +193,24 @@ proptest! {
     }
 
     #[test]
+    fn a_low_temperature_leaves_the_likeliest(p in distribution(7), temperature in 0.1..4.0_f64) {
+        let logits: Vec<f64> = p.iter().map(|p| p.ln()).collect();
+        let output = BinCategorical(Categorical::from_logits(&tensor(&[1, 7], &logits)));
+        let powers: Vec<f64> = p.iter().map(|p| p.powf(1.0 / temperature)).collect();
+        let total: f64 = powers.iter().sum();
+        let expected: Vec<f64> = powers.iter().map(|power| power / total).collect();
+        assert_close(&output.tempered(temperature).probabilities().to_values(), &expected, 1e-10);
+        // A normal to the power 1/T is one of T times the variance; a mixture of one is a normal.
+        let normal: Normal<Nd> = Normal { mean: row(&[0.2]), deviation: row(&[0.5]) };
+        let one = Parameters { weights: vec![1.0], means: vec![0.2], deviations: vec![0.5] }.mixture(1);
+        let (x, y) = (row(&[0.7]), row(&[-0.4]));
+        let ratio = (normal.log_prob(&x) - normal.log_prob(&y)) / temperature;
+        let tempered = normal.tempered(temperature);
+        assert_close(&(tempered.log_prob(&x) - tempered.log_prob(&y)).to_values(), &ratio.to_values(), 1e-12);
+        assert_close(&one.tempered(temperature).log_prob(&x).to_values(), &tempered.log_prob(&x).to_values(), 1e-12);
+    }
+
+    #[test]
     fn noise_and_data_predictions_agree(
         t in 0.05..1.0_f64, epsilon in noise(2), net in noise(2), sigma_1 in 0.05..0.5_f64,
     ) {
