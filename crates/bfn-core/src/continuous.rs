@@ -1,7 +1,8 @@
 //! Continuous data: real numbers, normalised to [−1, 1].
 
-use crate::distribution::{Delta, DiscretisedNormal, Probability, bin};
+use crate::distribution::{ContinuousDistribution, Density, Probability, RealValued, bin};
 use crate::error::{Error, check, check_count};
+use crate::head::{Context, DeltaHead, Head, Prediction};
 use crate::shape::{assert_same, with_last};
 use crate::{Backend, BayesianFlow, ExponentialSchedule, OutputDistribution, Schedule, Tensor};
 
@@ -123,16 +124,28 @@ impl<B: Backend> NoiseToData<B> {
         self.before_t_min(1.0, &sigma)
     }
 
+    /// The same factors for parameters with one more axis.
+    pub(crate) fn unsqueeze_last(&self) -> Self {
+        let Self { scale, ratio, t } = self;
+        Self { scale: scale.unsqueeze_last(), ratio: ratio.unsqueeze_last(), t: t.unsqueeze_last() }
+    }
+
     fn before_t_min(&self, value: f64, otherwise: &Tensor<B>) -> Tensor<B> {
         self.t.where_below(T_MIN, &otherwise.full(&[1], value), otherwise)
     }
 }
 
-/// What the last message of continuous data is measured against.
+/// What the last message of continuous data is measured against: the output distribution, blurred.
+///
+/// # Formula
+///
+/// −ln p̃(x) with p̃ = p_O * N(0, deviation²), the output distribution convolved with a normal; for the
+/// point mass that is N(x̂, deviation²). A head with a deviation of its own may be measured with
+/// `deviation` 0, as −ln p_O(x).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Reconstruction {
-    /// Data that was rounded to `bins` equal bins of [−1, 1]: −ln of N(x̂, deviation²) discretised to
-    /// them. The total then compares with that of discretised data.
+    /// Data that was rounded to `bins` equal bins of [−1, 1]: −ln of p̃ discretised to them. The total
+    /// then compares with that of discretised data.
     Bins {
         /// The number of bins.
         bins: usize,
@@ -141,21 +154,25 @@ pub enum Reconstruction {
         /// How logarithms of probabilities are computed.
         probability: Probability,
     },
-    /// Real numbers: −ln of the density N(x; x̂, deviation²). The total bounds a density and may be negative.
+    /// Real numbers: −ln of the density p̃(x). The total bounds a density and may be negative.
     Density {
         /// The standard deviation.
         deviation: f64,
     },
 }
 
-/// The Bayesian flow of continuous data, x ∈ R^D normalised to [−1, 1], with a network that predicts
-/// the noise.
+/// The Bayesian flow of continuous data, x ∈ R^D normalised to [−1, 1].
+///
+/// By default the network predicts the noise and the output distribution is a point mass; see
+/// [`Self::with_head`] and [`Self::with_prediction`].
 ///
 /// Source: Graves et al. 2023, section 4.
 #[derive(Debug, Clone, PartialEq)]
-pub struct ContinuousFlow<S = ExponentialSchedule> {
+pub struct ContinuousFlow<S = ExponentialSchedule, H = DeltaHead> {
     schedule: S,
     reconstruction: Reconstruction,
+    head: H,
+    prediction: Prediction,
 }
 
 impl ContinuousFlow<ExponentialSchedule> {
@@ -176,12 +193,42 @@ impl<S> ContinuousFlow<S> {
     ///
     /// [`Error::Parameter`] unless the deviation is above 0 and there are two bins or more.
     pub fn with_schedule(schedule: S, reconstruction: Reconstruction) -> Result<Self, Error> {
-        let (Reconstruction::Bins { deviation, .. } | Reconstruction::Density { deviation }) = reconstruction;
+        let deviation = reconstruction.deviation();
         check("deviation", deviation, "finite and above 0", deviation > 0.0 && deviation.is_finite())?;
-        if let Reconstruction::Bins { bins, .. } = reconstruction {
-            check_count("bins", bins)?;
-        }
-        Ok(Self { schedule, reconstruction })
+        reconstruction.check_bins()?;
+        Ok(Self { schedule, reconstruction, head: DeltaHead, prediction: Prediction::Noise })
+    }
+}
+
+impl<S, H> ContinuousFlow<S, H> {
+    /// The same flow with another output distribution, such as a [`NormalHead`](crate::head::NormalHead) or a
+    /// [`MixtureHead`](crate::head::MixtureHead).
+    ///
+    /// The receiver is the output distribution convolved with the sender's normal: N(x̂, α⁻¹) for the point
+    /// mass, N(m, s² + α⁻¹) for a normal, and a mixture of such. As α → 0 only the mean counts, so the
+    /// continuous-time loss is α(t)/2 · (x − mean)² for all.
+    pub fn with_head<G>(self, head: G) -> ContinuousFlow<S, G> {
+        let Self { schedule, reconstruction, prediction, .. } = self;
+        ContinuousFlow { schedule, reconstruction, head, prediction }
+    }
+
+    /// The same flow measured against another reconstruction; here `deviation` may be 0, which makes
+    /// sense for a head with a deviation of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Parameter`] unless the deviation is finite and not below 0 and there are two bins or more.
+    pub fn with_reconstruction(self, reconstruction: Reconstruction) -> Result<Self, Error> {
+        let deviation = reconstruction.deviation();
+        check("deviation", deviation, "finite and at least 0", deviation >= 0.0 && deviation.is_finite())?;
+        reconstruction.check_bins()?;
+        Ok(Self { reconstruction, ..self })
+    }
+
+    /// The same flow with a network that predicts something else.
+    #[must_use]
+    pub fn with_prediction(self, prediction: Prediction) -> Self {
+        Self { prediction, ..self }
     }
 
     /// The accuracy schedule.
@@ -190,17 +237,33 @@ impl<S> ContinuousFlow<S> {
     }
 }
 
-impl<B, S> BayesianFlow<B> for ContinuousFlow<S>
+impl Reconstruction {
+    fn deviation(self) -> f64 {
+        let (Self::Bins { deviation, .. } | Self::Density { deviation }) = self;
+        deviation
+    }
+
+    fn check_bins(self) -> Result<(), Error> {
+        match self {
+            Self::Bins { bins, .. } => check_count("bins", bins).map(|_| ()),
+            Self::Density { .. } => Ok(()),
+        }
+    }
+}
+
+impl<B, S, H> BayesianFlow<B> for ContinuousFlow<S, H>
 where
     B: Backend,
     S: Schedule<f64> + Schedule<Tensor<B>>,
+    H: Head<B>,
+    H::Output: ContinuousDistribution<B>,
 {
     type Data = Tensor<B>;
     type Theta = Belief<B>;
-    type Output = Delta<B>;
+    type Output = H::Output;
 
     fn outputs_per_variable(&self) -> usize {
-        1
+        self.head.outputs_per_variable()
     }
 
     fn message_shape(&self, data_shape: &[usize]) -> Vec<usize> {
@@ -221,11 +284,14 @@ where
         theta.mu.clone()
     }
 
-    /// δ(x − x̂) with x̂ from the predicted noise ([`NoiseToData::mean`]), clipped to [−1, 1].
-    fn output(&self, theta: &Belief<B>, network_output: &Tensor<B>, t: &Tensor<B>) -> Delta<B> {
-        assert_same("network output", &with_last(&theta.mu.shape(), 1), &network_output.shape());
-        let to_data = NoiseToData::new(&self.schedule, t, theta.mu.rank());
-        Delta { x_hat: to_data.mean(&theta.mu, &network_output.squeeze_last()).clamp(-1.0, 1.0) }
+    /// What the head makes of the network's output; by default δ(x − x̂) with x̂ from the predicted noise
+    /// ([`NoiseToData::mean`]), clipped to [−1, 1].
+    fn output(&self, theta: &Belief<B>, network_output: &Tensor<B>, t: &Tensor<B>) -> H::Output {
+        let mu = theta.mu.clone();
+        let expected = with_last(&mu.shape(), self.head.outputs_per_variable());
+        assert_same("network output", &expected, &network_output.shape());
+        let noise_to_data = NoiseToData::new(&self.schedule, t, mu.rank());
+        self.head.output(&Context { mu, noise_to_data, prediction: self.prediction }, network_output)
     }
 
     fn step_accuracy(&self, from: f64, to: f64) -> f64 {
@@ -240,32 +306,27 @@ where
         update(theta, y, alpha)
     }
 
-    /// α(t)/2 · (x − x̂)², which is −ln σ₁ · σ₁^(−2t) (x − x̂)² under the paper's schedule.
-    fn loss_continuous_time(&self, x: &Tensor<B>, output: &Delta<B>, t: &Tensor<B>) -> Tensor<B> {
-        assert_same("data and prediction", &output.x_hat.shape(), &x.shape());
-        let rate = self.schedule.alpha(t).align(x.rank()) * 0.5;
-        rate * (x - &output.x_hat).square()
-    }
-
-    /// α/2 · (x − x̂)², the exact divergence of two normals; the noise is not needed.
-    fn loss_step(&self, x: &Tensor<B>, output: &Delta<B>, alpha: &Tensor<B>, _noise: &Tensor<B>) -> Tensor<B> {
-        assert_same("data and prediction", &output.x_hat.shape(), &x.shape());
-        alpha.align(x.rank()) * 0.5 * (x - &output.x_hat).square()
-    }
-
-    fn loss_reconstruction(&self, x: &Tensor<B>, output: &Delta<B>) -> Tensor<B> {
-        let x_hat = &output.x_hat;
+    /// α(t)/2 · (x − x̂)², which is −ln σ₁ · σ₁^(−2t) (x − x̂)² under the paper's schedule; x̂ is the mean.
+    fn loss_continuous_time(&self, x: &Tensor<B>, output: &H::Output, t: &Tensor<B>) -> Tensor<B> {
+        let x_hat = output.mean();
         assert_same("data and prediction", &x_hat.shape(), &x.shape());
+        let rate = self.schedule.alpha(t).align(x.rank()) * 0.5;
+        rate * (x - x_hat).square()
+    }
+
+    /// [`ContinuousDistribution::divergence`]: α/2 · (x − x̂)² for the point mass.
+    fn loss_step(&self, x: &Tensor<B>, output: &H::Output, alpha: &Tensor<B>, noise: &Tensor<B>) -> Tensor<B> {
+        output.divergence(x, alpha, noise)
+    }
+
+    /// −ln of the blurred output distribution; see [`Reconstruction`].
+    fn loss_reconstruction(&self, x: &Tensor<B>, output: &H::Output) -> Tensor<B> {
+        let blurred = output.blurred(self.reconstruction.deviation());
         match self.reconstruction {
-            Reconstruction::Bins { bins, deviation, probability } => {
-                let deviation = x_hat.full_like(deviation);
-                let normal = DiscretisedNormal { mean: x_hat.clone(), deviation, bins, probability };
-                -normal.log_prob(&bin(x, bins))
+            Reconstruction::Bins { bins, probability, .. } => {
+                -blurred.discretised(bins, probability).log_prob(&bin(x, bins))
             }
-            Reconstruction::Density { deviation } => {
-                let constant = deviation.ln() + 0.5 * (2.0 * std::f64::consts::PI).ln();
-                ((x - x_hat) / deviation).square() * 0.5 + constant
-            }
+            Reconstruction::Density { .. } => -blurred.log_prob(x),
         }
     }
 }

@@ -17,6 +17,7 @@ pub struct DiscreteFlow<S = QuadraticSchedule> {
     schedule: S,
     classes: usize,
     readout: Readout,
+    receiver: Receiver,
 }
 
 /// How the network's output becomes the output distribution.
@@ -31,6 +32,19 @@ pub enum Readout {
     /// An exact posterior has this form, since the messages about different variables are
     /// independent given the data; a network that starts at 0 starts with p_O = θ, not at random.
     Posterior,
+}
+
+/// The distribution p_R of messages that Bob predicts, for the n-step loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Receiver {
+    /// A mixture of K joint normals, one per class: [`log_ratio`]. The exact predictive distribution.
+    #[default]
+    Joint,
+    /// The product of the K marginals of that mixture: [`log_ratio_factorised`].
+    ///
+    /// Also a valid code, and the one of the published PyTorch code; for comparing with published n-step
+    /// figures. It agrees with the joint one as n → ∞, but not for finite n.
+    Factorised,
 }
 
 /// Logits z of the categorical input distribution, θ = softmax(z), of shape `[B, D, K]`.
@@ -103,6 +117,38 @@ pub fn log_ratio<B: Backend>(x: &Indices<B>, y: &Tensor<B>, log_probabilities: &
     y.gather_last(x) - (log_probabilities + y).log_sum_exp_last()
 }
 
+/// ln p_S(y | x; α) − ln p_R(y | θ; t, α) for the factorised receiver.
+///
+/// # Formula
+///
+/// p_R = Π_j (p_O(j) N(y_j; α(K−1), αK) + (1 − p_O(j)) N(y_j; −α, αK)), so that with r_j = y_j − α(K−2)/2, the
+/// log-ratio of the two normals at y_j,
+///
+/// ln p_S/p_R = r_x − Σ_j ln(1 − p_O(j) + p_O(j) e^(r_j)).
+///
+/// # Shapes
+///
+/// `x` `[B, D]`; `y` and `log_probabilities` ln p_O `[B, D, K]`; `alpha` one number per example; the
+/// result `[B, D]`, in nats.
+///
+/// Source: the published PyTorch code of Graves et al. 2023.
+pub fn log_ratio_factorised<B: Backend>(
+    x: &Indices<B>,
+    y: &Tensor<B>,
+    alpha: &Tensor<B>,
+    log_probabilities: &Tensor<B>,
+) -> Tensor<B> {
+    let shape = log_probabilities.shape();
+    assert_same("message and probabilities", &shape, &y.shape());
+    let classes = shape[shape.len() - 1] as f64;
+    let ratio = y - alpha.align(shape.len()) * (0.5 * (classes - 2.0));
+    // ln(1 − p) is kept finite where p rounds to 1: the other term decides there.
+    let complement = (-log_probabilities.clamp(f64::NEG_INFINITY, -1e-30).exp_m1()).ln();
+    let present = (log_probabilities + &ratio).unsqueeze_last();
+    let marginals = Tensor::concat_last(&[&complement.unsqueeze_last(), &present]).log_sum_exp_last();
+    ratio.gather_last(x) - marginals.sum_last()
+}
+
 impl DiscreteFlow<QuadraticSchedule> {
     /// The flow of `classes` classes under the paper's schedule β(t) = β(1) t².
     ///
@@ -121,13 +167,20 @@ impl<S> DiscreteFlow<S> {
     ///
     /// [`Error::Parameter`] unless `classes` ≥ 2.
     pub fn with_schedule(classes: usize, schedule: S) -> Result<Self, Error> {
-        Ok(Self { schedule, classes: check_count("classes", classes)?, readout: Readout::Direct })
+        let (readout, receiver) = (Readout::Direct, Receiver::Joint);
+        Ok(Self { schedule, classes: check_count("classes", classes)?, readout, receiver })
     }
 
     /// The same flow with another way from the network's output to the output distribution.
     #[must_use]
     pub fn with_readout(self, readout: Readout) -> Self {
         Self { readout, ..self }
+    }
+
+    /// The same flow with another receiver in its n-step loss.
+    #[must_use]
+    pub fn with_receiver(self, receiver: Receiver) -> Self {
+        Self { receiver, ..self }
     }
 
     /// The accuracy schedule.
@@ -221,10 +274,13 @@ where
         rate.align(distance.rank()) * distance
     }
 
-    /// [`log_ratio`] of one message. Source: Graves et al. 2023, section 6.
+    /// [`log_ratio`] of one message, or that of the chosen [`Receiver`]. Source: Graves et al. 2023, section 6.
     fn loss_step(&self, x: &Indices<B>, output: &Categorical<B>, alpha: &Tensor<B>, noise: &Tensor<B>) -> Tensor<B> {
         let y = BayesianFlow::send(self, x, alpha, noise);
-        log_ratio(x, &y, &output.log_probabilities())
+        match self.receiver {
+            Receiver::Joint => log_ratio(x, &y, &output.log_probabilities()),
+            Receiver::Factorised => log_ratio_factorised(x, &y, alpha, &output.log_probabilities()),
+        }
     }
 
     fn loss_reconstruction(&self, x: &Indices<B>, output: &Categorical<B>) -> Tensor<B> {

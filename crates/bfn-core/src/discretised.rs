@@ -1,24 +1,27 @@
 //! Discretised data: real numbers in [−1, 1], known up to one of K equal bins.
 
 use crate::continuous::{self, Belief, NoiseToData};
-use crate::distribution::{DiscretisedNormal, Probability, centre};
+use crate::distribution::{BinDistribution, Probability, RealValued, centre};
 use crate::error::{Error, check_count};
+use crate::head::{BinHead, Context, NormalHead, Prediction};
 use crate::shape::{assert_same, with_last};
 use crate::{Backend, BayesianFlow, ExponentialSchedule, FiniteDistribution, Indices};
 use crate::{OutputDistribution, Schedule, Tensor};
 
 /// The Bayesian flow of discretised data: bin indices 0..K−1 outside, bin centres in [−1, 1] inside.
 ///
-/// Input distribution, sender, update and flow are those of continuous data at the bin centres; the
-/// output distribution is a discretised normal, whose mean and logarithm of the deviation the
-/// network predicts for the noise.
+/// Input distribution, sender, update and flow are those of continuous data at the bin centres. By
+/// default the output distribution is a discretised normal, whose mean and logarithm of the deviation
+/// the network predicts for the noise; see [`Self::with_head`] and [`Self::with_prediction`].
 ///
 /// Source: Graves et al. 2023, section 5.
 #[derive(Debug, Clone, PartialEq)]
-pub struct DiscretisedFlow<S = ExponentialSchedule> {
+pub struct DiscretisedFlow<S = ExponentialSchedule, H = NormalHead> {
     schedule: S,
     bins: usize,
     probability: Probability,
+    head: H,
+    prediction: Prediction,
 }
 
 /// ln p_S(y | x; α) − ln p_R(y | θ; t, α) of a message about bin centres.
@@ -74,7 +77,24 @@ impl<S> DiscretisedFlow<S> {
     ///
     /// [`Error::Parameter`] unless `bins` ≥ 2.
     pub fn with_schedule(bins: usize, schedule: S) -> Result<Self, Error> {
-        Ok(Self { schedule, bins: check_count("bins", bins)?, probability: Probability::Exact })
+        let bins = check_count("bins", bins)?;
+        let (probability, prediction) = (Probability::Exact, Prediction::Noise);
+        Ok(Self { schedule, bins, probability, head: NormalHead, prediction })
+    }
+}
+
+impl<S, H> DiscretisedFlow<S, H> {
+    /// The same flow with another output distribution, such as a [`MixtureHead`](crate::head::MixtureHead) or a
+    /// [`CategoricalHead`](crate::head::CategoricalHead).
+    pub fn with_head<G>(self, head: G) -> DiscretisedFlow<S, G> {
+        let Self { schedule, bins, probability, prediction, .. } = self;
+        DiscretisedFlow { schedule, bins, probability, head, prediction }
+    }
+
+    /// The same flow with a network that predicts something else.
+    #[must_use]
+    pub fn with_prediction(self, prediction: Prediction) -> Self {
+        Self { prediction, ..self }
     }
 
     /// The same flow with another way of computing logarithms of probabilities.
@@ -98,18 +118,20 @@ impl<S> DiscretisedFlow<S> {
     }
 }
 
-impl<B, S> BayesianFlow<B> for DiscretisedFlow<S>
+impl<B, S, H> BayesianFlow<B> for DiscretisedFlow<S, H>
 where
     B: Backend,
     S: Schedule<f64> + Schedule<Tensor<B>>,
+    H: BinHead<B>,
+    H::Output: BinDistribution<B>,
 {
     type Data = Indices<B>;
     type Theta = Belief<B>;
-    type Output = DiscretisedNormal<B>;
+    type Output = H::Output;
 
-    /// The mean and ln of the deviation.
+    /// Those of the head; by default two, the mean and ln of the deviation.
     fn outputs_per_variable(&self) -> usize {
-        2
+        self.head.outputs_per_variable(self.bins)
     }
 
     fn message_shape(&self, data_shape: &[usize]) -> Vec<usize> {
@@ -131,17 +153,15 @@ where
         theta.mu.clone()
     }
 
-    /// The discretised normal of mean μ/γ − √((1−γ)/γ) μ_ε and deviation √((1−γ)/γ) σ_ε, where the network
-    /// predicts (μ_ε, ln σ_ε); see [`NoiseToData`].
-    fn output(&self, theta: &Belief<B>, network_output: &Tensor<B>, t: &Tensor<B>) -> DiscretisedNormal<B> {
-        assert_same("network output", &with_last(&theta.mu.shape(), 2), &network_output.shape());
-        let to_data = NoiseToData::new(&self.schedule, t, theta.mu.rank());
-        DiscretisedNormal {
-            mean: to_data.mean(&theta.mu, &network_output.select_last(0)),
-            deviation: to_data.deviation(&network_output.select_last(1)),
-            bins: self.bins,
-            probability: self.probability,
-        }
+    /// What the head makes of the network's output; by default the discretised normal of mean
+    /// μ/γ − √((1−γ)/γ) μ_ε and deviation √((1−γ)/γ) σ_ε, where the network predicts (μ_ε, ln σ_ε); see [`NoiseToData`].
+    fn output(&self, theta: &Belief<B>, network_output: &Tensor<B>, t: &Tensor<B>) -> H::Output {
+        let mu = theta.mu.clone();
+        let expected = with_last(&mu.shape(), self.head.outputs_per_variable(self.bins));
+        assert_same("network output", &expected, &network_output.shape());
+        let noise_to_data = NoiseToData::new(&self.schedule, t, mu.rank());
+        let context = Context { mu, noise_to_data, prediction: self.prediction };
+        self.head.output(&context, network_output, self.bins, self.probability)
     }
 
     fn step_accuracy(&self, from: f64, to: f64) -> f64 {
@@ -158,7 +178,7 @@ where
     }
 
     /// α(t)/2 · (x − k̂)², which is −ln σ₁ · σ₁^(−2t) (x − k̂)² under the paper's schedule.
-    fn loss_continuous_time(&self, x: &Indices<B>, output: &DiscretisedNormal<B>, t: &Tensor<B>) -> Tensor<B> {
+    fn loss_continuous_time(&self, x: &Indices<B>, output: &H::Output, t: &Tensor<B>) -> Tensor<B> {
         let k_hat = output.mean();
         assert_same("data and prediction", &k_hat.shape(), &x.shape());
         let rate = self.schedule.alpha(t).align(k_hat.rank()) * 0.5;
@@ -166,17 +186,11 @@ where
     }
 
     /// [`log_ratio`] of one message.
-    fn loss_step(
-        &self,
-        x: &Indices<B>,
-        output: &DiscretisedNormal<B>,
-        alpha: &Tensor<B>,
-        noise: &Tensor<B>,
-    ) -> Tensor<B> {
+    fn loss_step(&self, x: &Indices<B>, output: &H::Output, alpha: &Tensor<B>, noise: &Tensor<B>) -> Tensor<B> {
         log_ratio(&self.centres(x, noise), alpha, noise, &output.log_probabilities())
     }
 
-    fn loss_reconstruction(&self, x: &Indices<B>, output: &DiscretisedNormal<B>) -> Tensor<B> {
+    fn loss_reconstruction(&self, x: &Indices<B>, output: &H::Output) -> Tensor<B> {
         -output.log_prob(x)
     }
 }

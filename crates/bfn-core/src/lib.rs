@@ -22,9 +22,11 @@
 //! | continuous, x ∈ [−1, 1] | [`ContinuousFlow`] | [`Delta`](distribution::Delta) | [`ExponentialSchedule`] |
 //! | discretised, one of K bins of [−1, 1] | [`DiscretisedFlow`] | [`DiscretisedNormal`](distribution::DiscretisedNormal) | [`ExponentialSchedule`] |
 //! | discrete, one of K classes | [`DiscreteFlow`] | [`Categorical`](distribution::Categorical) | [`QuadraticSchedule`] |
+//! | a mixture of these | [`MixedFlow`] | one of each part | one of each part |
 //!
-//! All three are a [`BayesianFlow`], whose methods are the steps of training, evaluation and
-//! sampling. Logarithms are natural; bits per dimension are nats / (D ln 2).
+//! The first three are a [`BayesianFlow`], whose methods are the steps of training, evaluation and
+//! sampling; [`MixedFlow`] has the same for all its parts at once. Other output distributions, such as
+//! mixtures, come with a [`head`]. Logarithms are natural; bits per dimension are nats / (D ln 2).
 //!
 //! # Symbols
 //!
@@ -130,7 +132,9 @@ pub mod entropy;
 mod error;
 mod flow;
 mod grid;
+pub mod head;
 mod kind;
+pub mod mixed;
 mod nd;
 mod noise;
 mod real;
@@ -149,6 +153,7 @@ pub use error::Error;
 pub use flow::{BayesianFlow, FiniteDistribution, OutputDistribution};
 pub use grid::{Grid, Interval};
 pub use kind::VariableKind;
+pub use mixed::MixedFlow;
 pub use nd::{Element, Nd};
 pub use noise::{NoiseSource, RngNoise};
 pub use real::Real;

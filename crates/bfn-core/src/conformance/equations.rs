@@ -1,8 +1,12 @@
 //! The equations from end to end, against `Nd` in f64.
 
 use super::{Case, Context, numbers};
-use crate::continuous::Reconstruction;
-use crate::distribution::Probability;
+use crate::continuous::{Belief, Reconstruction};
+use crate::discrete::Receiver;
+use crate::distribution::RealValued;
+use crate::distribution::{Bernoulli, Categorical, ContinuousDistribution, Density, NormalMixture, Probability};
+use crate::head::{CategoricalHead, MixtureHead, NormalHead, Prediction};
+use crate::mixed::{MixedFlow, MixedValues, Part, PartValues};
 use crate::sampler::{Choice, Dynamics, Sampler, Solver, ancestral, uniform_grid};
 use crate::schedule::{Knot, LogarithmicSchedule, Schedule, TabulatedSchedule};
 use crate::{Backend, BayesianFlow, ContinuousFlow, DiscreteFlow, DiscretisedFlow, Error, FiniteDistribution};
@@ -28,6 +32,14 @@ pub(super) fn cases<B: Backend>() -> Vec<Case<B>> {
         },
         Case { name: "the solvers of binary data", check: |c| compare(c, solvers_of::<B, 2>, solvers_of::<Nd, 2>) },
         Case { name: "the solvers of discrete data", check: |c| compare(c, solvers_of::<B, 27>, solvers_of::<Nd, 27>) },
+        Case { name: "the equations of continuous data with other heads", check: |c| compare(c, heads, heads) },
+        Case {
+            name: "the equations of discretised data with other heads",
+            check: |c| compare(c, bin_heads, bin_heads),
+        },
+        Case { name: "the factorised receiver", check: |c| compare(c, factorised::<B>, factorised::<Nd>) },
+        Case { name: "output distributions of their own", check: |c| compare(c, distributions, distributions) },
+        Case { name: "the equations of mixed data", check: |c| compare(c, mixed, mixed) },
     ]
 }
 
@@ -104,7 +116,9 @@ fn continuous_solvers<B: Backend>(like: &Tensor<B>) -> Vec<Named<B>> {
 }
 
 fn discretised_solvers<B: Backend>(like: &Tensor<B>) -> Vec<Named<B>> {
-    solve(like, &built(DiscretisedFlow::new(16, 0.1)), |theta| theta.mu.clone())
+    let flow = built(DiscretisedFlow::new(16, 0.1));
+    let mixture = solve(like, &flow.clone().with_head(built(MixtureHead::new(2))), |theta| theta.mu.clone());
+    [solve(like, &flow, |theta| theta.mu.clone()), mixture].concat()
 }
 
 fn solvers_of<B: Backend, const K: usize>(like: &Tensor<B>) -> Vec<Named<B>> {
@@ -137,6 +151,90 @@ where
     ));
     results.push(run("the nearest value", on(Solver::Redraw).with_choice(Choice::Nearest)));
     results
+}
+
+fn heads<B: Backend>(like: &Tensor<B>) -> Vec<Named<B>> {
+    let reconstruction = Reconstruction::Bins { bins: 16, deviation: 0.1, probability: Probability::Exact };
+    let flow = built(ContinuousFlow::new(0.1, reconstruction));
+    let x = like.from_values_like(&SHAPE, &numbers(12, 1)) / 4.0;
+    let mu = |theta: &Belief<B>| theta.mu.clone();
+    let predicted = evaluate(like, &flow.clone().with_prediction(Prediction::Data), &x, mu);
+    let normal = evaluate(like, &flow.clone().with_head(NormalHead), &x, mu);
+    let mixture = flow.with_head(built(MixtureHead::new(3))).with_prediction(Prediction::Data);
+    [predicted, normal, evaluate(like, &mixture, &x, mu)].concat()
+}
+
+fn bin_heads<B: Backend>(like: &Tensor<B>) -> Vec<Named<B>> {
+    let flow = built(DiscretisedFlow::new(16, 0.1));
+    let mixture = flow.clone().with_head(built(MixtureHead::new(3)));
+    let floored = mixture.clone().with_probability(Probability::Floor);
+    let (x, mu) = (classes(like, 16), |theta: &Belief<B>| theta.mu.clone());
+    let sample = sample(like, &mixture, |output| output.mean());
+    let free = flow.with_head(CategoricalHead);
+    let results = [evaluate(like, &mixture, &x, mu), evaluate(like, &floored, &x, mu), evaluate(like, &free, &x, mu)];
+    [results.concat(), vec![Named { name: "sample", tensor: sample }]].concat()
+}
+
+fn factorised<B: Backend>(like: &Tensor<B>) -> Vec<Named<B>> {
+    let flow = |classes| built(DiscreteFlow::new(classes, 2.0)).with_receiver(Receiver::Factorised);
+    let binary = evaluate(like, &flow(2), &classes(like, 2), |theta| theta.probabilities());
+    [binary, evaluate(like, &flow(27), &classes(like, 27), |theta| theta.probabilities())].concat()
+}
+
+fn distributions<B: Backend>(like: &Tensor<B>) -> Vec<Named<B>> {
+    let varied = |shape: &[usize], seed| like.from_values_like(shape, &numbers(shape.iter().product(), seed));
+    let (x, noise) = (varied(&SHAPE, 1), varied(&SHAPE, 2));
+    let uniform = varied(&SHAPE, 3).affine(1.0 / 6.0, 0.5);
+    let mixture = NormalMixture {
+        weights: Categorical::from_logits(&varied(&[3, 4, 2], 4)),
+        means: varied(&[3, 4, 2], 5) / 3.0,
+        deviations: (varied(&[3, 4, 2], 6) / 2.0).exp(),
+    };
+    let bins = mixture.discretised(8, Probability::Exact);
+    let bernoulli = Bernoulli { logit: x.clone() };
+    vec![
+        Named { name: "density of a mixture", tensor: mixture.log_prob(&x) },
+        Named { name: "mean of a mixture", tensor: mixture.mean() },
+        Named { name: "draw of a mixture", tensor: mixture.sample(&uniform, &noise) },
+        Named { name: "blurred mixture", tensor: mixture.blurred(0.5).log_prob(&x) },
+        Named { name: "bins of a mixture", tensor: bins.log_probabilities() },
+        Named { name: "mean of a discretised mixture", tensor: bins.mean() },
+        Named { name: "two classes", tensor: bernoulli.log_prob(&classes(like, 2)) },
+        Named { name: "mean of two classes", tensor: bernoulli.mean() },
+        Named { name: "draw of two classes", tensor: bernoulli.sample(&uniform).to_reals(like) },
+    ]
+}
+
+fn mixed<B: Backend>(like: &Tensor<B>) -> Vec<Named<B>> {
+    let flow: MixedFlow<B> = built(MixedFlow::new(vec![
+        Part::Continuous {
+            variables: 4,
+            flow: built(ContinuousFlow::new(0.1, Reconstruction::Density { deviation: 0.1 })),
+        },
+        Part::Discretised { variables: 4, flow: built(DiscretisedFlow::new(16, 0.2)) },
+        Part::Discrete { variables: 4, flow: built(DiscreteFlow::new(3, 2.0)) },
+    ]));
+    let x = MixedValues(vec![
+        PartValues::Reals(like.from_values_like(&SHAPE, &numbers(12, 1)) / 4.0),
+        PartValues::Indices(classes(like, 16)),
+        PartValues::Indices(classes(like, 3)),
+    ]);
+    let wide = |width: usize, seed| like.from_values_like(&[3, width], &numbers(3 * width, seed));
+    let (from, to) = ([0.0, 0.5, 0.75], [0.25, 0.75, 1.0]);
+    let t = like.from_values_like(&[3], &from);
+    let theta = flow.flow(&x, &t, &wide(flow.message_width(), 2));
+    let output = flow.output(&theta, &(wide(flow.output_width(), 3) / 2.0), &t);
+    let message = flow.send(&x, 0.25, 0.5, &wide(flow.message_width(), 4));
+    let updated = flow.update(&theta, &message, 0.25, 0.5);
+    let step = flow.loss_step(&x, &output, &from, &to, &wide(flow.message_width(), 5));
+    vec![
+        Named { name: "network input", tensor: flow.network_input(&theta) },
+        Named { name: "message", tensor: message },
+        Named { name: "update", tensor: flow.network_input(&updated) },
+        Named { name: "continuous-time loss", tensor: flow.loss_continuous_time(&x, &output, &t).per_variable() },
+        Named { name: "loss of one step", tensor: step.per_variable() },
+        Named { name: "reconstruction loss", tensor: flow.loss_reconstruction(&x, &output).per_variable() },
+    ]
 }
 
 fn evaluate<B: Backend, F: BayesianFlow<B>>(

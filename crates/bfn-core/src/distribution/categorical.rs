@@ -20,6 +20,12 @@ impl<B: Backend> Categorical<B> {
         Self::from_logits(&Tensor::concat_last(&[&logit.full_like(0.0), &logit]))
     }
 
+    /// The distribution at a temperature T: p(k)^(1/T), normalised.
+    #[must_use]
+    pub fn tempered(&self, temperature: f64) -> Self {
+        Self::from_logits(&(&self.log_probabilities / temperature))
+    }
+
     /// A draw of every variable from numbers uniform on [0, 1), of shape `[…]`: the first class at
     /// which the cumulative probability exceeds `uniform`.
     ///

@@ -1,5 +1,7 @@
 //! The point mass: a prediction without uncertainty.
 
+use super::{ContinuousDistribution, Normal, RealValued};
+use crate::shape::assert_same;
 use crate::{Backend, NoiseSource, OutputDistribution, Tensor};
 
 /// δ(x − x̂), the output distribution of continuous data.
@@ -27,5 +29,29 @@ impl<B: Backend> OutputDistribution<B> for Delta<B> {
 
     fn draw(&self, _noise: &mut dyn NoiseSource<B>) -> Tensor<B> {
         self.x_hat.clone()
+    }
+}
+
+impl<B: Backend> RealValued<B> for Delta<B> {
+    fn mean(&self) -> Tensor<B> {
+        self.x_hat.clone()
+    }
+
+    fn tempered(&self, _temperature: f64) -> Self {
+        self.clone()
+    }
+}
+
+impl<B: Backend> ContinuousDistribution<B> for Delta<B> {
+    type Blurred = Normal<B>;
+
+    fn blurred(&self, deviation: f64) -> Normal<B> {
+        Normal { mean: self.x_hat.clone(), deviation: self.x_hat.full_like(deviation) }
+    }
+
+    /// α/2 · (x − x̂)², the exact divergence of two normals; the noise is not needed.
+    fn divergence(&self, x: &Tensor<B>, alpha: &Tensor<B>, _noise: &Tensor<B>) -> Tensor<B> {
+        assert_same("data and prediction", &self.x_hat.shape(), &x.shape());
+        alpha.align(x.rank()) * 0.5 * (x - &self.x_hat).square()
     }
 }

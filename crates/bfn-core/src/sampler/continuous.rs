@@ -2,7 +2,8 @@
 
 use super::{Advance, Coefficients, Dynamics, Scheme};
 use crate::continuous::Belief;
-use crate::distribution::{Delta, DiscretisedNormal, bin, centre};
+use crate::distribution::{BinDistribution, ContinuousDistribution, RealValued, bin, centre};
+use crate::head::{BinHead, Head};
 use crate::{Backend, ContinuousFlow, DiscretisedFlow, Indices, Schedule, Tensor};
 
 /// The coefficients of one step of μ.
@@ -83,13 +84,15 @@ fn middle<S: Schedule>(schedule: &S, from: f64, to: f64) -> f64 {
     schedule.time(&(schedule.beta(&from).sqrt() * schedule.beta(&to).sqrt()))
 }
 
-impl<B, S> Dynamics<B> for ContinuousFlow<S>
+impl<B, S, H> Dynamics<B> for ContinuousFlow<S, H>
 where
     B: Backend,
     S: Schedule<f64> + Schedule<Tensor<B>>,
+    H: Head<B>,
+    H::Output: ContinuousDistribution<B>,
 {
-    fn mean_signal(&self, output: &Delta<B>) -> Tensor<B> {
-        output.x_hat.clone()
+    fn mean_signal(&self, output: &H::Output) -> Tensor<B> {
+        output.mean()
     }
 
     fn signal(&self, x: &Tensor<B>, _like: &Tensor<B>) -> Tensor<B> {
@@ -97,13 +100,13 @@ where
     }
 
     /// x̂: every real number is possible.
-    fn nearest(&self, output: &Delta<B>) -> Tensor<B> {
-        output.x_hat.clone()
+    fn nearest(&self, output: &H::Output) -> Tensor<B> {
+        output.mean()
     }
 
-    /// The same: a point mass has no temperature.
-    fn tempered(&self, output: Delta<B>, _temperature: f64) -> Delta<B> {
-        output
+    /// [`RealValued::tempered`].
+    fn tempered(&self, output: H::Output, temperature: f64) -> H::Output {
+        output.tempered(temperature)
     }
 
     fn start(&self, t: f64, noise: &Tensor<B>) -> Belief<B> {
@@ -119,13 +122,15 @@ where
     }
 }
 
-impl<B, S> Dynamics<B> for DiscretisedFlow<S>
+impl<B, S, H> Dynamics<B> for DiscretisedFlow<S, H>
 where
     B: Backend,
     S: Schedule<f64> + Schedule<Tensor<B>>,
+    H: BinHead<B>,
+    H::Output: BinDistribution<B>,
 {
     /// k̂.
-    fn mean_signal(&self, output: &DiscretisedNormal<B>) -> Tensor<B> {
+    fn mean_signal(&self, output: &H::Output) -> Tensor<B> {
         output.mean()
     }
 
@@ -134,13 +139,13 @@ where
     }
 
     /// The bin that holds k̂.
-    fn nearest(&self, output: &DiscretisedNormal<B>) -> Indices<B> {
+    fn nearest(&self, output: &H::Output) -> Indices<B> {
         bin(&output.mean(), self.bins())
     }
 
-    /// The deviation times √T, which is the density to the power 1/T before it is discretised.
-    fn tempered(&self, output: DiscretisedNormal<B>, temperature: f64) -> DiscretisedNormal<B> {
-        DiscretisedNormal { deviation: &output.deviation * temperature.sqrt(), ..output }
+    /// [`RealValued::tempered`], before it is discretised.
+    fn tempered(&self, output: H::Output, temperature: f64) -> H::Output {
+        output.tempered(temperature)
     }
 
     fn start(&self, t: f64, noise: &Tensor<B>) -> Belief<B> {

@@ -78,7 +78,7 @@ where
 
     /// Logits divided by T.
     fn tempered(&self, output: Categorical<B>, temperature: f64) -> Categorical<B> {
-        Categorical::from_logits(&(output.log_probabilities() / temperature))
+        output.tempered(temperature)
     }
 
     /// z ~ N(0, K β(t) I).

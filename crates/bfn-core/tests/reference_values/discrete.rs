@@ -1,9 +1,9 @@
-//! Discrete data, with the joint mixture receiver.
+//! Discrete data, with the joint mixture receiver and the published factorised one.
 
-use bfn_core::discrete::Logits;
+use bfn_core::discrete::{Logits, Receiver};
 use bfn_core::{BayesianFlow, DiscreteFlow, FiniteDistribution, Nd, Schedule};
 
-use crate::file::{Reference, mean};
+use crate::file::{Reference, mean, mean_over_dimensions};
 use crate::{TOLERANCE, assert_close};
 
 #[test]
@@ -58,4 +58,10 @@ fn check(reference: &Reference) {
     let samples = reference.rows("sender_eps");
     let losses: Vec<_> = samples.iter().map(|noise| flow.loss_step(&x, &output, &alpha_n, noise)).collect();
     assert_close("loss_n_step", &(mean(&losses) * n as f64), &reference.tensor("loss_n_step"), TOLERANCE);
+
+    let factorised = flow.with_receiver(Receiver::Factorised);
+    let losses: Vec<_> = samples.iter().map(|noise| factorised.loss_step(&x, &output, &alpha_n, noise)).collect();
+    let loss = mean_over_dimensions(&mean(&losses)) * n as f64;
+    let expected = reference.tensor("loss_n_step_official_marginals_mean_over_dims");
+    assert_close("factorised loss_n_step", &loss, &expected, TOLERANCE);
 }

@@ -1,7 +1,8 @@
-//! Discretised data with a normal output distribution.
+//! Discretised data with normal and mixture output distributions.
 
 use bfn_core::continuous::Belief;
-use bfn_core::distribution::{Probability, bin, centre};
+use bfn_core::distribution::{BinDistribution, Probability, RealValued, bin, centre};
+use bfn_core::head::{BinHead, MixtureHead, NormalHead};
 use bfn_core::{BayesianFlow, DiscretisedFlow, FiniteDistribution, Nd, OutputDistribution, Schedule};
 
 use crate::file::{Reference, mean, mean_over_dimensions};
@@ -12,17 +13,35 @@ const N_STEP_TOLERANCE: f64 = 1e-8;
 
 #[test]
 fn discretised_data_of_256_bins() {
-    check(&Reference::open("equations/discretised_normal_256"));
+    check(&Reference::open("equations/discretised_normal_256"), NormalHead);
 }
 
 #[test]
 fn discretised_data_of_16_bins() {
-    check(&Reference::open("equations/discretised_normal_16"));
+    check(&Reference::open("equations/discretised_normal_16"), NormalHead);
 }
 
-fn check(reference: &Reference) {
+#[test]
+fn discretised_data_of_256_bins_with_a_mixture() {
+    check_mixture(&Reference::open("equations/discretised_gmm_256"));
+}
+
+#[test]
+fn discretised_data_of_16_bins_with_a_mixture() {
+    check_mixture(&Reference::open("equations/discretised_gmm_16"));
+}
+
+fn check_mixture(reference: &Reference) {
+    check(reference, MixtureHead::new(reference.count("components")).unwrap());
+}
+
+fn check<H>(reference: &Reference, head: H)
+where
+    H: BinHead<Nd> + Clone,
+    H::Output: BinDistribution<Nd>,
+{
     let bins = reference.count("bins");
-    let flow = DiscretisedFlow::new(bins, reference.setting("sigma1_squared").sqrt()).unwrap();
+    let flow = DiscretisedFlow::new(bins, reference.setting("sigma1_squared").sqrt()).unwrap().with_head(head);
     let floored = flow.clone().with_probability(Probability::Floor);
     let (t, net) = (reference.tensor("t"), reference.tensor("net"));
     let x = bin(&reference.tensor("x"), bins);

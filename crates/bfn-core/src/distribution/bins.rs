@@ -1,0 +1,75 @@
+//! The K equal bins of [−1, 1], and the mass of a normal in one of them.
+
+use std::f64::consts::PI;
+
+use crate::{Backend, Indices, Tensor};
+
+/// How the logarithm of a bin's probability is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Probability {
+    /// ln(G(right) − G(left)) through logarithms of the distribution function: exactly normalised,
+    /// finite in f32 however small the probability.
+    #[default]
+    Exact,
+    /// As the published code has it: where the probability is under 1e−5, the density at the bin's
+    /// centre times the bin's width. Not normalised; for comparing with published figures.
+    Floor,
+}
+
+/// The probability under which [`Probability::Floor`] uses the density.
+const FLOOR: f64 = 1e-5;
+
+/// The centre of bin k, (2k + 1)/K − 1, for bin indices given as real numbers.
+pub fn centre<B: Backend>(k: &Tensor<B>, bins: usize) -> Tensor<B> {
+    k.affine(2.0 / bins as f64, 1.0 / bins as f64 - 1.0)
+}
+
+/// The bin that holds each number; numbers beyond ±1 fall into the outermost bins.
+pub fn bin<B: Backend>(x: &Tensor<B>, bins: usize) -> Indices<B> {
+    let half = bins as f64 / 2.0;
+    x.affine(half, half).to_index(bins)
+}
+
+/// 0, 1 … K − 1 as real numbers.
+pub(super) fn every<B: Backend>(like: &Tensor<B>, bins: usize) -> Tensor<B> {
+    let every: Vec<f64> = (0..bins).map(|k| k as f64).collect();
+    like.from_values_like(&[bins], &every)
+}
+
+/// ln of the mass of N(mean, deviation²) in bin k, where k (as real numbers), `mean` and `deviation` broadcast.
+pub(super) fn log_mass<B: Backend>(k: &Tensor<B>, mean: &Tensor<B>, deviation: &Tensor<B>, bins: usize) -> Tensor<B> {
+    let half_width = 1.0 / bins as f64;
+    let offset = centre(k, bins) - mean;
+    // By symmetry the bin may lie on the lower side, where the distribution function keeps its digits.
+    let distance = -offset.abs();
+    let near = ((&distance + half_width) / deviation).normal_ln_cdf();
+    let far = ((&distance - half_width) / deviation).normal_ln_cdf();
+    let inner = &near + (-(far - &near).clamp(f64::NEG_INFINITY, -1e-30).exp_m1()).ln();
+    let first = ((&offset + half_width) / deviation).normal_ln_cdf();
+    let last = ((half_width - &offset) / deviation).normal_ln_cdf();
+    let not_first = k.where_below(0.5, &first, &inner);
+    k.where_below(bins as f64 - 1.5, &not_first, &last)
+}
+
+/// ln of the density of N(mean, deviation²) at the centre of bin k times the bin's width.
+pub(super) fn log_density<B: Backend>(
+    k: &Tensor<B>,
+    mean: &Tensor<B>,
+    deviation: &Tensor<B>,
+    bins: usize,
+) -> Tensor<B> {
+    let density = ((centre(k, bins) - mean) / deviation).square() * -0.5 - deviation.ln();
+    density + ((2.0 / bins as f64).ln() - 0.5 * (2.0 * PI).ln())
+}
+
+/// `exact` log-probabilities as they are asked for, with `density` where [`Probability::Floor`] has it.
+pub(super) fn floored<B: Backend>(
+    probability: Probability,
+    exact: Tensor<B>,
+    density: impl FnOnce() -> Tensor<B>,
+) -> Tensor<B> {
+    match probability {
+        Probability::Exact => exact,
+        Probability::Floor => exact.exp().where_below(FLOOR, &density(), &exact),
+    }
+}

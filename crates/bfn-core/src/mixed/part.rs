@@ -1,0 +1,49 @@
+//! Groups of variables of one kind.
+
+use super::PartKind;
+use crate::{ContinuousFlow, DiscreteFlow, DiscretisedFlow};
+
+/// Variables of one kind that share a flow, and so a schedule.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Part<C = ContinuousFlow, X = DiscretisedFlow, D = DiscreteFlow> {
+    /// Real numbers.
+    Continuous {
+        /// How many variables.
+        variables: usize,
+        /// Their flow.
+        flow: C,
+    },
+    /// Bins of [−1, 1].
+    Discretised {
+        /// How many variables.
+        variables: usize,
+        /// Their flow, which fixes the number of bins.
+        flow: X,
+    },
+    /// Classes.
+    Discrete {
+        /// How many variables.
+        variables: usize,
+        /// Their flow, which fixes the number of classes.
+        flow: D,
+    },
+}
+
+impl<C, X, D> Part<C, X, D> {
+    /// The kind of the variables.
+    pub fn kind(&self) -> PartKind {
+        match self {
+            Self::Continuous { .. } => PartKind::Continuous,
+            Self::Discretised { .. } => PartKind::Discretised,
+            Self::Discrete { .. } => PartKind::Discrete,
+        }
+    }
+
+    /// The number of variables.
+    pub fn variables(&self) -> usize {
+        let (Self::Continuous { variables, .. }
+        | Self::Discretised { variables, .. }
+        | Self::Discrete { variables, .. }) = self;
+        *variables
+    }
+}
