@@ -20,9 +20,11 @@
 //! a [`BayesianFlow`] of one kind is told the accuracy.
 
 mod part;
+mod sampler;
 mod values;
 
 pub use part::Part;
+pub use sampler::ancestral;
 pub use values::{MixedLoss, MixedOutput, MixedValues, PartKind, PartLoss, PartOutput, PartTheta, PartValues};
 
 use std::fmt::Debug;
@@ -31,9 +33,8 @@ use std::marker::PhantomData;
 use crate::continuous::Belief;
 use crate::discrete::Logits;
 use crate::error::{Error, check};
-use crate::sampler::Moment;
 use crate::{Backend, BayesianFlow, ContinuousFlow, DiscreteFlow, DiscretisedFlow};
-use crate::{Indices, Nd, NoiseSource, OutputDistribution, Tensor};
+use crate::{Indices, Nd, Tensor};
 
 /// The Bayesian flow of data points with variables of different kinds.
 ///
@@ -345,43 +346,6 @@ where
         }
         x.0.iter()
     }
-}
-
-/// The paper's ancestral sampler for mixed data; see [`sampler::ancestral`](crate::sampler::ancestral).
-///
-/// `like` has the shape `[B, message_width]`.
-///
-/// # Errors
-///
-/// Whatever `predict` returns.
-pub fn ancestral<B, C, X, D, E>(
-    flow: &MixedFlow<B, C, X, D>,
-    like: &Tensor<B>,
-    grid: &[f64],
-    noise: &mut dyn NoiseSource<B>,
-    mut predict: impl FnMut(&[PartTheta<B>], f64) -> Result<Predicted<B, C, X, D>, E>,
-    mut observe: impl FnMut(Moment<'_, Vec<PartTheta<B>>, Predicted<B, C, X, D>>),
-) -> Result<Predicted<B, C, X, D>, E>
-where
-    B: Backend,
-    C: BayesianFlow<B, Data = Tensor<B>, Theta = Belief<B>>,
-    X: BayesianFlow<B, Data = Indices<B>, Theta = Belief<B>>,
-    D: BayesianFlow<B, Data = Indices<B>, Theta = Logits<B>>,
-{
-    let steps = grid.len().saturating_sub(1);
-    let mut theta = flow.prior(like);
-    for (step, times) in grid.windows(2).enumerate() {
-        let (s, t) = (times[0], times[1]);
-        let output = predict(&theta, s)?;
-        observe(Moment { step, steps, t: s, theta: &theta, output: &output });
-        let x = output.draw(noise);
-        let y = flow.send(&x, s, t, &noise.normal(like));
-        theta = flow.update(&theta, &y, s, t);
-    }
-    let t = grid.last().copied().unwrap_or(0.0);
-    let output = predict(&theta, t)?;
-    observe(Moment { step: steps, steps, t, theta: &theta, output: &output });
-    Ok(output)
 }
 
 /// Consecutive parts of the last axis of `[B, Σ widths]`.
