@@ -72,6 +72,14 @@ pub struct EvaluateArgs {
     /// Write the results to this file as JSON as well.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Discrete data: for finite n the published receiver, a product of marginal mixtures over the
+    /// classes, to compare with published figures; by default the joint mixture.
+    #[arg(long)]
+    pub factorised_receiver: bool,
+    /// Discretised data: the published floor of 1e-5 under a bin's probability, to compare with
+    /// published figures; by default exact.
+    #[arg(long)]
+    pub probability_floor: bool,
     /// Which weights to evaluate.
     #[arg(long, value_enum, default_value_t = Weights::Ema)]
     pub weights: Weights,

@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use anyhow::{Result, ensure};
+use bfn_core::discrete::Receiver;
+use bfn_core::distribution::Probability;
 use bfn_data::{Draw, Histogram, Seed, Split, Windows};
 use serde::{Serialize, Serializer};
 
@@ -14,7 +16,7 @@ use crate::objective::Term;
 use crate::progress::Progress;
 use crate::run::{Trained, write_file};
 use crate::table::{Report, Row};
-use crate::task::Source;
+use crate::task::{Arithmetic, Source};
 
 /// A number of transmission steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +75,11 @@ impl Steps {
 /// A run that is not there or not complete, data that are missing, a file that cannot be written.
 pub fn command(args: &EvaluateArgs) -> Result<()> {
     let split = Split::from(args.split);
-    let trained = Trained::load(&args.run, args.weights, args.device)?;
+    let arithmetic = Arithmetic {
+        receiver: if args.factorised_receiver { Receiver::Factorised } else { Receiver::Joint },
+        probability: if args.probability_floor { Probability::Floor } else { Probability::Exact },
+    };
+    let trained = Trained::load(&args.run, args.weights, args.device, arithmetic)?;
     let source = trained.experiment.data.open(split, Windows::InOrder)?;
     let task = &trained.task;
     ensure!(

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Experiment;
 use crate::form::Form;
 use crate::model::Model;
-use crate::task::{Source, Task};
+use crate::task::{Arithmetic, Source, Task};
 
 /// Which weights of a checkpoint to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -243,7 +243,7 @@ impl Trained {
     /// # Errors
     ///
     /// A folder that is not a run or has no whole checkpoint, a device that is not there.
-    pub fn load(folder: &Path, weights: Weights, device: DeviceChoice) -> Result<Self> {
+    pub fn load(folder: &Path, weights: Weights, device: DeviceChoice, arithmetic: Arithmetic) -> Result<Self> {
         let run = Run::open(folder)?;
         let experiment = run.experiment()?;
         let device = device.resolve()?;
@@ -254,7 +254,7 @@ impl Trained {
                 folder.display()
             );
         };
-        let task = Task::new(&experiment, run.record()?.form)?;
+        let task = Task::new(&experiment, run.record()?.form, arithmetic)?;
         let seed = bfn_data::Seed(experiment.training.seed);
         let model = Model::new(&experiment.network, &task.variables, device, experiment.training.precision, seed)?;
         let group = match weights {

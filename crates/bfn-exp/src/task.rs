@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use bfn_core::continuous::Reconstruction;
-use bfn_core::discrete::Readout;
+use bfn_core::discrete::{Readout, Receiver};
 use bfn_core::distribution::Probability;
 use bfn_core::{ContinuousFlow, DiscreteFlow, DiscretisedFlow};
 use bfn_data::{Alphabet, Dataset, Pixels, Root, Seed, Split, Symbols, Text, Windows};
@@ -26,14 +26,23 @@ pub struct Task {
     pub variables: Variables,
 }
 
+/// How a bound is computed, where the published code computes it otherwise; by default exactly.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Arithmetic {
+    /// The receiver of discrete data in the n-step loss.
+    pub receiver: Receiver,
+    /// The logarithm of a bin's probability.
+    pub probability: Probability,
+}
+
 impl Task {
     /// Joins the flow of an experiment with the form of its data.
     ///
     /// # Errors
     ///
     /// A flow that does not fit the data, or a parameter of it outside its domain.
-    pub fn new(experiment: &Experiment, form: Form) -> Result<Self> {
-        let objective = objective(experiment.flow, form.variable)?;
+    pub fn new(experiment: &Experiment, form: Form, arithmetic: Arithmetic) -> Result<Self> {
+        let objective = objective(experiment.flow, form.variable, arithmetic)?;
         let shape = match (&form.arrangement, &experiment.network) {
             (Arrangement::Image { height, width, channels }, _) => {
                 Shape::Image { height: *height, width: *width, channels: *channels }
@@ -52,22 +61,23 @@ impl Task {
     }
 }
 
-fn objective(flow: FlowConfig, variable: Variable) -> Result<Box<dyn Objective>> {
+fn objective(flow: FlowConfig, variable: Variable, arithmetic: Arithmetic) -> Result<Box<dyn Objective>> {
+    let Arithmetic { receiver, probability } = arithmetic;
     Ok(match (flow, variable) {
         (FlowConfig::Continuous { sigma_1, reconstruction_deviation }, Variable::Discretised(bins)) => {
             let deviation = reconstruction_deviation.unwrap_or(sigma_1);
-            let reconstruction = Reconstruction::Bins { bins, deviation, probability: Probability::Exact };
+            let reconstruction = Reconstruction::Bins { bins, deviation, probability };
             let flow = ContinuousFlow::new(sigma_1, reconstruction).context("in [flow.continuous]")?;
             Box::new(Stored { flow, values: bins })
         }
         (FlowConfig::Discretised { sigma_1 }, Variable::Discretised(bins)) => {
             let flow = DiscretisedFlow::new(bins, sigma_1).context("in [flow.discretised]")?;
-            Box::new(Stored { flow, values: bins })
+            Box::new(Stored { flow: flow.with_probability(probability), values: bins })
         }
         // Ordered bins may be modelled as unordered classes.
         (FlowConfig::Discrete { beta_1, readout }, Variable::Discretised(values) | Variable::Discrete(values)) => {
             let flow = DiscreteFlow::new(values, beta_1).context("in [flow.discrete]")?.with_readout(readout.into());
-            Box::new(Stored { flow, values })
+            Box::new(Stored { flow: flow.with_receiver(receiver), values })
         }
         (_, Variable::Discrete(classes)) => {
             bail!("the data are discrete ({classes} classes); use [flow.discrete] with beta_1 for them")

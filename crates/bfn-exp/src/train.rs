@@ -22,7 +22,7 @@ use crate::objective::{Examples, Term};
 use crate::progress::{Progress, short};
 use crate::resume;
 use crate::run::{Record, Run, Standing};
-use crate::task::{Source, Task};
+use crate::task::{Arithmetic, Source, Task};
 
 /// Batches prepared ahead of the loop, and the threads that prepare them.
 const AHEAD: usize = 4;
@@ -73,7 +73,7 @@ pub fn command(args: &TrainArgs) -> Result<()> {
     let experiment = Experiment::read(&args.experiment, &args.overrides)?;
     let device = args.device.resolve()?;
     let train = experiment.data.open(Split::Train, Windows::Random)?;
-    let task = Task::new(&experiment, Form::of(train.dataset.as_ref())?)?;
+    let task = Task::new(&experiment, Form::of(train.dataset.as_ref())?, Arithmetic::default())?;
     let seed = Seed(experiment.training.seed);
     let model = Model::new(&experiment.network, &task.variables, device, experiment.training.precision, seed)?;
     let optimiser = AdamW::new(model.parameters(), experiment.optimiser)?;

@@ -6,7 +6,7 @@ use bfn_data::{Alphabet, Seed};
 use bfn_exp::config::Experiment;
 use bfn_exp::form::{Arrangement, Form, Variable};
 use bfn_exp::model::Model;
-use bfn_exp::task::Task;
+use bfn_exp::task::{Arithmetic, Task};
 use tch::Device;
 
 /// The form of an experiment's data without the files, which not every machine has.
@@ -47,8 +47,8 @@ fn every_file_parses_and_builds() {
     assert!(files.len() >= 5, "only {files:?}");
     for path in &files {
         let experiment = Experiment::read(path, &[]).unwrap_or_else(|error| panic!("{error:#}"));
-        let task =
-            Task::new(&experiment, form(&experiment)).unwrap_or_else(|error| panic!("{}: {error:#}", path.display()));
+        let task = Task::new(&experiment, form(&experiment), Arithmetic::default())
+            .unwrap_or_else(|error| panic!("{}: {error:#}", path.display()));
         let precision = experiment.training.precision;
         let model = Model::new(&experiment.network, &task.variables, Device::Cpu, precision, Seed(0))
             .unwrap_or_else(|error| panic!("{}: {error:#}", path.display()));

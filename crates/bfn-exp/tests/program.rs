@@ -107,6 +107,10 @@ fn trains_evaluates_and_samples() {
         assert!(number("standard_error_bits_per_dim") > 0.0, "{result}");
     }
 
+    let floor =
+        succeeds(&["evaluate", &run, "--steps", "10,inf", "--repeats", "2", "--limit", "20", "--probability-floor"]);
+    assert_ne!(table, floor);
+
     let picture = folder.path("samples.png");
     succeeds(&["sample", &run, "--steps", "3", "--count", "5", "--out", &picture]);
     assert!(fs::read(&picture).expect("a picture").starts_with(b"\x89PNG"));
