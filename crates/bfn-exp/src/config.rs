@@ -264,15 +264,20 @@ impl Experiment {
     pub fn read(path: &Path, overrides: &[Override]) -> Result<Self> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the experiment file {}", path.display()))?;
-        let mut experiment = Self::parse(&text).with_context(|| format!("in {}", path.display()))?;
-        if !overrides.is_empty() {
-            let mut document: DocumentMut = text.parse().with_context(|| format!("in {}", path.display()))?;
-            for change in overrides {
-                change.apply(&mut document)?;
-                experiment =
-                    Self::parse(&document.to_string()).with_context(|| format!("in --set {}", change.key()))?;
-            }
+        let in_file = || format!("in {}", path.display());
+        let mut experiment = Self::deserialise(&text).with_context(in_file)?;
+        if overrides.is_empty() {
+            experiment.check().with_context(in_file)?;
+            return Ok(experiment);
         }
+        let mut document: DocumentMut = text.parse().with_context(in_file)?;
+        for change in overrides {
+            change.apply(&mut document)?;
+            experiment =
+                Self::deserialise(&document.to_string()).with_context(|| format!("in --set {}", change.key()))?;
+        }
+        // Only all changes together have to make sense.
+        experiment.check().with_context(|| format!("in {} with the changes of --set", path.display()))?;
         Ok(experiment)
     }
 
@@ -282,10 +287,13 @@ impl Experiment {
     ///
     /// The line and key that is wrong.
     pub fn parse(text: &str) -> Result<Self> {
-        let experiment: Self =
-            toml::from_str(text).map_err(|error| anyhow::anyhow!("{}", error.to_string().trim_end()))?;
+        let experiment = Self::deserialise(text)?;
         experiment.check()?;
         Ok(experiment)
+    }
+
+    fn deserialise(text: &str) -> Result<Self> {
+        toml::from_str(text).map_err(|error| anyhow::anyhow!("{}", error.to_string().trim_end()))
     }
 
     /// The experiment as an experiment file.
