@@ -1,6 +1,7 @@
 //! The random numbers of a run: each a function of (seed, purpose, step, example).
 
 use bfn_core::NoiseSource;
+use bfn_core::times::Spread;
 use bfn_data::{Purpose, Seed};
 use bfn_nets::{Tensor, Torch};
 use tch::{Device, Kind};
@@ -9,13 +10,13 @@ use crate::config::Times;
 
 /// The times of the `count` examples of one training step.
 pub fn times(seed: Seed, step: u64, count: usize, how: Times) -> Vec<f64> {
-    match how {
-        Times::LowDiscrepancy => {
-            let start = seed.stream(Purpose::Time, step, 0).uniform();
-            (0..count).map(|j| (start + j as f64 / count as f64).fract()).collect()
-        }
-        Times::Independent => (0..count).map(|j| seed.stream(Purpose::Time, step, j as u64).uniform()).collect(),
-    }
+    let spread = match how {
+        Times::LowDiscrepancy => Spread::LowDiscrepancy,
+        Times::Independent => Spread::Independent,
+    };
+    let uniform = |j| seed.stream(Purpose::Time, step, j as u64).uniform();
+    let uniforms: Vec<f64> = (0..spread.uniforms(count)).map(uniform).collect();
+    spread.spread(count, &uniforms)
 }
 
 /// Standard normal numbers, one row of `width` for each example, each row from its own stream.
