@@ -53,6 +53,11 @@
 //! | L^r | [`loss_reconstruction`](BayesianFlow::loss_reconstruction) | −ln p_O(x ∣ θ; 1) |
 //! | k, k_c | `k`, [`centre`](distribution::centre) | class or bin from 0; (2k + 1)/K − 1 |
 //! | K | `classes`, `bins` | their number |
+//! | net_k | [`Readout`](discrete::Readout) | p_O = softmax(net), or ∝ θ_k e^(net_k) |
+//! | t₀ < … < t_n | [`Grid`], [`times`] | the steps of a sampler or of L^n; the times of a loss |
+//! | λ, η | [`Grid::uniform_in_lambda`], [`Grid::uniform_from`] | ½ ln β; where a solver starts |
+//! | SDE-k, ODE-k | [`Solver`](sampler::Solver) | the flow as a differential equation (Xue et al. 2024) |
+//! | H(β) | [`entropy`] | the expected entropy of the input distribution |
 //!
 //! # A toy data set, end to end
 //!
