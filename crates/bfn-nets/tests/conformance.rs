@@ -2,7 +2,9 @@
 
 use bfn_core::conformance::{self, Tolerance};
 use bfn_core::continuous::Reconstruction;
+use bfn_core::discrete::{Readout, Receiver};
 use bfn_core::distribution::Probability;
+use bfn_core::head::{CategoricalHead, MixtureHead};
 use bfn_core::{BayesianFlow, ContinuousFlow, DiscreteFlow, DiscretisedFlow};
 use bfn_nets::{Indices, Tensor, Torch, device};
 use tch::Kind;
@@ -101,6 +103,14 @@ fn gradients_of_every_loss_agree_with_central_differences() {
         let discretised = DiscretisedFlow::new(16, 0.1).expect("a flow").with_probability(probability);
         gradients_agree("discretised", &discretised, &bins, shape, 0.3);
     }
+    let mixture = DiscretisedFlow::new(16, 0.1).expect("a flow").with_head(MixtureHead::new(2).expect("a head"));
+    gradients_agree("discretised mixture", &mixture, &bins, shape, 0.3);
+    let free = DiscretisedFlow::new(16, 0.1).expect("a flow").with_head(CategoricalHead);
+    gradients_agree("free bins", &free, &bins, shape, 1.0);
+    let factorised = DiscreteFlow::new(5, 1.0).expect("a flow").with_receiver(Receiver::Factorised);
+    gradients_agree("factorised", &factorised, &indices([0, 4, 2, 1, 3, 3]), shape, 1.0);
+    let posterior = DiscreteFlow::new(5, 1.0).expect("a flow").with_readout(Readout::Posterior);
+    gradients_agree("posterior", &posterior, &indices([0, 4, 2, 1, 3, 3]), shape, 1.0);
     gradients_agree("binary", &DiscreteFlow::new(2, 3.0).expect("a flow"), &indices([0, 1, 1, 0, 1, 0]), shape, 1.0);
     gradients_agree("discrete", &DiscreteFlow::new(5, 1.0).expect("a flow"), &indices([0, 4, 2, 1, 3, 3]), shape, 1.0);
 }
