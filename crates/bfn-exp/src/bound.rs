@@ -111,10 +111,7 @@ impl Estimator<'_> {
 
     fn prepare(&self, batch: &Batch, t: Vec<f64>, term: Term, repeat: u64) -> Examples {
         let device = self.model.device();
-        let (rows, dimensions) = batch.values.dim();
-        let width = self.objective.message_width(dimensions);
-        let values = batch.values.as_slice().unwrap_or_default();
-        let x = tch::Tensor::from_slice(values).reshape([rows as i64, dimensions as i64]);
+        let width = self.objective.message_width(batch.values.ncols());
         let step = number(term, repeat);
         let normal = |purpose| draws::normal(self.seed, purpose, step, &batch.indices, width).to_device(device);
         let noise = match term {
@@ -122,7 +119,7 @@ impl Estimator<'_> {
             _ => normal(Purpose::Noise),
         };
         let sender_noise = matches!(term, Term::Step { .. }).then(|| normal(Purpose::SenderNoise));
-        Examples { x: x.to_kind(Kind::Int64).to_device(device), t, noise, sender_noise }
+        Examples { x: draws::stored(&batch.values).to_device(device), t, noise, sender_noise }
     }
 }
 

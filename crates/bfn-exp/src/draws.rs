@@ -4,6 +4,7 @@ use bfn_core::NoiseSource;
 use bfn_core::times::Spread;
 use bfn_data::{Purpose, Seed};
 use bfn_nets::{Tensor, Torch};
+use ndarray::Array2;
 use tch::{Device, Kind};
 
 use crate::config::Times;
@@ -23,12 +24,17 @@ pub fn times(seed: Seed, step: u64, count: usize, how: Times) -> Vec<f64> {
 ///
 /// The result has the shape `[examples, width]`, in f32 on the CPU.
 pub fn normal(seed: Seed, purpose: Purpose, step: u64, examples: &[u64], width: usize) -> tch::Tensor {
-    let rows = seed.standard_normal_rows::<f32>(purpose, step, examples, width);
-    from_rows(rows.as_slice().unwrap_or_default(), examples.len(), width)
+    from_rows(&seed.standard_normal_rows::<f32>(purpose, step, examples, width))
 }
 
-fn from_rows(values: &[f32], rows: usize, width: usize) -> tch::Tensor {
-    tch::Tensor::from_slice(values).reshape([rows as i64, width as i64])
+/// The bins or classes of a batch, `[B, D]`, as integers on the CPU.
+pub fn stored(values: &Array2<u8>) -> tch::Tensor {
+    from_rows(values).to_kind(Kind::Int64)
+}
+
+fn from_rows<T: tch::kind::Element>(rows: &Array2<T>) -> tch::Tensor {
+    let (count, width) = rows.dim();
+    tch::Tensor::from_slice(rows.as_slice().unwrap_or_default()).reshape([count as i64, width as i64])
 }
 
 /// The noise of a sampler: sample s draws from streams of its own, whatever else is in its batch.

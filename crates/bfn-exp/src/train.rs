@@ -34,6 +34,8 @@ struct Session {
     run: Run,
     task: Task,
     train: Source,
+    /// Present where the experiment validates.
+    validation: Option<Source>,
     model: Model,
     ema: Ema,
     optimiser: AdamW,
@@ -73,6 +75,8 @@ pub fn command(args: &TrainArgs) -> Result<()> {
     let experiment = Experiment::read(&args.experiment, &args.overrides)?;
     let device = args.device.resolve()?;
     let train = experiment.data.open(Split::Train, Windows::Random)?;
+    let validates = experiment.validation.is_some();
+    let validation = validates.then(|| experiment.data.open(Split::Validation, Windows::InOrder)).transpose()?;
     let task = Task::new(&experiment, Form::of(train.dataset.as_ref())?, Arithmetic::default())?;
     let seed = Seed(experiment.training.seed);
     let model = Model::new(&experiment.network, &task.variables, device, experiment.training.precision, seed)?;
@@ -82,7 +86,8 @@ pub fn command(args: &TrainArgs) -> Result<()> {
     let folder = args.out.clone().unwrap_or_else(|| default_folder(&args.experiment));
     let run = if args.resume { resume::resumed(&folder, &experiment)? } else { Run::create(&folder, &experiment)? };
     run.write_record(&Record::new(&model, &task, &train))?;
-    let mut session = Session { experiment, run, task, train, model, ema, optimiser, standing: Standing::default() };
+    let mut session =
+        Session { experiment, run, task, train, validation, model, ema, optimiser, standing: Standing::default() };
     if args.resume {
         session.restore()?;
     }
@@ -155,14 +160,11 @@ impl Session {
         let micro = u64::from(accumulation);
         Ok(Prefetch::new(from..to, THREADS, AHEAD, move |number| {
             let drawn = batches.batch(number);
-            let (rows, dimensions) = drawn.values.dim();
-            let values = drawn.values.as_slice().unwrap_or_default();
-            let x = Tensor::from_slice(values).reshape([rows as i64, dimensions as i64]).to_kind(Kind::Int64);
             // The parts of one step share one set of times.
             let part = (number % micro) as usize;
-            let t = draws::times(seed, number / micro, rows * micro as usize, times);
+            let t = draws::times(seed, number / micro, batch * micro as usize, times);
             Examples {
-                x,
+                x: draws::stored(&drawn.values),
                 t: t.into_iter().skip(part).step_by(micro as usize).collect(),
                 noise: draws::normal(seed, Purpose::Noise, 0, &drawn.positions, width),
                 sender_noise: None,
@@ -171,8 +173,7 @@ impl Session {
     }
 
     fn validate(&mut self, progress: &Progress) -> Result<()> {
-        let Some(validation) = &self.experiment.validation else { return Ok(()) };
-        let source = self.experiment.data.open(Split::Validation, Windows::InOrder)?;
+        let (Some(validation), Some(source)) = (&self.experiment.validation, &self.validation) else { return Ok(()) };
         let _averaged = self.ema.averaged()?;
         let estimator = Estimator {
             objective: self.task.objective.as_ref(),
