@@ -11,8 +11,11 @@ use crate::draws;
 use crate::model::Model;
 use crate::objective::{Examples, Objective, Term};
 
-/// Bins of time within which the standard error compares examples.
+/// At most this many bins of time, within which the standard error compares examples.
 const TIME_BINS: usize = 50;
+
+/// A bin has at least about this many draws: with fewer, its mean follows them and hides their spread.
+const DRAWS_PER_BIN: usize = 20;
 
 /// How to estimate a bound.
 #[allow(missing_debug_implementations, reason = "a data set need not have one")]
@@ -140,9 +143,10 @@ impl Estimate {
     pub fn of_total(loss: &[Sample], reconstruction: &[Sample]) -> Self {
         let examples = loss.iter().map(|sample| sample.example + 1).max().unwrap_or(0);
         let count = loss.len() as f64;
-        let bin = |sample: &Sample| ((sample.t * TIME_BINS as f64) as usize).min(TIME_BINS - 1);
-        let mut sums = [0.0; TIME_BINS];
-        let mut counts = [0.0; TIME_BINS];
+        let bins = (loss.len() / DRAWS_PER_BIN).clamp(1, TIME_BINS);
+        let bin = |sample: &Sample| ((sample.t * bins as f64) as usize).min(bins - 1);
+        let mut sums = vec![0.0; bins];
+        let mut counts = vec![0.0; bins];
         for sample in loss {
             sums[bin(sample)] += sample.nats;
             counts[bin(sample)] += 1.0;
@@ -216,6 +220,16 @@ mod tests {
             let expected = 1.0 / 2000_f64.sqrt();
             assert!((estimate.standard_error / expected - 1.0).abs() < 0.06, "{repeats}: {estimate:?}");
         }
+    }
+
+    #[test]
+    fn few_examples_do_not_hide_their_spread() {
+        let claimed = |seed: u64| {
+            let loss = samples(40, 1, seed, |example, _, _| share(example + 40 * seed as usize));
+            Estimate::of_total(&loss, &nothing(&loss)).standard_error
+        };
+        let mean = (0..100).map(claimed).sum::<f64>() / 100.0;
+        assert!((mean * 40_f64.sqrt() - 1.0).abs() < 0.1, "{mean}");
     }
 
     #[test]
