@@ -1,5 +1,6 @@
 //! Estimating the variational bound of a trained network on a split, with its standard error.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -67,7 +68,8 @@ impl Estimator<'_> {
         (self.examples().div_ceil(self.batch) * self.repeats as usize) as u64
     }
 
-    /// Draws a term for each example, `repeats` times. `observe` is called after each batch.
+    /// Draws a term for each example, `repeats` times. `observe` is called after each batch; where it breaks off, there
+    /// is no result.
     ///
     /// Over the examples of one repeat the times are equally spaced, from a random start and in a
     /// random order, so that the mean over times has little noise of its own.
@@ -75,7 +77,7 @@ impl Estimator<'_> {
     /// # Errors
     ///
     /// A split without examples.
-    pub fn draw(&self, term: Term, mut observe: impl FnMut()) -> Result<Vec<Sample>> {
+    pub fn draw(&self, term: Term, mut observe: impl FnMut() -> ControlFlow<()>) -> Result<Option<Vec<Sample>>> {
         let _no_gradient = tch::no_grad_guard();
         let count = self.examples();
         let mut samples = Vec::with_capacity(count * self.repeats as usize);
@@ -92,10 +94,12 @@ impl Estimator<'_> {
                     Vec::<f64>::try_from(loss.array().to_kind(Kind::Double).sum_dim_intlist(-1_i64, false, None))?;
                 let drawn = batch.indices.iter().zip(&examples.t).zip(nats);
                 samples.extend(drawn.map(|((index, t), nats)| Sample { example: *index as usize, t: *t, nats }));
-                observe();
+                if observe().is_break() {
+                    return Ok(None);
+                }
             }
         }
-        Ok(samples)
+        Ok(Some(samples))
     }
 
     fn times(&self, term: Term, repeat: u64) -> Vec<f64> {

@@ -1,6 +1,7 @@
 //! The command line, as data.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Result;
 use bfn_data::Split;
@@ -9,13 +10,17 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::evaluate::Steps;
 use crate::overrides::Override;
-use crate::run::Weights;
+use crate::progress::be_quiet;
+use crate::run::Which;
 use crate::{evaluate, sample, train};
 
 /// Bayesian Flow Networks: train, evaluate, sample.
 #[derive(Debug, Parser)]
 #[command(name = "bfn", version, about, propagate_version = true)]
 pub struct Cli {
+    /// Print results, warnings and errors only.
+    #[arg(long, short, global = true)]
+    quiet: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -33,17 +38,21 @@ enum Command {
 /// Arguments of `bfn train`.
 #[derive(Debug, Args)]
 pub struct TrainArgs {
-    /// The experiment file, such as experiments/digits.toml.
-    pub experiment: PathBuf,
+    /// The experiment file, such as experiments/digits.toml; not needed with --resume RUN.
+    pub experiment: Option<PathBuf>,
     /// The folder for the run; by default under runs/, named after the experiment and the time.
     #[arg(long, value_name = "RUN")]
     pub out: Option<PathBuf>,
     /// Change a key of the experiment file, such as training.steps=1000; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub overrides: Vec<Override>,
-    /// Continue the run in RUN from its last checkpoint.
-    #[arg(long, requires = "out")]
-    pub resume: bool,
+    /// Continue the run in RUN (or in that of --out) from its last checkpoint; begin it where there is none.
+    #[arg(long, value_name = "RUN", num_args = 0..=1)]
+    #[allow(clippy::option_option, reason = "absent, without a value, with one")]
+    pub resume: Option<Option<PathBuf>>,
+    /// Stop after this time, such as 3h30m, with a checkpoint and exit code 75: for batch queues.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub max_time: Option<Duration>,
     /// Where to compute: auto, cpu, cuda or cuda:N.
     #[arg(long, default_value = "auto")]
     pub device: DeviceChoice,
@@ -80,9 +89,8 @@ pub struct EvaluateArgs {
     /// published figures; by default exact.
     #[arg(long)]
     pub probability_floor: bool,
-    /// Which weights to evaluate.
-    #[arg(long, value_enum, default_value_t = Weights::Ema)]
-    pub weights: Weights,
+    #[command(flatten)]
+    pub which: Which,
     /// Where to compute: auto, cpu, cuda or cuda:N.
     #[arg(long, default_value = "auto")]
     pub device: DeviceChoice,
@@ -106,9 +114,8 @@ pub struct SampleArgs {
     /// samples.txt in RUN.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// Which weights to sample with.
-    #[arg(long, value_enum, default_value_t = Weights::Ema)]
-    pub weights: Weights,
+    #[command(flatten)]
+    pub which: Which,
     /// Where to compute: auto, cpu, cuda or cuda:N.
     #[arg(long, default_value = "auto")]
     pub device: DeviceChoice,
@@ -142,6 +149,9 @@ impl Cli {
     ///
     /// Whatever went wrong, with its context; nothing is printed here about it.
     pub fn run(self) -> Result<()> {
+        if self.quiet {
+            be_quiet();
+        }
         match self.command {
             Command::Train(args) => train::command(&args),
             Command::Evaluate(args) => evaluate::command(&args),

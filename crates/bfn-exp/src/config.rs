@@ -180,9 +180,23 @@ pub struct TrainingConfig {
     /// How the times of a batch are drawn.
     #[serde(default)]
     pub times: Times,
+    /// What to do about a loss or gradient that is NaN or infinite; it never changes a weight.
+    #[serde(default)]
+    pub not_finite: NotFinite,
     /// Steps between two lines of metrics.
     #[serde(default = "fifty")]
     pub log_every: u64,
+}
+
+/// What to do about a loss or gradient that is NaN or infinite.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NotFinite {
+    /// Stop, and keep the batch in the folder of the run.
+    #[default]
+    Stop,
+    /// Skip the step, and count it in the log.
+    Skip,
 }
 
 /// How the learning rate goes on after the warm-up.
@@ -219,14 +233,17 @@ pub struct ValidationConfig {
 }
 
 /// `[checkpoint]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CheckpointConfig {
     /// Steps between two checkpoints; the end of a run always has one.
     pub every: u64,
-    /// How many of the last checkpoints stay.
+    /// How many of the last checkpoints stay; the best one by validation stays as well.
     #[serde(default = "two")]
     pub keep: usize,
+    /// Checkpoints at multiples of this number of steps stay for good; absent for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_every: Option<u64>,
 }
 
 fn one() -> u32 {
@@ -315,6 +332,7 @@ impl Experiment {
             ("training.log_every", self.training.log_every),
             ("checkpoint.every", self.checkpoint.every),
             ("checkpoint.keep", self.checkpoint.keep as u64),
+            ("checkpoint.keep_every", self.checkpoint.keep_every.unwrap_or(1)),
             ("validation.every", self.validation.as_ref().map_or(1, |validation| validation.every)),
         ];
         for (key, value) in positive {

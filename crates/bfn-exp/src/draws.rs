@@ -28,8 +28,10 @@ pub fn normal(seed: Seed, purpose: Purpose, step: u64, examples: &[u64], width: 
 }
 
 /// The bins or classes of a batch, `[B, D]`, as integers on the CPU.
+///
+/// Widened here and not by libtorch, whose threads would compete with those of the training step.
 pub fn stored(values: &Array2<u8>) -> tch::Tensor {
-    from_rows(values).to_kind(Kind::Int64)
+    from_rows(&values.mapv(i64::from))
 }
 
 fn from_rows<T: tch::kind::Element>(rows: &Array2<T>) -> tch::Tensor {

@@ -1,6 +1,7 @@
 //! `bfn evaluate`: the variational bound of a trained network.
 
 use std::fmt;
+use std::ops::ControlFlow;
 use std::str::FromStr;
 
 use anyhow::{Result, ensure};
@@ -79,7 +80,7 @@ pub fn command(args: &EvaluateArgs) -> Result<()> {
         receiver: if args.factorised_receiver { Receiver::Factorised } else { Receiver::Joint },
         probability: if args.probability_floor { Probability::Floor } else { Probability::Exact },
     };
-    let trained = Trained::load(&args.run, args.weights, args.device, arithmetic)?;
+    let trained = Trained::load(&args.run, args.which, args.device, arithmetic)?;
     let source = trained.experiment.data.open(split, Windows::InOrder)?;
     let task = &trained.task;
     ensure!(
@@ -97,7 +98,7 @@ pub fn command(args: &EvaluateArgs) -> Result<()> {
         seed: Seed(args.seed),
         repeats: args.repeats,
     };
-    let results = rows(&estimator, &args.steps, task.form.dimensions())?;
+    let results = rows(&estimator, &args.steps, task.form.dimensions(), &|| false)?;
     let report = Report {
         run: args.run.display().to_string(),
         split: split.to_string(),
@@ -112,22 +113,28 @@ pub fn command(args: &EvaluateArgs) -> Result<()> {
     print(&report, &trained, &source)
 }
 
-/// Estimates the bound for each number of steps.
+/// Estimates the bound for each number of steps, one after the other until it is told to stop: then without the rest.
 ///
 /// # Errors
 ///
 /// A split without examples.
-pub fn rows(estimator: &Estimator<'_>, steps: &[Steps], dimensions: usize) -> Result<Vec<Row>> {
+pub fn rows(
+    estimator: &Estimator<'_>,
+    steps: &[Steps],
+    dimensions: usize,
+    stop: &dyn Fn() -> bool,
+) -> Result<Vec<Row>> {
     let mut progress = Progress::new("evaluating", 0, estimator.calls() * (steps.len() as u64 + 1));
     let mut done = 0;
     let mut observe = || {
         done += 1;
         progress.message(done, "batches");
+        if stop() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let reconstruction = estimator.draw(Term::Reconstruction, &mut observe)?;
     let mut rows = Vec::new();
+    let Some(reconstruction) = estimator.draw(Term::Reconstruction, &mut observe)? else { return Ok(rows) };
     for steps in steps {
-        let loss = estimator.draw(steps.term(), &mut observe)?;
+        let Some(loss) = estimator.draw(steps.term(), &mut observe)? else { break };
         let total = Estimate::of_total(&loss, &reconstruction);
         let per_dim = |nats: f64| nats / dimensions as f64;
         let bits = |nats: f64| per_dim(nats) / std::f64::consts::LN_2;

@@ -9,20 +9,27 @@
 //! `bfn-core`, and [`objective`] is where they meet a network.
 
 pub mod bound;
+pub mod checkpoints;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod draws;
+pub mod engine;
 pub mod evaluate;
 pub mod form;
+pub mod memory;
 pub mod model;
+pub mod not_finite;
 pub mod objective;
 pub mod overrides;
+pub mod phases;
 pub mod picture;
 pub mod progress;
 pub mod resume;
 pub mod run;
 pub mod sample;
+pub mod stop;
 pub mod table;
+pub mod tally;
 pub mod task;
 pub mod train;

@@ -1,9 +1,12 @@
 //! A network with its weights, on its device, in its precision.
 
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, Result};
 use bfn_data::{Purpose, Seed};
 use bfn_nets::networks::{Mode, Network, NetworkConfig, Variables, parameters};
-use bfn_nets::{Parameter, Precision, Tensor};
+use bfn_nets::{Parameter, Precision, Tensor, device};
 use rand::RngCore;
 use tch::{Device, Kind, nn};
 
@@ -14,6 +17,8 @@ pub struct Model {
     parameters: Vec<Parameter>,
     device: Device,
     precision: Precision,
+    time: Cell<Duration>,
+    waits: bool,
     /// Owns the weights.
     _store: nn::VarStore,
 }
@@ -36,7 +41,7 @@ impl Model {
         tch::manual_seed(seed.stream(Purpose::Weights, 0, 0).next_u64() as i64);
         let network = config.build(variables, &store.root()).context("the network does not fit the data")?;
         let parameters = parameters(network.as_ref(), &store);
-        Ok(Self { network, parameters, device, precision, _store: store })
+        Ok(Self { network, parameters, device, precision, time: Cell::default(), waits: false, _store: store })
     }
 
     /// The learned tensors.
@@ -56,7 +61,28 @@ impl Model {
 
     /// Ψ(θ, t): the network in its precision; in and out in f32.
     pub fn predict(&self, input: &Tensor, t: &Tensor, mode: Mode) -> Tensor {
+        let wait = || {
+            if self.waits {
+                device::synchronise(self.device)
+            }
+        };
+        wait();
+        let started = Instant::now();
         let _precision = self.precision.guard(self.device);
-        Tensor::new(self.network.forward(input.array(), t.array(), mode).to_kind(Kind::Float))
+        let output = Tensor::new(self.network.forward(input.array(), t.array(), mode).to_kind(Kind::Float));
+        wait();
+        self.time.set(self.time.get() + started.elapsed());
+        output
+    }
+
+    /// From now on waits for a GPU before and after each prediction, so that its time is known.
+    pub fn wait_for_device(&mut self) {
+        self.waits = true;
+    }
+
+    /// The time spent in [`predict`](Self::predict) since the last call; on a GPU that
+    /// of handing the work over, unless it waits.
+    pub fn take_time(&self) -> Duration {
+        self.time.take()
     }
 }

@@ -7,7 +7,7 @@ use bfn_core::distribution::{bin, centre};
 use bfn_core::{BayesianFlow, NoiseSource, OutputDistribution, sampler};
 use bfn_nets::networks::Mode;
 use bfn_nets::{Indices, Tensor, Torch};
-use tch::Kind;
+use tch::{Device, Kind};
 
 use crate::draws::column;
 use crate::model::Model;
@@ -37,6 +37,25 @@ pub struct Examples {
     pub noise: tch::Tensor,
     /// Standard normal noise of the sender, likewise; only a step of finite n needs it.
     pub sender_noise: Option<tch::Tensor>,
+}
+
+impl Examples {
+    /// The same examples in memory that a GPU can read from while the program goes on.
+    #[must_use]
+    pub fn ready_for(self, device: Device) -> Self {
+        let ready = |tensor: tch::Tensor| if device.is_cuda() { tensor.pin_memory(device) } else { tensor };
+        Self { x: ready(self.x), noise: ready(self.noise), sender_noise: self.sender_noise.map(ready), ..self }
+    }
+
+    /// The same examples on a device; nothing waits for the copy out of memory that is ready for it.
+    #[must_use]
+    pub fn on(self, device: Device) -> Self {
+        let on = |tensor: tch::Tensor| {
+            let kind = tensor.kind();
+            tensor.to_device_(device, kind, true, false)
+        };
+        Self { x: on(self.x), noise: on(self.noise), sender_noise: self.sender_noise.map(on), ..self }
+    }
 }
 
 /// The losses and the sampler of one Bayesian flow, whatever its kind.

@@ -1,6 +1,8 @@
 //! What a terminal, or a log file in its place, shows of the work.
 
+use std::fmt;
 use std::io::IsTerminal;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -8,21 +10,37 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 /// The least time between two plain lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A progress bar where stderr is a terminal, else a plain line now and then.
+/// Whether `--quiet` was given: of the whole program, as stderr is.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// A progress bar where stderr is a terminal, else a plain line now and then; nothing under `--quiet`.
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
     what: &'static str,
     started: Instant,
+    interval_started: Instant,
     start: u64,
     last_line: Option<Instant>,
+}
+
+/// From now on only warnings and errors go to stderr.
+pub fn be_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+/// Tells on stderr what is going on.
+pub fn say(text: impl fmt::Display) {
+    if !QUIET.load(Ordering::Relaxed) {
+        eprintln!("{text}");
+    }
 }
 
 impl Progress {
     /// Progress of `what` from `start` to `end`.
     pub fn new(what: &'static str, start: u64, end: u64) -> Self {
         let bar = ProgressBar::with_draw_target(Some(end), ProgressDrawTarget::hidden());
-        if std::io::stderr().is_terminal() {
+        if std::io::stderr().is_terminal() && !QUIET.load(Ordering::Relaxed) {
             bar.set_draw_target(ProgressDrawTarget::stderr());
             let template = "{prefix} {wide_bar} {pos}/{len} {msg}";
             if let Ok(style) = ProgressStyle::with_template(template) {
@@ -31,7 +49,8 @@ impl Progress {
         }
         bar.set_prefix(what);
         bar.set_position(start);
-        Self { bar, what, started: Instant::now(), start, last_line: None }
+        let now = Instant::now();
+        Self { bar, what, started: now, interval_started: now, start, last_line: None }
     }
 
     /// Moves to `position`.
@@ -45,7 +64,7 @@ impl Progress {
         self.bar.set_message(message.to_owned());
         let due = self.last_line.is_none_or(|last| last.elapsed() >= LINE_INTERVAL);
         if self.bar.is_hidden() && due {
-            eprintln!("{} {position}/{} {message}", self.what, self.bar.length().unwrap_or(position));
+            say(format_args!("{} {position}/{} {message}", self.what, self.bar.length().unwrap_or(position)));
             self.last_line = Some(Instant::now());
         }
     }
@@ -53,13 +72,30 @@ impl Progress {
     /// Prints a line above the bar.
     pub fn line(&self, text: &str) {
         if self.bar.is_hidden() {
-            eprintln!("{text}");
+            say(text);
         } else {
             self.bar.println(text);
         }
     }
 
-    /// Steps per second since the start.
+    /// Prints a warning above the bar, under `--quiet` as well.
+    pub fn warn(&self, text: &str) {
+        self.bar.suspend(|| eprintln!("warning: {text}"));
+    }
+
+    /// The time since the start or the last call, pauses left out.
+    pub fn interval(&mut self) -> Duration {
+        let now = Instant::now();
+        now - std::mem::replace(&mut self.interval_started, now)
+    }
+
+    /// Leaves out a time that was spent on something else.
+    pub fn pause(&mut self, time: Duration) {
+        self.started += time;
+        self.interval_started += time;
+    }
+
+    /// Steps per second since the start, pauses left out.
     pub fn rate(&self, position: u64) -> f64 {
         (position - self.start) as f64 / self.started.elapsed().as_secs_f64().max(1e-9)
     }

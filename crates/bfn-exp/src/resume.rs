@@ -3,22 +3,25 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use bfn_nets::device;
+use tch::Device;
 
 use crate::config::{Decay, Experiment};
-use crate::run::Run;
+use crate::run::{Lock, Run};
 
 /// Opens a run to go on with it, if the experiment still means the same.
 ///
 /// # Errors
 ///
-/// A folder that is not a run, or a key whose change would make it another.
-pub fn resumed(folder: &Path, experiment: &Experiment) -> Result<Run> {
+/// A folder that is not a run or that another process trains in, or a key whose change would make it another.
+pub fn resumed(folder: &Path, experiment: &Experiment) -> Result<(Run, Lock)> {
     let run = Run::open(folder)?;
+    let lock = run.lock()?;
     let before = run.experiment()?;
     let as_tables = |experiment: &Experiment| -> Result<toml::Table> { Ok(experiment.to_toml()?.parse()?) };
     let changed = changed_keys("", &as_tables(&before)?, &as_tables(experiment)?);
     // How long to train, and how often to log and save, may change; what is trained may not.
-    let free = ["training.steps", "training.max_time", "training.log_every", "data.root"];
+    let free = ["training.steps", "training.max_time", "training.log_every", "training.not_finite", "data.root"];
     let free_tables = ["checkpoint.", "validation."];
     // Under a cosine the learning rate of every step depends on their number.
     let by_steps = before.training.decay == Decay::Cosine;
@@ -33,7 +36,20 @@ pub fn resumed(folder: &Path, experiment: &Experiment) -> Result<Run> {
         );
     }
     run.write_experiment(experiment)?;
-    Ok(run)
+    Ok((run, lock))
+}
+
+/// Says so where a run goes on with another arithmetic, whose last digits differ.
+pub fn compare_machines(run: &Run, device: Device) {
+    let Ok(record) = run.record() else { return };
+    let here = device::describe(device);
+    if record.device != here {
+        eprintln!(
+            "note: the run was begun on {}, and goes on on {here}: it ends well, but not to the bit as it would have \
+             there",
+            record.device
+        );
+    }
 }
 
 fn changed_keys(prefix: &str, before: &toml::Table, after: &toml::Table) -> Vec<String> {

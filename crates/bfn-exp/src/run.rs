@@ -7,15 +7,16 @@
 //! | `metrics.jsonl` | one JSON object for each line of the log |
 //! | `checkpoints/step-….safetensors` | weights, averaged weights, optimiser, step |
 
-use std::fs;
+use std::fs::{self, TryLockError};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use bfn_nets::{AdamW, Checkpoint, DeviceChoice, Ema, Snapshot, parameter};
-use clap::ValueEnum;
+use bfn_nets::{DeviceChoice, parameter};
+use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoints::{Checkpoints, Choice, Standing};
 use crate::config::Experiment;
 use crate::form::Form;
 use crate::model::Model;
@@ -28,6 +29,17 @@ pub enum Weights {
     Ema,
     /// The weights of the last step.
     Last,
+}
+
+/// Which of a run's networks to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub struct Which {
+    /// Which checkpoint to use: last, best (on the validation split), or a number of steps.
+    #[arg(long, default_value = "last", value_name = "last|best|STEPS")]
+    pub checkpoint: Choice,
+    /// Which of its weights to use.
+    #[arg(long, value_enum, default_value_t = Weights::Ema)]
+    pub weights: Weights,
 }
 
 /// The folder of a run.
@@ -57,31 +69,23 @@ pub struct Record {
     pub parameters: usize,
 }
 
-/// How far a run had come at a checkpoint.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct Standing {
-    /// Optimiser steps done.
-    pub step: u64,
-    /// Seconds of training, over all sessions of the run.
-    pub seconds: f64,
-}
-
 impl Run {
     /// Makes the folder of a new run and writes the experiment into it.
     ///
     /// # Errors
     ///
-    /// A folder that exists already, or cannot be made.
-    pub fn create(folder: &Path, experiment: &Experiment) -> Result<Self> {
+    /// A folder that holds something already, or cannot be made.
+    pub fn create(folder: &Path, experiment: &Experiment) -> Result<(Self, Lock)> {
         let shown = folder.display();
         ensure!(
-            !folder.exists(),
+            has_not_begun(folder),
             "{shown} exists already and is not overwritten; choose another --out, or continue it with --resume"
         );
         fs::create_dir_all(folder.join("checkpoints")).with_context(|| format!("cannot make the folder {shown}"))?;
         let run = Self { folder: folder.to_owned() };
+        let lock = run.lock()?;
         run.write_experiment(experiment)?;
-        Ok(run)
+        Ok((run, lock))
     }
 
     /// Opens the folder of a run.
@@ -95,6 +99,23 @@ impl Run {
         let run = Self { folder: folder.to_owned() };
         ensure!(run.path("experiment.toml").is_file(), "{shown} is not the folder of a run: it has no experiment.toml");
         Ok(run)
+    }
+
+    /// Removes what was logged after so many steps: a resumed run logs it again.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read or written.
+    pub fn rewind_log(&self, step: u64) -> Result<()> {
+        let path = self.path("metrics.jsonl");
+        let Ok(text) = fs::read_to_string(&path) else { return Ok(()) };
+        // A line that was cut short by a crash is no JSON and goes as well.
+        let stays = |line: &&str| {
+            let value: Option<serde_json::Value> = serde_json::from_str(line).ok();
+            value.and_then(|value| value.get("step")?.as_u64()).is_some_and(|logged| logged <= step)
+        };
+        let kept: String = text.lines().filter(stays).flat_map(|line| [line, "\n"]).collect();
+        if kept == text { Ok(()) } else { write_file(&path, kept.as_bytes()) }
     }
 
     /// The folder.
@@ -160,59 +181,45 @@ impl Run {
             .with_context(|| format!("cannot write to {}", path.display()))
     }
 
-    /// Writes a checkpoint whole or not at all, and removes all but the last `keep`.
+    /// The checkpoints.
+    pub fn checkpoints(&self) -> Checkpoints {
+        Checkpoints::new(self.path("checkpoints"))
+    }
+
+    /// Takes the folder for this process alone, as long as the lock lives: two must not train one run.
     ///
     /// # Errors
     ///
-    /// A folder that cannot be written to, a full disk.
-    pub fn save(&self, standing: Standing, model: &Model, ema: &Ema, optimiser: &AdamW, keep: usize) -> Result<()> {
-        let mut snapshot = Snapshot::new();
-        snapshot.add("model", &parameter::named(model.parameters()))?;
-        snapshot.add("ema", &ema.state())?;
-        snapshot.add("optimiser", &optimiser.state())?;
-        snapshot.set_metadata("standing", &standing);
-        snapshot.write(&self.path(&format!("checkpoints/step-{:010}.safetensors", standing.step)))?;
-        let mut checkpoints = self.checkpoints()?;
-        checkpoints.truncate(checkpoints.len().saturating_sub(keep.max(1)));
-        for old in checkpoints {
-            fs::remove_file(&old).with_context(|| format!("cannot remove the old checkpoint {}", old.display()))?;
-        }
-        Ok(())
-    }
-
-    /// The last checkpoint that is whole, if there is any; says on stderr which ones are not.
-    ///
-    /// # Errors
-    ///
-    /// A folder that cannot be read.
-    pub fn last_checkpoint(&self) -> Result<Option<Checkpoint>> {
-        for path in self.checkpoints()?.into_iter().rev() {
-            match Checkpoint::read(&path) {
-                Ok(checkpoint) => return Ok(Some(checkpoint)),
-                Err(error) => eprintln!("warning: passing over a checkpoint: {error}"),
+    /// A folder that another process trains in, or that cannot be written to.
+    pub fn lock(&self) -> Result<Lock> {
+        let path = self.path("lock");
+        let shown = self.folder.display();
+        let open = fs::OpenOptions::new().create(true).write(true).truncate(false).open(&path);
+        let file = open.with_context(|| format!("cannot write to the folder {shown}"))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Lock { _file: file }),
+            Err(TryLockError::WouldBlock) => {
+                bail!("another process is training in {shown}; wait for its end or train into another --out")
             }
+            Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
         }
-        Ok(None)
     }
+}
 
-    /// The files of checkpoints, oldest first.
-    fn checkpoints(&self) -> Result<Vec<PathBuf>> {
-        let folder = self.path("checkpoints");
-        let entries = match fs::read_dir(&folder) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            other => other.with_context(|| format!("cannot read the folder {}", folder.display()))?,
-        };
-        let mut paths = Vec::new();
-        for entry in entries {
-            let path = entry.with_context(|| format!("cannot read the folder {}", folder.display()))?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if name.starts_with("step-") && name.ends_with(".safetensors") {
-                paths.push(path);
-            }
-        }
-        paths.sort();
-        Ok(paths)
-    }
+/// While it lives, no other process trains in the folder. It ends with the process, however that ends.
+#[derive(Debug)]
+pub struct Lock {
+    _file: fs::File,
+}
+
+/// Whether there is nothing in the folder but what a run leaves that was ended before it wrote its experiment.
+pub fn has_not_begun(folder: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(folder) else { return !folder.exists() };
+    entries.flatten().all(|entry| match entry.file_name().to_string_lossy().as_ref() {
+        "lock" | "experiment.toml.partial" => true,
+        "checkpoints" => fs::read_dir(entry.path()).is_ok_and(|mut files| files.next().is_none()),
+        _ => false,
+    })
 }
 
 /// Writes a file whole or not at all.
@@ -238,16 +245,16 @@ pub struct Trained {
 }
 
 impl Trained {
-    /// Loads the last checkpoint of the run in `folder`.
+    /// Loads a checkpoint of the run in `folder`.
     ///
     /// # Errors
     ///
     /// A folder that is not a run or has no whole checkpoint, a device that is not there.
-    pub fn load(folder: &Path, weights: Weights, device: DeviceChoice, arithmetic: Arithmetic) -> Result<Self> {
+    pub fn load(folder: &Path, which: Which, device: DeviceChoice, arithmetic: Arithmetic) -> Result<Self> {
         let run = Run::open(folder)?;
         let experiment = run.experiment()?;
         let device = device.resolve()?;
-        let Some(checkpoint) = run.last_checkpoint()? else {
+        let Some(checkpoint) = run.checkpoints().choose(which.checkpoint)? else {
             bail!(
                 "{} has no complete checkpoint yet; let it train until the first one (checkpoint.every), \
                  or go on with --resume",
@@ -257,7 +264,7 @@ impl Trained {
         let task = Task::new(&experiment, run.record()?.form, arithmetic)?;
         let seed = bfn_data::Seed(experiment.training.seed);
         let model = Model::new(&experiment.network, &task.variables, device, experiment.training.precision, seed)?;
-        let group = match weights {
+        let group = match which.weights {
             Weights::Ema => "ema",
             Weights::Last => "model",
         };

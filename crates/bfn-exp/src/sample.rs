@@ -34,7 +34,7 @@ enum Kinds {
 ///
 /// A run that is not there or not complete, a file whose ending does not fit the data.
 pub fn command(args: &SampleArgs) -> Result<()> {
-    let trained = Trained::load(&args.run, args.weights, args.device, Arithmetic::default())?;
+    let trained = Trained::load(&args.run, args.which, args.device, Arithmetic::default())?;
     let task = &trained.task;
     let path = args.out.clone().unwrap_or_else(|| default_path(&args.run, &task.form.arrangement));
     let kind = kind(&path, &task.form.arrangement)?;

@@ -3,43 +3,40 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
-use bfn_data::{Batches, Prefetch, Purpose, Seed, Split, Windows};
-use bfn_nets::networks::Mode;
-use bfn_nets::{AdamW, Ema, seed_dropout};
+use anyhow::{Result, bail};
+use bfn_data::{Seed, Split, Windows};
 use serde::Serialize;
-use tch::{Device, Kind, Tensor};
 
 use crate::bound::Estimator;
+use crate::checkpoints::{Best, Standing, Writer};
 use crate::cli::TrainArgs;
 use crate::clock::Clock;
 use crate::config::{Experiment, TrainingConfig};
-use crate::draws;
+use crate::engine::Trainer;
 use crate::evaluate::{self, Steps};
 use crate::form::Form;
+use crate::memory;
 use crate::model::Model;
-use crate::objective::{Examples, Term};
-use crate::progress::{Progress, short};
+use crate::not_finite;
+use crate::phases::{Phases, Shares};
+use crate::progress::{Progress, say, short};
 use crate::resume;
-use crate::run::{Record, Run, Standing};
+use crate::run::{Lock, Record, Run, has_not_begun};
+use crate::stop::{Reason, Stop, Stopped};
+use crate::tally::{Readings, Tally};
 use crate::task::{Arithmetic, Source, Task};
 
-/// Batches prepared ahead of the loop, and the threads that prepare them.
-const AHEAD: usize = 4;
-const THREADS: usize = 1;
-
-/// A run in memory.
+/// A run that is being trained.
 struct Session {
-    experiment: Experiment,
     run: Run,
-    task: Task,
-    train: Source,
+    _lock: Lock,
+    experiment: Experiment,
+    trainer: Trainer,
     /// Present where the experiment validates.
     validation: Option<Source>,
-    model: Model,
-    ema: Ema,
-    optimiser: AdamW,
     standing: Standing,
+    writer: Writer,
+    stop: Stop,
 }
 
 /// A line of `metrics.jsonl` about training.
@@ -49,9 +46,11 @@ struct TrainingLine {
     loss_nats_per_dim: f64,
     loss_bits_per_dim: f64,
     gradient_norm: f64,
+    skipped_steps: usize,
     learning_rate: f64,
     examples_per_second: f64,
-    waiting_for_data: f64,
+    shares: Shares,
+    peak_memory_bytes: u64,
     seconds: f64,
 }
 
@@ -70,9 +69,10 @@ struct ValidationLine {
 /// # Errors
 ///
 /// Whatever is wrong with the experiment, the data, the device or the folder of the run; a loss
-/// that is not finite.
+/// that is not finite; [`Stopped`] where a signal or `--max-time` stopped it.
 pub fn command(args: &TrainArgs) -> Result<()> {
-    let experiment = Experiment::read(&args.experiment, &args.overrides)?;
+    let stop = Stop::listen(Instant::now(), args.max_time)?;
+    let Plan { experiment, folder, resume } = Plan::of(args)?;
     let device = args.device.resolve()?;
     let train = experiment.data.open(Split::Train, Windows::Random)?;
     let validates = experiment.validation.is_some();
@@ -80,239 +80,272 @@ pub fn command(args: &TrainArgs) -> Result<()> {
     let task = Task::new(&experiment, Form::of(train.dataset.as_ref())?, Arithmetic::default())?;
     let seed = Seed(experiment.training.seed);
     let model = Model::new(&experiment.network, &task.variables, device, experiment.training.precision, seed)?;
-    let optimiser = AdamW::new(model.parameters(), experiment.optimiser)?;
-    let ema = Ema::new(model.parameters(), experiment.ema)?;
+    let record = Record::new(&model, &task, &train);
+    let trainer = Trainer::new(&experiment, task, train.dataset.clone(), model)?;
 
-    let folder = args.out.clone().unwrap_or_else(|| default_folder(&args.experiment));
-    let run = if args.resume { resume::resumed(&folder, &experiment)? } else { Run::create(&folder, &experiment)? };
-    run.write_record(&Record::new(&model, &task, &train))?;
-    let mut session =
-        Session { experiment, run, task, train, validation, model, ema, optimiser, standing: Standing::default() };
-    if args.resume {
+    let (run, lock) = if resume { resume::resumed(&folder, &experiment)? } else { Run::create(&folder, &experiment)? };
+    if resume {
+        resume::compare_machines(&run, device);
+    }
+    let writer = Writer::new(run.checkpoints(), experiment.checkpoint);
+    let standing = Standing::default();
+    let mut session = Session { run, _lock: lock, experiment, trainer, validation, standing, writer, stop };
+    if resume {
         session.restore()?;
     }
-    session.announce();
-    session.train()?;
-    session.farewell();
-    Ok(())
+    session.run.write_record(&record)?;
+    session.announce(&train);
+    session.train()
+}
+
+/// What the arguments ask for.
+struct Plan {
+    experiment: Experiment,
+    folder: PathBuf,
+    resume: bool,
+}
+
+impl Plan {
+    fn of(args: &TrainArgs) -> Result<Self> {
+        let resume = args.resume.is_some();
+        let named = args.resume.clone().flatten();
+        let (file, folder) = match (args.experiment.clone(), args.out.clone(), named) {
+            // `--resume EXPERIMENT.toml --out RUN`: the flag came before the experiment.
+            (None, Some(out), Some(file)) => (file, out),
+            (Some(file), None, Some(run)) => (file, run),
+            (Some(_), Some(out), Some(run)) => {
+                bail!("--out {} and --resume {} name two runs; give one of them", out.display(), run.display())
+            }
+            // The run knows its experiment.
+            (None, None, Some(run)) => (Run::open(&run)?.path("experiment.toml"), run),
+            (Some(_), None, None) if resume => bail!("--resume needs the run to go on with: --resume RUN"),
+            (Some(file), out, None) => (file.clone(), out.unwrap_or_else(|| default_folder(&file))),
+            (None, ..) => bail!("which experiment? bfn train EXPERIMENT.toml, or bfn train --resume RUN"),
+        };
+        let experiment = Experiment::read(&file, &args.overrides)?;
+        // So that a batch queue can use one command line for the first start and all that follow.
+        let begun = !has_not_begun(&folder);
+        if resume && !begun {
+            say(format_args!("there is no run in {} yet: beginning it", folder.display()));
+        }
+        Ok(Self { experiment, folder, resume: resume && begun })
+    }
 }
 
 impl Session {
     /// The training loop.
     fn train(&mut self) -> Result<()> {
-        let TrainingConfig { steps, max_time, batch, clip, log_every, .. } = self.experiment.training;
-        let (seed, device) = (Seed(self.experiment.training.seed), self.model.device());
-        let micro = u64::from(self.experiment.training.accumulation);
-        let mut batches = self.prepare(self.standing.step * micro, steps * micro)?;
+        let TrainingConfig { steps, max_time, log_every, .. } = self.experiment.training;
+        let mut batches = self.trainer.prefetch(self.standing.step..steps);
         let mut progress = Progress::new("training", self.standing.step, steps);
         let mut clock = Clock::new(self.standing.seconds);
-        let mut tally = Tally::new(self.standing.step, device);
+        let mut tally = Tally::new(self.standing.step, log_every, self.trainer.model().device());
+        let mut phases = Phases::new();
 
+        // A run that was stopped while it validated does so now.
+        self.validate_if_due(&mut progress, &mut clock)?;
         while self.standing.step < steps && max_time.is_none_or(|limit| clock.training() < limit) {
-            let step = self.standing.step;
-            let rate = self.experiment.learning_rate(step);
-            for part in 0..micro {
-                let examples = batches.next().context("the batches ended before the steps")?.on(device);
-                seed_dropout(seed.0, step * micro + part);
-                let loss = self.task.objective.loss(&self.model, &examples, Term::ContinuousTime, Mode::Train);
-                let loss = loss.array().mean(Kind::Float) / micro as f64;
-                loss.backward();
-                tally.add(&loss);
+            if let Some(reason) = self.stop.reason() {
+                return self.leave(reason, &progress, &tally);
             }
-            tally.gradient_norm = self.optimiser.clip_gradients(clip)?;
-            self.optimiser.step(rate)?;
-            self.optimiser.zero_grad()?;
-            self.ema.update(step + 1)?;
-            self.standing = Standing { step: step + 1, seconds: clock.training().as_secs_f64() };
-            progress.set(step + 1);
+            let measured = self.trainer.step(self.standing.step, &mut batches, &mut phases)?;
+            tally.add(&measured);
+            self.standing.step += 1;
+            self.standing.seconds = clock.training().as_secs_f64();
+            let step = self.standing.step;
+            progress.set(step);
 
             // What follows waits for the device; a step without it does not.
-            let every = |interval: u64| (step + 1).is_multiple_of(interval);
-            if every(log_every) || step + 1 == steps {
-                let line = tally.line(self.standing, rate, micro * batch as u64, batches.waited())?;
-                self.run.log(&line)?;
-                let left = clock.left(steps - step - 1, progress.rate(step + 1), max_time);
-                progress.message(step + 1, &line.message(left));
-                tally = Tally::new(step + 1, device);
+            if step.is_multiple_of(log_every) || step == steps {
+                let readings = self.sound(&tally)?;
+                tally.restart();
+                let line = self.line(&readings, progress.interval(), phases.take_shares());
+                self.log(&line, &progress);
+                let left = clock.left(steps - step, progress.rate(step), max_time);
+                progress.message(step, &line.message(left));
             }
-            if every(self.experiment.checkpoint.every) && step + 1 < steps {
-                tally.check(step + 1)?;
-                self.save()?;
+            let validated = self.validate_if_due(&mut progress, &mut clock)?;
+            if validated {
+                phases.skip();
             }
-            if self.experiment.validation.as_ref().is_some_and(|validation| every(validation.every)) {
-                let paused = Instant::now();
-                self.validate(&progress)?;
-                clock.pause(paused.elapsed());
-                tally.pause(paused.elapsed());
+            let is_best = validated && self.standing.best.is_some_and(|best| best.step == step);
+            if (step.is_multiple_of(self.experiment.checkpoint.every) || is_best) && step < steps {
+                self.sound(&tally)?;
+                self.save(&progress)?;
             }
+            warn(self.writer.check(), &progress);
         }
         progress.finish();
-        tally.check(self.standing.step)?;
-        self.save()
+        self.sound(&tally)?;
+        self.save(&progress)?;
+        self.writer.finish()?;
+        self.farewell();
+        Ok(())
     }
 
-    /// The batches of the loop with everything random about them, prepared ahead on another thread.
-    fn prepare(&self, from: u64, to: u64) -> Result<Prefetch<Examples>> {
-        let TrainingConfig { batch, times, seed, accumulation, .. } = self.experiment.training;
-        let seed = Seed(seed);
-        let batches = Batches::new(self.train.dataset.clone(), seed, batch)?;
-        let width = self.task.objective.message_width(self.task.form.dimensions());
-        let micro = u64::from(accumulation);
-        Ok(Prefetch::new(from..to, THREADS, AHEAD, move |number| {
-            let drawn = batches.batch(number);
-            // The parts of one step share one set of times.
-            let part = (number % micro) as usize;
-            let t = draws::times(seed, number / micro, batch * micro as usize, times);
-            Examples {
-                x: draws::stored(&drawn.values),
-                t: t.into_iter().skip(part).step_by(micro as usize).collect(),
-                noise: draws::normal(seed, Purpose::Noise, 0, &drawn.positions, width),
-                sender_noise: None,
-            }
-        }))
+    /// Reads the tally, and stops the run at numbers that are none, if the experiment does not skip them.
+    fn sound(&self, tally: &Tally) -> Result<Readings> {
+        let readings = tally.read()?;
+        if not_finite::must_stop(&readings, self.experiment.training.not_finite) {
+            return Err(not_finite::report(&self.run, &self.trainer, &readings)?);
+        }
+        Ok(readings)
     }
 
-    fn validate(&mut self, progress: &Progress) -> Result<()> {
-        let (Some(validation), Some(source)) = (&self.experiment.validation, &self.validation) else { return Ok(()) };
-        let _averaged = self.ema.averaged()?;
-        let estimator = Estimator {
-            objective: self.task.objective.as_ref(),
-            model: &self.model,
-            dataset: source.dataset.clone(),
-            limit: validation.examples.map_or(usize::MAX, |examples| examples as usize),
-            batch: self.experiment.training.batch,
-            seed: Seed(self.experiment.training.seed),
-            repeats: 1,
-        };
-        let rows = evaluate::rows(&estimator, &[Steps::Infinite], self.task.form.dimensions())?;
-        let Some(row) = rows.first() else { return Ok(()) };
+    /// Validates if it is time to and has not been done; whether it was.
+    fn validate_if_due(&mut self, progress: &mut Progress, clock: &mut Clock) -> Result<bool> {
+        let step = self.standing.step;
+        let (Some(config), Some(source)) = (&self.experiment.validation, &self.validation) else { return Ok(false) };
+        if step == 0 || !step.is_multiple_of(config.every) || self.standing.validated == step {
+            return Ok(false);
+        }
+        let paused = Instant::now();
+        let training = &self.experiment.training;
+        let limit = config.examples.map_or(usize::MAX, |examples| examples as usize);
+        let stop = &self.stop;
+        let rows = self.trainer.with_average(|model, task| {
+            let estimator = Estimator {
+                objective: task.objective.as_ref(),
+                model,
+                dataset: source.dataset.clone(),
+                limit,
+                batch: training.batch,
+                seed: Seed(training.seed),
+                repeats: 1,
+            };
+            evaluate::rows(&estimator, &[Steps::Infinite], task.form.dimensions(), &|| stop.reason().is_some())
+        })?;
+        // Stopped on the way: the loop saves, and the resumed run validates.
+        let Some(row) = rows.first() else { return Ok(false) };
+        let nats_per_example = row.total_nats_per_example;
+        self.standing.validated = step;
+        let is_best = self.standing.best.is_none_or(|best| nats_per_example < best.nats_per_example);
+        if is_best {
+            self.standing.best = Some(Best { step, nats_per_example });
+        }
         progress.line(&format!(
-            "validation after {} steps: {:.3} nats/example, {:.4} ± {:.4} {}",
-            self.standing.step,
-            row.total_nats_per_example,
+            "validation after {step} steps: {nats_per_example:.3} nats/example, {:.4} ± {:.4} {}{}",
             row.total_bits_per_dim,
             row.standard_error_bits_per_dim,
-            self.task.form.bits_per_variable()
+            self.trainer.task().form.bits_per_variable(),
+            if is_best { ", the best so far" } else { "" }
         ));
-        self.run.log(&ValidationLine {
-            step: self.standing.step,
-            validation_nats_per_example: row.total_nats_per_example,
+        let line = ValidationLine {
+            step,
+            validation_nats_per_example: nats_per_example,
             validation_bits_per_dim: row.total_bits_per_dim,
             validation_standard_error_bits_per_dim: row.standard_error_bits_per_dim,
             seconds: self.standing.seconds,
-        })
+        };
+        self.log(&line, progress);
+        clock.pause(paused.elapsed());
+        progress.pause(paused.elapsed());
+        Ok(true)
     }
 
-    fn save(&self) -> Result<()> {
-        let keep = self.experiment.checkpoint.keep;
-        self.run.save(self.standing, &self.model, &self.ema, &self.optimiser, keep)
+    /// Begins to write a checkpoint; where the one before it failed, says so and goes on.
+    fn save(&mut self, progress: &Progress) -> Result<()> {
+        let snapshot = self.trainer.snapshot()?;
+        let before = self.writer.begin(snapshot, self.standing);
+        warn(before, progress);
+        Ok(())
+    }
+
+    /// Appends to the log; a full disk is no reason to lose the run.
+    fn log(&self, line: &impl Serialize, progress: &Progress) {
+        warn(self.run.log(line), progress);
+    }
+
+    /// Leaves the run so that it can be taken up again.
+    fn leave(&mut self, reason: Reason, progress: &Progress, tally: &Tally) -> Result<()> {
+        progress.finish();
+        self.sound(tally)?;
+        self.save(progress)?;
+        self.writer.finish()?;
+        let folder = self.run.folder().display();
+        let done = format!("{} of {} steps are done", self.standing.step, self.experiment.training.steps);
+        Err(Stopped::new(reason, format!("{done}; go on with: bfn train --resume {folder}")).into())
     }
 
     /// Goes back to the last whole checkpoint; a run without one starts at step 0.
     fn restore(&mut self) -> Result<()> {
-        let Some(checkpoint) = self.run.last_checkpoint()? else {
-            eprintln!("{} has no complete checkpoint; training starts at step 0", self.run.folder().display());
-            return Ok(());
-        };
-        checkpoint.load_into("model", &bfn_nets::parameter::named(self.model.parameters()))?;
-        checkpoint.load_into("ema", &self.ema.state())?;
-        checkpoint.load_into("optimiser", &self.optimiser.state())?;
-        self.standing = checkpoint.metadata("standing")?;
-        Ok(())
+        let checkpoints = self.run.checkpoints();
+        match checkpoints.last()? {
+            Some(checkpoint) => {
+                self.trainer.restore(&checkpoint)?;
+                self.standing = checkpoint.metadata("standing")?;
+            }
+            None => {
+                say(format_args!(
+                    "{} has no complete checkpoint; training starts at step 0",
+                    self.run.folder().display()
+                ));
+            }
+        }
+        checkpoints.set_aside_after(self.standing.step)?;
+        self.run.rewind_log(self.standing.step)
     }
 
-    fn announce(&self) {
+    fn line(&self, readings: &Readings, time: Duration, shares: Shares) -> TrainingLine {
         let training = &self.experiment.training;
-        eprintln!(
+        let examples = readings.losses.len() as u64 * training.batch as u64 * u64::from(training.accumulation);
+        let loss = readings.mean_loss();
+        TrainingLine {
+            step: self.standing.step,
+            loss_nats_per_dim: loss,
+            loss_bits_per_dim: loss / std::f64::consts::LN_2,
+            gradient_norm: readings.norms.last().copied().unwrap_or(f64::NAN),
+            skipped_steps: readings.broken().len(),
+            learning_rate: self.experiment.learning_rate(self.standing.step - 1),
+            examples_per_second: examples as f64 / time.as_secs_f64().max(1e-9),
+            shares,
+            peak_memory_bytes: memory::peak(self.trainer.model().device()),
+            seconds: self.standing.seconds,
+        }
+    }
+
+    fn announce(&self, train: &Source) {
+        let training = &self.experiment.training;
+        say(format_args!(
             "{}: {} examples of {} variables; {} parameters; {} steps of {}{} on {}",
-            self.train.title,
-            self.train.dataset.len(),
-            self.task.form.dimensions(),
-            self.model.parameter_count(),
+            train.title,
+            train.dataset.len(),
+            self.trainer.task().form.dimensions(),
+            self.trainer.model().parameter_count(),
             training.steps,
-            training.batch,
+            training.batch as u64 * u64::from(training.accumulation),
             training.max_time.map(|limit| format!(", at most {}", short(limit))).unwrap_or_default(),
-            bfn_nets::device::describe(self.model.device())
-        );
+            bfn_nets::device::describe(self.trainer.model().device())
+        ));
         if self.standing.step > 0 {
-            eprintln!("continuing at step {}", self.standing.step);
+            say(format_args!("continuing at step {}", self.standing.step));
         }
     }
 
     fn farewell(&self) {
         let folder = self.run.folder().display();
         let time = short(Duration::from_secs_f64(self.standing.seconds));
-        eprintln!("trained {} steps in {time}; the run is in {folder}", self.standing.step);
-        eprintln!("next: bfn evaluate {folder}    bfn sample {folder}");
-    }
-}
-
-/// What has happened since the last line of the log, on the device.
-struct Tally {
-    loss: Tensor,
-    gradient_norm: Tensor,
-    since: u64,
-    started: Instant,
-}
-
-impl Tally {
-    fn new(step: u64, device: Device) -> Self {
-        let zero = || Tensor::zeros([], (Kind::Float, device));
-        Self { loss: zero(), gradient_norm: zero(), since: step, started: Instant::now() }
-    }
-
-    fn add(&mut self, loss: &Tensor) {
-        self.loss += loss.detach();
-    }
-
-    fn pause(&mut self, time: Duration) {
-        self.started += time;
-    }
-
-    /// Refuses to go on from numbers that are none.
-    fn check(&self, step: u64) -> Result<()> {
-        let (loss, norm) = (self.loss.double_value(&[]), self.gradient_norm.double_value(&[]));
-        ensure!(
-            loss.is_finite() && norm.is_finite(),
-            "after step {step} the loss is {loss} and the norm of the gradient {norm}: training stops, and the last \
-             checkpoint is kept; a lower optimiser.learning_rate or training.clip may help"
-        );
-        Ok(())
-    }
-
-    fn line(&self, standing: Standing, rate: f64, examples: u64, waited: Duration) -> Result<TrainingLine> {
-        self.check(standing.step)?;
-        let steps = standing.step - self.since;
-        let loss = self.loss.double_value(&[]) / steps as f64;
-        Ok(TrainingLine {
-            step: standing.step,
-            loss_nats_per_dim: loss,
-            loss_bits_per_dim: loss / std::f64::consts::LN_2,
-            gradient_norm: self.gradient_norm.double_value(&[]),
-            learning_rate: rate,
-            examples_per_second: (steps * examples) as f64 / self.started.elapsed().as_secs_f64(),
-            waiting_for_data: waited.as_secs_f64(),
-            seconds: standing.seconds,
-        })
-    }
-}
-
-impl Examples {
-    /// The same examples on a device.
-    fn on(self, device: Device) -> Self {
-        Self { x: self.x.to_device(device), noise: self.noise.to_device(device), ..self }
+        say(format_args!("trained {} steps in {time}; the run is in {folder}", self.standing.step));
+        say(format_args!("next: bfn evaluate {folder}    bfn sample {folder}"));
     }
 }
 
 impl TrainingLine {
     fn message(&self, left: Duration) -> String {
         format!(
-            "loss {:.4} nats/dim ({:.4} bits/dim), {:.0} examples/s, {} left",
+            "loss {:.4} nats/dim ({:.4} bits/dim), {:.0} examples/s, {:.1} GB, {} left",
             self.loss_nats_per_dim,
             self.loss_bits_per_dim,
             self.examples_per_second,
+            self.peak_memory_bytes as f64 / 1e9,
             short(left)
         )
+    }
+}
+
+fn warn(result: Result<()>, progress: &Progress) {
+    if let Err(error) = result {
+        progress.warn(&format!("{error:#}; training goes on, and the next one may succeed"));
     }
 }
 

@@ -174,7 +174,11 @@ fn a_run_is_never_overwritten_and_changes_are_refused() {
     folder.training_fails("run", &["training.steps=2"], &[], &["exists already", "--resume"]);
     let changed = ["training.steps=2", "optimiser.learning_rate=0.5"];
     folder.training_fails("run", &changed, &["--resume"], &["optimiser.learning_rate"]);
-    folder.training_fails("none", &[], &["--resume"], &["no run in", "none"]);
+    // With an experiment there is something to begin, without one there is not.
+    folder.trained("new", &["training.steps=2"], &["--resume"]);
+    fails(&["train", "--resume", &folder.path("none")], &["no run in", "none"]);
+    fails(&["train", "--resume"], &["which experiment"]);
+    folder.training_fails("a", &[], &["--resume", &folder.path("b")], &["name two runs"]);
 }
 
 #[test]

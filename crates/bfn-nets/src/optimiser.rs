@@ -143,6 +143,27 @@ impl AdamW {
     ///
     /// [`Error::Libtorch`] where the kernel fails.
     pub fn step(&mut self, learning_rate: f64) -> Result<(), Error> {
+        self.apply(learning_rate, None)
+    }
+
+    /// The same, unless the scalar `skip` holds 1 and not 0: then nothing changes, the count of steps included.
+    ///
+    /// `skip` is in f32 on the parameters' device, where it is looked at: nothing waits for it. With
+    /// [`is_not_finite`](Self::is_not_finite) a step from a broken gradient leaves no trace.
+    ///
+    /// # Errors
+    ///
+    /// As [`step`](Self::step).
+    pub fn step_unless(&mut self, skip: &Tensor, learning_rate: f64) -> Result<(), Error> {
+        self.apply(learning_rate, Some(skip))
+    }
+
+    /// 1 where a scalar is NaN or infinite, else 0, in f32 on its device.
+    pub fn is_not_finite(scalar: &Tensor) -> Tensor {
+        scalar.isfinite().logical_not().to_kind(Kind::Float)
+    }
+
+    fn apply(&mut self, learning_rate: f64, skip: Option<&Tensor>) -> Result<(), Error> {
         let _ = self.step.g_add_scalar_(1.0);
         for group in &self.groups {
             let constants = AdamWStep {
@@ -153,7 +174,10 @@ impl AdamW {
                 epsilon: self.config.epsilon,
             };
             let moments = Moments { parameters: &group.parameters, first: &group.first, second: &group.second };
-            shim::fused_adamw(&moments, &self.step, constants)?;
+            shim::fused_adamw(&moments, &self.step, skip, constants)?;
+        }
+        if let Some(skip) = skip {
+            let _ = self.step.g_sub_(skip);
         }
         Ok(())
     }

@@ -20,6 +20,7 @@
 #include <cstring>
 #include <exception>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 namespace {
@@ -74,8 +75,9 @@ char *bfn_cpu_capability(char **name) {
 }
 
 // One AdamW step on every parameter that has a gradient; the step count is already raised.
+// Where `skip` is not null and holds 1, nothing changes: the kernel itself looks, so nothing waits for the device.
 char *bfn_fused_adamw(Handles parameters, Handles first, Handles second, size_t count, at::Tensor *step,
-                      double learning_rate, double beta_1, double beta_2, double weight_decay, double epsilon) {
+                      at::Tensor *skip, double learning_rate, double beta_1, double beta_2, double weight_decay, double epsilon) {
   return guarded([&] {
     at::NoGradGuard no_grad;
     std::vector<at::Tensor> values, slopes, means, squares;
@@ -89,8 +91,10 @@ char *bfn_fused_adamw(Handles parameters, Handles first, Handles second, size_t 
     }
     if (values.empty()) return;
     std::vector<at::Tensor> steps(values.size(), *step);
+    std::optional<at::Tensor> found_inf;
+    if (skip != nullptr) found_inf = *skip;
     at::_fused_adamw_(values, slopes, means, squares, /*max_exp_avg_sqs=*/{}, steps, learning_rate, beta_1, beta_2,
-                      weight_decay, epsilon, /*amsgrad=*/false, /*maximize=*/false);
+                      weight_decay, epsilon, /*amsgrad=*/false, /*maximize=*/false, /*grad_scale=*/{}, found_inf);
   });
 }
 

@@ -23,6 +23,7 @@ unsafe extern "C" {
         second: *const Handle,
         count: usize,
         step: Handle,
+        skip: Handle,
         learning_rate: f64,
         beta_1: f64,
         beta_2: f64,
@@ -63,13 +64,20 @@ pub(crate) struct Moments<'a> {
 
 /// Runs libtorch's fused AdamW kernel on every parameter that has a gradient.
 ///
-/// `step` is the number of this step, counted from one, as a scalar on the parameters' device.
-pub(crate) fn fused_adamw(group: &Moments<'_>, step: &Tensor, constants: AdamWStep) -> Result<(), Error> {
+/// `step` is the number of this step, counted from one, as a scalar on the parameters' device. Where `skip`, another
+/// such scalar, holds 1, nothing changes.
+pub(crate) fn fused_adamw(
+    group: &Moments<'_>,
+    step: &Tensor,
+    skip: Option<&Tensor>,
+    constants: AdamWStep,
+) -> Result<(), Error> {
     let count = group.parameters.len();
     assert_eq!(count, group.first.len(), "one first moment for each parameter");
     assert_eq!(count, group.second.len(), "one second moment for each parameter");
     let (parameters, first, second) = (handles(group.parameters), handles(group.first), handles(group.second));
-    // SAFETY: three lists of `count` live tensors and one more; the shim keeps none of them.
+    // SAFETY: three lists of `count` live tensors and one or two more; the shim keeps none of them, and looks at `skip`
+    // only where it is not null.
     checked("take an optimiser step", unsafe {
         bfn_fused_adamw(
             parameters.as_ptr(),
@@ -77,6 +85,7 @@ pub(crate) fn fused_adamw(group: &Moments<'_>, step: &Tensor, constants: AdamWSt
             second.as_ptr(),
             count,
             handle(step),
+            skip.map_or(ptr::null_mut(), handle),
             constants.learning_rate,
             constants.beta_1,
             constants.beta_2,

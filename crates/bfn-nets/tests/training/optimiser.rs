@@ -134,6 +134,33 @@ fn a_restored_state_continues_to_the_bit() {
     }
 }
 
+/// Of two optimisers one is given broken gradients in between: they leave no trace.
+#[test]
+fn a_step_from_a_gradient_that_is_not_finite_leaves_no_trace() {
+    for device in device::available() {
+        for broken in [f64::NAN, f64::INFINITY] {
+            let [sound, tried] = [(); 2].map(|()| parameters(Kind::Float, device));
+            let mut optimisers = [&sound, &tried].map(|parameters| AdamW::new(parameters, CONFIG).unwrap());
+            let step = |parameters: &[Parameter], optimiser: &mut AdamW, step, factor: f64| {
+                optimiser.zero_grad().unwrap();
+                backward(parameters, step);
+                let _ = parameters[0].tensor.grad().g_mul_scalar_(factor);
+                let norm = optimiser.clip_gradients(1.0).unwrap();
+                optimiser.step_unless(&AdamW::is_not_finite(&norm), learning_rate(step)).unwrap();
+            };
+            for number in 1..=4 {
+                step(&sound, &mut optimisers[0], number, 1.0);
+                step(&tried, &mut optimisers[1], number, 1.0);
+                step(&tried, &mut optimisers[1], number, broken);
+            }
+            assert!(same_bits(&sound, &tried));
+            for (left, right) in optimisers[0].state().iter().zip(optimisers[1].state()) {
+                assert!(left.tensor.equal(&right.tensor), "{}", left.name);
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 

@@ -1,0 +1,308 @@
+//! The checkpoints of a run: which there are, which stay, and writing them behind the loop's back.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::thread::JoinHandle;
+
+use anyhow::{Context, Result, anyhow, bail};
+use bfn_nets::{Checkpoint, Snapshot};
+use serde::{Deserialize, Serialize};
+
+use crate::config::CheckpointConfig;
+
+/// How far a run had come at a checkpoint.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Optimiser steps done.
+    pub step: u64,
+    /// Seconds of training, over all sessions of the run.
+    pub seconds: f64,
+    /// The steps done at the last validation, 0 for none.
+    #[serde(default)]
+    pub validated: u64,
+    /// The best validation so far.
+    #[serde(default)]
+    pub best: Option<Best>,
+}
+
+/// The best validation of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// The steps done then.
+    pub step: u64,
+    /// The bound on the validation split, in nats per example.
+    pub nats_per_example: f64,
+}
+
+/// Which checkpoint of a run to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// The last one that is whole.
+    Last,
+    /// The one that was best on the validation split.
+    Best,
+    /// The one after so many steps.
+    Step(u64),
+}
+
+/// The folder of a run's checkpoints, `step-….safetensors` each.
+#[derive(Debug, Clone)]
+pub struct Checkpoints {
+    folder: PathBuf,
+}
+
+/// A checkpoint file, by the steps done.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Entry {
+    step: u64,
+    path: PathBuf,
+}
+
+impl FromStr for Choice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "last" => Ok(Self::Last),
+            "best" => Ok(Self::Best),
+            _ => text.parse().map(Self::Step).map_err(|_| "expected last, best or a number of steps".to_owned()),
+        }
+    }
+}
+
+impl Checkpoints {
+    /// The checkpoints in this folder, which need not exist yet.
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    /// The file after so many steps.
+    pub fn path(&self, step: u64) -> PathBuf {
+        self.folder.join(format!("step-{step:010}.safetensors"))
+    }
+
+    /// The last checkpoint that is whole, if there is any; says on stderr which ones are not.
+    ///
+    /// # Errors
+    ///
+    /// A folder that cannot be read.
+    pub fn last(&self) -> Result<Option<Checkpoint>> {
+        for entry in self.entries()?.into_iter().rev() {
+            match Checkpoint::read(&entry.path) {
+                Ok(checkpoint) => return Ok(Some(checkpoint)),
+                Err(error) => eprintln!("warning: passing over a checkpoint: {error}"),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The checkpoint of one's choice.
+    ///
+    /// # Errors
+    ///
+    /// One that is not there, with those that are; one that is not whole.
+    pub fn choose(&self, choice: Choice) -> Result<Option<Checkpoint>> {
+        let step = match choice {
+            Choice::Last => return self.last(),
+            Choice::Step(step) => step,
+            Choice::Best => {
+                let Some(last) = self.last()? else { return Ok(None) };
+                let standing: Standing = last.metadata("standing")?;
+                let best = standing.best.context(
+                    "no checkpoint is the best: the run was never validated (a table [validation] makes it so)",
+                )?;
+                best.step
+            }
+        };
+        let path = self.path(step);
+        if !path.is_file() {
+            let known: Vec<String> = self.entries()?.iter().map(|entry| entry.step.to_string()).collect();
+            bail!("there is no checkpoint after {step} steps, {}; there are: {}", path.display(), known.join(", "));
+        }
+        Ok(Some(Checkpoint::read(&path)?))
+    }
+
+    /// Puts aside, under another name, those checkpoints that are not whole and come after `step`.
+    ///
+    /// # Errors
+    ///
+    /// A folder that cannot be written to.
+    pub fn set_aside_after(&self, step: u64) -> Result<()> {
+        for entry in self.entries()?.into_iter().filter(|entry| entry.step > step) {
+            let aside = entry.path.with_extension("safetensors.damaged");
+            fs::rename(&entry.path, &aside)
+                .with_context(|| format!("cannot rename {} to {}", entry.path.display(), aside.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Removes what need not stay: all but the last few, the best one, and every so many steps one.
+    fn prune(&self, config: CheckpointConfig, best: Option<u64>) -> Result<()> {
+        let mut entries = self.entries()?;
+        entries.truncate(entries.len().saturating_sub(config.keep.max(1)));
+        let lasting = |step: u64| config.keep_every.is_some_and(|every| step.is_multiple_of(every));
+        for old in entries.iter().filter(|entry| Some(entry.step) != best && !lasting(entry.step)) {
+            fs::remove_file(&old.path)
+                .with_context(|| format!("cannot remove the old checkpoint {}", old.path.display()))?;
+        }
+        Ok(())
+    }
+
+    /// All files of checkpoints, oldest first.
+    fn entries(&self) -> Result<Vec<Entry>> {
+        let shown = self.folder.display();
+        let files = match fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.with_context(|| format!("cannot read the folder {shown}"))?,
+        };
+        let mut entries = Vec::new();
+        for file in files {
+            let path = file.with_context(|| format!("cannot read the folder {shown}"))?.path();
+            entries.extend(step_of(&path).map(|step| Entry { step, path }));
+        }
+        entries.sort();
+        Ok(entries)
+    }
+}
+
+/// The steps in the name of a checkpoint's file.
+fn step_of(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.strip_prefix("step-")?.strip_suffix(".safetensors")?.parse().ok()
+}
+
+/// Writes checkpoints on a thread of its own, one at a time; the loop waits only for the copy in memory.
+///
+/// Training goes on where a checkpoint cannot be written (a full disk may have room again at the next one); the
+/// failure is told, and only the last checkpoint of a session must succeed.
+#[derive(Debug)]
+pub struct Writer {
+    checkpoints: Checkpoints,
+    config: CheckpointConfig,
+    pending: Option<JoinHandle<Result<()>>>,
+}
+
+impl Writer {
+    /// A writer into the folder of a run.
+    pub fn new(checkpoints: Checkpoints, config: CheckpointConfig) -> Self {
+        Self { checkpoints, config, pending: None }
+    }
+
+    /// Begins to write a checkpoint, whole or not at all, and then removes those that need not stay.
+    ///
+    /// Where the one before is still being written, waits for it first.
+    ///
+    /// # Errors
+    ///
+    /// The failure of the one before; this one is begun nevertheless.
+    pub fn begin(&mut self, mut snapshot: Snapshot, standing: Standing) -> Result<()> {
+        let before = self.finish();
+        let (checkpoints, config) = (self.checkpoints.clone(), self.config);
+        let write = move || {
+            snapshot.set_metadata("standing", &standing);
+            snapshot.write(&checkpoints.path(standing.step))?;
+            checkpoints.prune(config, standing.best.map(|best| best.step))
+        };
+        // Where the system grants no thread, the loop waits.
+        match std::thread::Builder::new().name("bfn-checkpoint".to_owned()).spawn(write) {
+            Ok(thread) => self.pending = Some(thread),
+            Err(error) => return before.and(Err(error).context("cannot start a thread to write a checkpoint")),
+        }
+        before
+    }
+
+    /// Waits until what was begun is written.
+    ///
+    /// # Errors
+    ///
+    /// A folder that cannot be written to, a full disk. The checkpoints before are then as they were.
+    pub fn finish(&mut self) -> Result<()> {
+        self.pending.take().map_or(Ok(()), |thread| {
+            thread.join().unwrap_or_else(|_| Err(anyhow!("the thread that writes checkpoints panicked")))
+        })
+    }
+
+    /// The failure of what was begun, once it has failed; waits for nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`finish`](Self::finish).
+    pub fn check(&mut self) -> Result<()> {
+        if self.pending.as_ref().is_some_and(JoinHandle::is_finished) { self.finish() } else { Ok(()) }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // Whoever leaves early, by an error say, still gets the checkpoint that was begun.
+        let _ = self.finish();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(writer: &mut Writer, step: u64, best: Option<u64>) {
+        let best = best.map(|step| Best { step, nats_per_example: 1.0 });
+        let standing = Standing { step, best, ..Standing::default() };
+        writer.begin(Snapshot::new(), standing).and_then(|()| writer.finish()).expect("it is written");
+    }
+
+    fn steps(checkpoints: &Checkpoints) -> Vec<u64> {
+        checkpoints.entries().expect("a folder").iter().map(|entry| entry.step).collect()
+    }
+
+    #[test]
+    fn the_last_the_best_and_every_nth_stay() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let checkpoints = Checkpoints::new(folder.path().to_owned());
+        let config = CheckpointConfig { every: 10, keep: 2, keep_every: Some(40) };
+        let mut writer = Writer::new(checkpoints.clone(), config);
+        for step in (10..=90).step_by(10) {
+            write(&mut writer, step, (step >= 30).then_some(30));
+        }
+        assert_eq!(steps(&checkpoints), [30, 40, 80, 90]);
+        write(&mut writer, 100, Some(100));
+        assert_eq!(steps(&checkpoints), [40, 80, 90, 100]);
+        let chosen = |choice| checkpoints.choose(choice).expect("it is there").expect("it is whole").path().to_owned();
+        assert_eq!(chosen(Choice::Last), checkpoints.path(100));
+        assert_eq!(chosen(Choice::Best), checkpoints.path(100));
+        assert_eq!(chosen(Choice::Step(80)), checkpoints.path(80));
+        let error = checkpoints.choose(Choice::Step(50)).expect_err("it was removed").to_string();
+        assert!(error.contains("40, 80, 90, 100"), "{error}");
+    }
+
+    #[test]
+    fn damaged_checkpoints_are_passed_over_and_set_aside() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let checkpoints = Checkpoints::new(folder.path().to_owned());
+        let mut writer = Writer::new(checkpoints.clone(), CheckpointConfig { every: 1, keep: 5, keep_every: None });
+        for step in 1..=3 {
+            write(&mut writer, step, None);
+        }
+        fs::write(checkpoints.path(3), b"cut").expect("it can be damaged");
+        let last = checkpoints.last().expect("a folder").expect("a whole one");
+        assert_eq!(last.path(), checkpoints.path(2));
+        checkpoints.set_aside_after(2).expect("it can be renamed");
+        assert_eq!(steps(&checkpoints), [1, 2]);
+        assert!(folder.path().join("step-0000000003.safetensors.damaged").is_file());
+    }
+
+    #[test]
+    fn a_failure_is_told_once_and_the_next_one_can_succeed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let inside = folder.path().join("checkpoints");
+        let checkpoints = Checkpoints::new(inside.clone());
+        let mut writer = Writer::new(checkpoints.clone(), CheckpointConfig { every: 1, keep: 2, keep_every: None });
+        let standing = |step| Standing { step, ..Standing::default() };
+        writer.begin(Snapshot::new(), standing(1)).expect("nothing came before");
+        let error = format!("{:#}", writer.begin(Snapshot::new(), standing(2)).expect_err("there is no folder"));
+        assert!(error.contains("step-0000000001.safetensors"), "{error}");
+        assert!(writer.finish().is_err());
+        fs::create_dir(&inside).expect("a folder");
+        writer.begin(Snapshot::new(), standing(3)).expect("the failures were told");
+        writer.finish().expect("it is written");
+        assert_eq!(steps(&checkpoints), [3]);
+    }
+}

@@ -1,0 +1,178 @@
+//! The training step and the state that it changes.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use bfn_data::{Batches, Dataset, Prefetch, Purpose, Seed};
+use bfn_nets::networks::Mode;
+use bfn_nets::{AdamW, Checkpoint, Ema, Snapshot, parameter, seed_dropout};
+use tch::{Kind, Tensor};
+
+use crate::config::{Experiment, TrainingConfig};
+use crate::draws;
+use crate::model::Model;
+use crate::objective::{Examples, Term};
+use crate::phases::{Phase, Phases};
+use crate::task::Task;
+
+/// Batches prepared ahead of the loop, and the threads that prepare them.
+const AHEAD: usize = 4;
+const THREADS: usize = 1;
+
+/// A network in training: all that a checkpoint holds, and how one step changes it.
+#[allow(missing_debug_implementations, reason = "a data set need not have one")]
+pub struct Trainer {
+    experiment: Experiment,
+    task: Task,
+    batches: Batches,
+    model: Model,
+    ema: Ema,
+    optimiser: AdamW,
+}
+
+/// What a step measured, still on the device.
+#[derive(Debug)]
+pub struct Measured {
+    /// The mean loss of the step's examples, in nats per variable.
+    pub loss: Tensor,
+    /// The norm of the gradient before it was clipped.
+    pub gradient_norm: Tensor,
+}
+
+impl Trainer {
+    /// A network before its first step.
+    ///
+    /// # Errors
+    ///
+    /// Settings of the optimiser or the average that make no sense, a data set without examples.
+    pub fn new(experiment: &Experiment, task: Task, dataset: Arc<dyn Dataset>, model: Model) -> Result<Self> {
+        let training = &experiment.training;
+        Ok(Self {
+            batches: Batches::new(dataset, Seed(training.seed), training.batch)?,
+            optimiser: AdamW::new(model.parameters(), experiment.optimiser)?,
+            ema: Ema::new(model.parameters(), experiment.ema)?,
+            experiment: experiment.clone(),
+            task,
+            model,
+        })
+    }
+
+    /// What is modelled.
+    pub fn task(&self) -> &Task {
+        &self.task
+    }
+
+    /// The network.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The network, while the average of its weights is in it.
+    ///
+    /// # Errors
+    ///
+    /// A device that fails.
+    pub fn with_average<T>(&mut self, body: impl FnOnce(&Model, &Task) -> Result<T>) -> Result<T> {
+        let _averaged = self.ema.averaged()?;
+        body(&self.model, &self.task)
+    }
+
+    /// Step number `step`, counted from 0: the one place where weights change.
+    ///
+    /// Nothing here waits for the device. A loss or gradient that is not finite changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Batches that end too soon, a device that fails.
+    pub fn step(
+        &mut self,
+        step: u64,
+        batches: &mut impl Iterator<Item = Examples>,
+        phases: &mut Phases,
+    ) -> Result<Measured> {
+        let TrainingConfig { accumulation, clip, seed, .. } = self.experiment.training;
+        let parts = u64::from(accumulation);
+        let device = self.model.device();
+        let mut total = Tensor::zeros([], (Kind::Float, device));
+        for part in 0..parts {
+            let examples = batches.next().context("the batches ended before the steps")?.on(device);
+            phases.end(Phase::Data);
+            seed_dropout(seed, step * parts + part);
+            let loss = self.task.objective.loss(&self.model, &examples, Term::ContinuousTime, Mode::Train);
+            let loss = loss.array().mean(Kind::Float) / parts as f64;
+            phases.end(Phase::Loss);
+            phases.transfer(Phase::Loss, Phase::Network, self.model.take_time());
+            loss.backward();
+            total += loss.detach();
+            phases.end(Phase::Backward);
+        }
+        let gradient_norm = self.optimiser.clip_gradients(clip)?;
+        let broken = AdamW::is_not_finite(&(&total + &gradient_norm));
+        self.optimiser.step_unless(&broken, self.experiment.learning_rate(step))?;
+        self.optimiser.zero_grad()?;
+        self.ema.update(step + 1)?;
+        phases.end(Phase::Optimiser);
+        Ok(Measured { loss: total, gradient_norm })
+    }
+
+    /// The batches of some steps with everything random about them, prepared ahead on another thread.
+    pub fn prefetch(&self, steps: Range<u64>) -> Prefetch<Examples> {
+        let parts = u64::from(self.experiment.training.accumulation);
+        Prefetch::new(steps.start * parts..steps.end * parts, THREADS, AHEAD, self.prepare())
+    }
+
+    /// The batches of one step once more, to be looked at.
+    pub fn examples(&self, step: u64) -> Vec<Examples> {
+        let parts = u64::from(self.experiment.training.accumulation);
+        (step * parts..(step + 1) * parts).map(self.prepare()).collect()
+    }
+
+    /// From the number of a batch to its examples: a pure function, whichever thread calls it.
+    fn prepare(&self) -> impl Fn(u64) -> Examples + Send + Sync + 'static {
+        let TrainingConfig { batch, times, seed, accumulation, .. } = self.experiment.training;
+        let seed = Seed(seed);
+        let parts = u64::from(accumulation);
+        let batches = self.batches.clone();
+        let width = self.task.objective.message_width(self.task.form.dimensions());
+        let device = self.model.device();
+        move |number| {
+            let drawn = batches.batch(number);
+            // The parts of one step share one set of times.
+            let part = (number % parts) as usize;
+            let t = draws::times(seed, number / parts, batch * parts as usize, times);
+            let examples = Examples {
+                x: draws::stored(&drawn.values),
+                t: t.into_iter().skip(part).step_by(parts as usize).collect(),
+                noise: draws::normal(seed, Purpose::Noise, 0, &drawn.positions, width),
+                sender_noise: None,
+            };
+            examples.ready_for(device)
+        }
+    }
+
+    /// A copy of all that changes, in the memory of the host.
+    ///
+    /// # Errors
+    ///
+    /// A device that fails.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        let mut snapshot = Snapshot::new();
+        snapshot.add("model", &parameter::named(self.model.parameters()))?;
+        snapshot.add("ema", &self.ema.state())?;
+        snapshot.add("optimiser", &self.optimiser.state())?;
+        Ok(snapshot)
+    }
+
+    /// Goes back to what a checkpoint holds.
+    ///
+    /// # Errors
+    ///
+    /// A checkpoint of another network.
+    pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        checkpoint.load_into("model", &parameter::named(self.model.parameters()))?;
+        checkpoint.load_into("ema", &self.ema.state())?;
+        checkpoint.load_into("optimiser", &self.optimiser.state())?;
+        Ok(())
+    }
+}

@@ -1,0 +1,70 @@
+//! A loss or gradient that is NaN or infinite.
+
+use std::path::PathBuf;
+
+use anyhow::{Error, Result, anyhow};
+use bfn_nets::{NamedTensor, Snapshot};
+
+use crate::config::NotFinite;
+use crate::engine::Trainer;
+use crate::run::Run;
+use crate::tally::Readings;
+
+/// Whether training must not go on after these steps: at the first broken one, or, where such steps are to be skipped,
+/// when nothing but broken ones has come for a while.
+pub fn must_stop(readings: &Readings, policy: NotFinite) -> bool {
+    let broken = readings.broken().len();
+    match policy {
+        NotFinite::Stop => broken > 0,
+        NotFinite::Skip => broken > 1 && broken == readings.losses.len(),
+    }
+}
+
+/// The error that ends the run, with the batch of the first broken step written into the folder of the run.
+///
+/// # Errors
+///
+/// A folder that cannot be written to.
+pub fn report(run: &Run, trainer: &Trainer, readings: &Readings) -> Result<Error> {
+    let broken = readings.broken();
+    let step = broken.first().copied().unwrap_or(readings.first);
+    let place = (step - readings.first) as usize;
+    let kept = keep_batch(run, trainer, step, readings)?;
+    let before: Vec<String> = readings.losses[..place].iter().rev().take(5).rev().map(f64::to_string).collect();
+    Ok(anyhow!(
+        "in step {} the loss is {} nats per variable and the norm of the gradient {}; {}. {} of the {} steps since the \
+         last line of the log are so; none of them has changed a weight. Training stops, the last checkpoint stays, and \
+         the batch is in {}. A lower optimiser.learning_rate or training.clip may help; training.not_finite = \"skip\" \
+         passes such steps over",
+        step + 1,
+        readings.losses[place],
+        readings.norms[place],
+        match before.as_slice() {
+            [] => "it is the first since the last line of the log".to_owned(),
+            before => format!("the losses before it are {}", before.join(", ")),
+        },
+        broken.len(),
+        readings.losses.len(),
+        kept.display()
+    ))
+}
+
+/// Writes the batch of a step, and the losses and norms around it, to be looked at.
+fn keep_batch(run: &Run, trainer: &Trainer, step: u64, readings: &Readings) -> Result<PathBuf> {
+    let mut snapshot = Snapshot::new();
+    for (part, examples) in trainer.examples(step).iter().enumerate() {
+        let times = tch::Tensor::from_slice(&examples.t);
+        let tensors = [("x", &examples.x), ("t", &times), ("noise", &examples.noise)];
+        let named: Vec<NamedTensor> = tensors.map(|(name, tensor)| NamedTensor::new(name, tensor)).into();
+        snapshot.add(&format!("part-{part}"), &named)?;
+    }
+    // As words, since JSON has no number that is none.
+    let shown = |values: &[f64]| values.iter().map(f64::to_string).collect::<Vec<_>>();
+    snapshot.set_metadata("step", &(step + 1));
+    snapshot.set_metadata("first_reading", &(readings.first + 1));
+    snapshot.set_metadata("losses_nats_per_dim", &shown(&readings.losses));
+    snapshot.set_metadata("gradient_norms", &shown(&readings.norms));
+    let path = run.path(&format!("not-finite-step-{:010}.safetensors", step + 1));
+    snapshot.write(&path)?;
+    Ok(path)
+}

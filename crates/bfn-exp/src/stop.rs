@@ -1,0 +1,95 @@
+//! Stopping a run from outside: signals, and the time that a batch queue grants.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+/// Tells the training loop when to stop; asking costs nothing.
+#[derive(Debug)]
+pub struct Stop {
+    signals: [(Reason, Arc<AtomicBool>); 2],
+    deadline: Option<Instant>,
+}
+
+/// Why a run stops before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// SIGINT, which Ctrl-C sends.
+    Interrupted,
+    /// SIGTERM, which batch queues send before they kill.
+    Terminated,
+    /// The time given by `--max-time` is over.
+    OutOfTime,
+}
+
+impl Stop {
+    /// Listens for SIGINT and SIGTERM from now on, and for the end of `time` since `start`.
+    ///
+    /// The first signal asks the loop to stop; a second one ends the program at once, with 128 plus
+    /// the signal's number.
+    ///
+    /// # Errors
+    ///
+    /// A system that lets no signal be caught.
+    pub fn listen(start: Instant, time: Option<Duration>) -> Result<Self> {
+        let asked = Arc::new(AtomicBool::new(false));
+        let listen = |signal, reason| -> Result<(Reason, Arc<AtomicBool>)> {
+            let flagged = Arc::new(AtomicBool::new(false));
+            // In this order: the first signal finds `asked` unset and passes the first action by.
+            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&asked))
+                .and_then(|_| flag::register(signal, Arc::clone(&asked)))
+                .and_then(|_| flag::register(signal, Arc::clone(&flagged)))
+                .context("cannot listen for signals")?;
+            Ok((reason, flagged))
+        };
+        let signals = [listen(SIGINT, Reason::Interrupted)?, listen(SIGTERM, Reason::Terminated)?];
+        Ok(Self { signals, deadline: time.map(|time| start + time) })
+    }
+
+    /// Why to stop now, if there is a reason.
+    pub fn reason(&self) -> Option<Reason> {
+        let signalled = self.signals.iter().find(|(_, flagged)| flagged.load(Ordering::Relaxed));
+        let late = || self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        signalled.map(|(reason, _)| *reason).or_else(|| late().then_some(Reason::OutOfTime))
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str(match self {
+            Self::Interrupted => "SIGINT",
+            Self::Terminated => "SIGTERM",
+            Self::OutOfTime => "--max-time",
+        })
+    }
+}
+
+/// The error of a command that was stopped and can be taken up again; the program then ends with [`EXIT_CODE`].
+#[derive(Debug)]
+pub struct Stopped {
+    reason: Reason,
+    how_to_go_on: String,
+}
+
+/// The exit code of a program that was stopped and can be taken up again: EX_TEMPFAIL of `sysexits.h`.
+pub const EXIT_CODE: u8 = 75;
+
+impl Stopped {
+    /// Stopped for this reason; `how_to_go_on` tells what is done so far and which command takes it up.
+    pub fn new(reason: Reason, how_to_go_on: impl Into<String>) -> Self {
+        Self { reason, how_to_go_on: how_to_go_on.into() }
+    }
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(to, "stopped by {}: {}", self.reason, self.how_to_go_on)
+    }
+}
+
+impl std::error::Error for Stopped {}

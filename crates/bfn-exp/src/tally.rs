@@ -1,0 +1,105 @@
+//! What the steps since the last line of the log have measured, kept on the device until it is read.
+
+use anyhow::Result;
+use tch::{Device, Kind, Tensor};
+
+use crate::engine::Measured;
+
+/// Losses and gradient norms of some steps in a row.
+#[derive(Debug)]
+pub struct Tally {
+    losses: Tensor,
+    norms: Tensor,
+    /// The number of steps that had been done before the first one here.
+    first: u64,
+    count: usize,
+}
+
+/// The same numbers on the host.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Readings {
+    /// The steps done before the first of these.
+    pub first: u64,
+    /// The loss of each step, in nats per variable.
+    pub losses: Vec<f64>,
+    /// The norm of each step's gradient, before clipping.
+    pub norms: Vec<f64>,
+}
+
+impl Tally {
+    /// Room for `capacity` steps from step `first` on.
+    pub fn new(first: u64, capacity: u64, device: Device) -> Self {
+        let room = || Tensor::zeros([capacity as i64], (Kind::Float, device));
+        Self { losses: room(), norms: room(), first, count: 0 }
+    }
+
+    /// Adds a step; nothing waits for the device.
+    ///
+    /// # Panics
+    ///
+    /// Where there is no more room.
+    pub fn add(&mut self, measured: &Measured) {
+        let _no_grad = tch::no_grad_guard();
+        self.losses.get(self.count as i64).copy_(&measured.loss);
+        self.norms.get(self.count as i64).copy_(&measured.gradient_norm);
+        self.count += 1;
+    }
+
+    /// Starts again from the next step.
+    pub fn restart(&mut self) {
+        self.first += self.count as u64;
+        self.count = 0;
+    }
+
+    /// Waits for the device and reads what it has measured.
+    ///
+    /// # Errors
+    ///
+    /// A device that fails.
+    pub fn read(&self) -> Result<Readings> {
+        let read = |values: &Tensor| Vec::<f64>::try_from(values.narrow(0, 0, self.count as i64).to_kind(Kind::Double));
+        Ok(Readings { first: self.first, losses: read(&self.losses)?, norms: read(&self.norms)? })
+    }
+}
+
+impl Readings {
+    /// The steps, counted from 0, whose loss or gradient was not finite: they have changed no weight.
+    pub fn broken(&self) -> Vec<u64> {
+        let pairs = self.losses.iter().zip(&self.norms);
+        let broken = pairs.zip(self.first..).filter(|((loss, norm), _)| !(loss.is_finite() && norm.is_finite()));
+        broken.map(|(_, step)| step).collect()
+    }
+
+    /// The mean loss of the steps that were not broken; NaN where all were.
+    pub fn mean_loss(&self) -> f64 {
+        let pairs = self.losses.iter().zip(&self.norms);
+        let sound: Vec<f64> =
+            pairs.filter(|(loss, norm)| loss.is_finite() && norm.is_finite()).map(|(loss, _)| *loss).collect();
+        sound.iter().sum::<f64>() / sound.len() as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measured(loss: f64, norm: f64) -> Measured {
+        Measured { loss: Tensor::from(loss as f32), gradient_norm: Tensor::from(norm as f32) }
+    }
+
+    #[test]
+    fn broken_steps_are_found_and_left_out_of_the_mean() {
+        let mut tally = Tally::new(40, 4, Device::Cpu);
+        for (loss, norm) in [(1.0, 2.0), (f64::NAN, 1.0), (3.0, 0.5), (7.0, f64::INFINITY)] {
+            tally.add(&measured(loss, norm));
+        }
+        let readings = tally.read().expect("numbers");
+        assert_eq!(readings.broken(), [41, 43]);
+        assert_eq!(readings.mean_loss(), 2.0);
+        tally.restart();
+        tally.add(&measured(5.0, 1.0));
+        let readings = tally.read().expect("numbers");
+        assert_eq!((readings.first, readings.losses.as_slice()), (44, [5.0].as_slice()));
+        assert!(readings.broken().is_empty());
+    }
+}
