@@ -12,7 +12,7 @@ use crate::evaluate::Steps;
 use crate::overrides::Override;
 use crate::progress::be_quiet;
 use crate::run::Which;
-use crate::{evaluate, sample, train};
+use crate::{bench, evaluate, sample, train};
 
 /// Bayesian Flow Networks: train, evaluate, sample.
 #[derive(Debug, Parser)]
@@ -33,6 +33,46 @@ enum Command {
     Evaluate(EvaluateArgs),
     /// Draw samples from a trained network.
     Sample(SampleArgs),
+    /// Measure how fast an experiment trains or samples on this machine.
+    #[command(subcommand)]
+    Bench(BenchCommand),
+}
+
+/// What `bfn bench` measures.
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// Training steps, with fresh weights; no run is made.
+    Train(BenchArgs),
+    /// Steps of the ancestral sampler, with fresh weights.
+    Sample {
+        #[command(flatten)]
+        common: BenchArgs,
+        /// Samples drawn side by side.
+        #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+        count: u32,
+    },
+}
+
+/// Arguments of `bfn bench train` and `bfn bench sample`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// The experiment file.
+    pub experiment: PathBuf,
+    /// Change a key of the experiment file; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub overrides: Vec<Override>,
+    /// Steps that are measured.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
+    pub steps: u32,
+    /// Steps before them, which are not.
+    #[arg(long, default_value_t = 5)]
+    pub warm_up: u32,
+    /// Write the figures to this file as JSON as well.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Where to compute: auto, cpu, cuda or cuda:N.
+    #[arg(long, default_value = "auto")]
+    pub device: DeviceChoice,
 }
 
 /// Arguments of `bfn train`.
@@ -156,6 +196,7 @@ impl Cli {
             Command::Train(args) => train::command(&args),
             Command::Evaluate(args) => evaluate::command(&args),
             Command::Sample(args) => sample::command(&args),
+            Command::Bench(command) => bench::command(&command),
         }
     }
 }

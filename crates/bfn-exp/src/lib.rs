@@ -8,6 +8,7 @@
 //! loop, [`run`] the folder that a run leaves behind. There are no equations here: they are in
 //! `bfn-core`, and [`objective`] is where they meet a network.
 
+pub mod bench;
 pub mod bound;
 pub mod checkpoints;
 pub mod cli;

@@ -237,7 +237,7 @@ fn kill_again_and_again(settings: &[&str], kills: usize) {
     let (status, errors) = Running::start(bench.train(&run, &["--resume"])).wait();
     assert!(status.success(), "{errors}");
     bench.assert_same_end("whole", &run);
-    println!("{killed} kills, {} runs ended as the whole one", ended + 1);
+    eprintln!("{killed} kills, {} runs ended as the whole one", ended + 1);
 }
 
 /// How many kills: more under `cargo xtask test --long`.

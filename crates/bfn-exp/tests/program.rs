@@ -271,3 +271,25 @@ fn output_files_of_the_wrong_kind_are_refused_before_sampling() {
     fails(&["sample", &run, "--out", &folder.path("samples.txt")], &["samples.txt", ".png"]);
     fails(&["sample", &run, "--out", &folder.path("samples.gif")], &["samples.gif", ".png"]);
 }
+
+#[test]
+fn benchmarks_measure_and_leave_no_run() {
+    let folder = Folder::new();
+    let experiment = experiments().join("digits.toml").display().to_string();
+    let json = folder.path("figures.json");
+    for (what, shares) in [("train", "shares"), ("sample", "network_share")] {
+        let mut arguments = vec!["bench", what, &experiment, "--steps", "3", "--warm-up", "1", "--json", &json];
+        for setting in TINY {
+            arguments.extend(["--set", setting]);
+        }
+        let shown = succeeds(&arguments);
+        assert!(shown.contains("steps/s") && shown.contains("network"), "{shown}");
+        let figures: serde_json::Value =
+            serde_json::from_str(&fs::read_to_string(&json).expect("a file")).expect("JSON");
+        let (rate, time) = (&figures["steps_per_second"], &figures["seconds_per_step"]["median"]);
+        let product = rate.as_f64().expect("a number") * time.as_f64().expect("a number");
+        assert!((product - 1.0).abs() < 1e-9 && !figures[shares].is_null(), "{figures}");
+    }
+    let files = fs::read_dir(folder.0.path()).expect("a folder").count();
+    assert_eq!(files, 1, "a benchmark leaves its figures and nothing else");
+}

@@ -1,0 +1,240 @@
+//! `bfn bench`: how fast an experiment trains and samples on this machine.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use bfn_core::sampler::uniform_grid;
+use bfn_data::{Seed, Split, Windows};
+use bfn_nets::device;
+use serde::Serialize;
+
+use crate::cli::{BenchArgs, BenchCommand};
+use crate::config::Experiment;
+use crate::draws::SampleNoise;
+use crate::engine::Trainer;
+use crate::form::Form;
+use crate::memory;
+use crate::model::Model;
+use crate::phases::{Phases, Shares};
+use crate::progress::Progress;
+use crate::run::write_file;
+use crate::task::{Arithmetic, Source, Task};
+
+/// What was measured, and on what.
+#[derive(Debug, Serialize)]
+struct Report {
+    benchmark: &'static str,
+    experiment: PathBuf,
+    device: String,
+    libtorch: String,
+    precision: String,
+    parameters: usize,
+    /// Examples in a training step, or samples drawn side by side.
+    examples: usize,
+    /// Training steps, or steps of the sampler.
+    steps: usize,
+    steps_per_second: f64,
+    examples_per_second: f64,
+    seconds_per_step: Spread,
+    peak_memory_bytes: u64,
+    /// Of a training step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shares: Option<Shares>,
+    /// Of a sampler's time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network_share: Option<f64>,
+}
+
+/// Times in seconds.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Spread {
+    minimum: f64,
+    median: f64,
+    maximum: f64,
+}
+
+/// Measures and prints; the figures go to stdout.
+///
+/// # Errors
+///
+/// Whatever is wrong with the experiment, the data, the device or the file for the results.
+pub fn command(command: &BenchCommand) -> Result<()> {
+    let (args, report) = match command {
+        BenchCommand::Train(args) => (args, train(args)?),
+        BenchCommand::Sample { common, count } => (common, sample(common, *count as usize)?),
+    };
+    if let Some(path) = &args.json {
+        write_file(path, serde_json::to_string_pretty(&report)?.as_bytes())?;
+    }
+    report.print();
+    Ok(())
+}
+
+/// What is to be measured, ready to go.
+struct Bench {
+    experiment: Experiment,
+    task: Task,
+    train: Source,
+    model: Model,
+}
+
+impl Bench {
+    fn new(args: &BenchArgs) -> Result<Self> {
+        let experiment = Experiment::read(&args.experiment, &args.overrides)?;
+        let device = args.device.resolve()?;
+        let train = experiment.data.open(Split::Train, Windows::Random)?;
+        let task = Task::new(&experiment, Form::of(train.dataset.as_ref())?, Arithmetic::default())?;
+        let seed = Seed(experiment.training.seed);
+        let mut model = Model::new(&experiment.network, &task.variables, device, experiment.training.precision, seed)?;
+        model.wait_for_device();
+        Ok(Self { experiment, task, train, model })
+    }
+}
+
+fn train(args: &BenchArgs) -> Result<Report> {
+    let Bench { experiment, task, train, model } = Bench::new(args)?;
+    let device = model.device();
+    let (warm_up, steps) = (u64::from(args.warm_up), u64::from(args.steps));
+    let examples = experiment.training.batch * experiment.training.accumulation as usize;
+    let mut trainer = Trainer::new(&experiment, task, train.dataset, model)?;
+    let mut batches = trainer.prefetch(0..warm_up + steps);
+    let mut progress = Progress::new("training", 0, warm_up + steps);
+    let mut phases = Phases::waiting_for(device);
+    let mut times = Vec::new();
+    for step in 0..warm_up + steps {
+        if step == warm_up {
+            let _ = phases.take_shares();
+        }
+        let started = Instant::now();
+        trainer.step(step, &mut batches, &mut phases)?;
+        if step >= warm_up {
+            times.push(started.elapsed());
+        }
+        progress.message(step + 1, "steps");
+    }
+    progress.finish();
+    let shares = Some(phases.take_shares());
+    Ok(Report { shares, ..report("train", args, &experiment, trainer.model(), examples, &times)? })
+}
+
+fn sample(args: &BenchArgs, count: usize) -> Result<Report> {
+    let Bench { experiment, task, model, .. } = Bench::new(args)?;
+    let _no_gradient = tch::no_grad_guard();
+    let draw = |steps: usize| {
+        let mut progress = Progress::new("sampling", 0, steps as u64);
+        let mut noise = SampleNoise::new(Seed(0), (0..count as u64).collect());
+        let mut times = Vec::new();
+        let mut last = Instant::now();
+        let mut observe = |step: usize, _| {
+            device::synchronise(model.device());
+            times.push(last.elapsed());
+            last = Instant::now();
+            progress.message(step as u64, "steps");
+        };
+        let shape = [count, task.form.dimensions()];
+        task.objective.sample(&model, shape, &uniform_grid(steps), &mut noise, &mut observe);
+        progress.finish();
+        times
+    };
+    if args.warm_up > 0 {
+        draw(args.warm_up as usize);
+    }
+    let _ = model.take_time();
+    let started = Instant::now();
+    let times = draw(args.steps as usize);
+    let share = model.take_time().as_secs_f64() / started.elapsed().as_secs_f64();
+    Ok(Report { network_share: Some(share), ..report("sample", args, &experiment, &model, count, &times)? })
+}
+
+fn report(
+    benchmark: &'static str,
+    args: &BenchArgs,
+    experiment: &Experiment,
+    model: &Model,
+    examples: usize,
+    times: &[Duration],
+) -> Result<Report> {
+    let seconds_per_step = Spread::of(times).context("nothing was measured")?;
+    Ok(Report {
+        benchmark,
+        experiment: args.experiment.clone(),
+        device: device::describe(model.device()),
+        libtorch: device::libtorch_version().to_owned(),
+        precision: format!("{:?}", experiment.training.precision).to_lowercase(),
+        parameters: model.parameter_count(),
+        examples,
+        steps: times.len(),
+        steps_per_second: 1.0 / seconds_per_step.median,
+        examples_per_second: examples as f64 / seconds_per_step.median,
+        seconds_per_step,
+        peak_memory_bytes: memory::peak(model.device()),
+        shares: None,
+        network_share: None,
+    })
+}
+
+impl Spread {
+    /// The least, the middle and the greatest of some times, if there are any.
+    fn of(times: &[Duration]) -> Option<Self> {
+        let mut seconds: Vec<f64> = times.iter().map(Duration::as_secs_f64).collect();
+        seconds.sort_by(f64::total_cmp);
+        let (low, high) = (seconds.get((seconds.len().max(1) - 1) / 2)?, seconds.get(seconds.len() / 2)?);
+        Some(Self { minimum: *seconds.first()?, median: 0.5 * (low + high), maximum: *seconds.last()? })
+    }
+}
+
+impl Report {
+    #[allow(clippy::print_stdout, reason = "results are what this command is for")]
+    fn print(&self) {
+        let Spread { minimum, median, maximum } = self.seconds_per_step;
+        println!(
+            "{}, {}: {} parameters, {} examples at once, {}",
+            self.experiment.display(),
+            self.benchmark,
+            self.parameters,
+            self.examples,
+            self.precision
+        );
+        println!("{}, libtorch {}", self.device, self.libtorch);
+        println!("{:.2} steps/s, {:.1} examples/s (medians)", self.steps_per_second, self.examples_per_second);
+        println!(
+            "{:.2} ms a step ({:.2} to {:.2}, {} steps); at most {:.2} GB of memory",
+            1e3 * median,
+            1e3 * minimum,
+            1e3 * maximum,
+            self.steps,
+            self.peak_memory_bytes as f64 / 1e9
+        );
+        if let Some(Shares { data, network, loss, backward, optimiser, other }) = self.shares {
+            let parts = [
+                ("data", data),
+                ("network", network),
+                ("flow and loss", loss),
+                ("backward", backward),
+                ("optimiser", optimiser),
+                ("other", other),
+            ];
+            let shown: Vec<String> =
+                parts.iter().map(|(name, share)| format!("{name} {:.1} %", 100.0 * share)).collect();
+            println!("time: {}", shown.join(", "));
+        }
+        if let Some(share) = self.network_share {
+            println!("time: network {:.1} %", 100.0 * share);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle_one_or_between_two() {
+        let times = |seconds: &[u64]| seconds.iter().map(|s| Duration::from_secs(*s)).collect::<Vec<_>>();
+        let odd = Spread::of(&times(&[9, 1, 2])).expect("times");
+        assert_eq!((odd.minimum, odd.median, odd.maximum), (1.0, 2.0, 9.0));
+        assert_eq!(Spread::of(&times(&[4, 1, 2, 9])).expect("times").median, 3.0);
+        assert!(Spread::of(&[]).is_none());
+    }
+}
