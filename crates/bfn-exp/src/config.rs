@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bfn_nets::networks::NetworkConfig;
-use bfn_nets::{AdamWConfig, EmaConfig, Precision};
+use bfn_nets::{EmaConfig, OptimiserConfig, Precision};
 use serde::{Deserialize, Serialize};
 use toml_edit::DocumentMut;
 
@@ -25,8 +25,8 @@ pub struct Experiment {
     pub flow: FlowConfig,
     /// The network.
     pub network: NetworkConfig,
-    /// AdamW.
-    pub optimiser: AdamWConfig,
+    /// AdamW, or Muon with it.
+    pub optimiser: OptimiserConfig,
     /// The exponential moving average of the weights.
     pub ema: EmaConfig,
     /// The training loop.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use bfn_data::{Batches, Dataset, Prefetch, Purpose, Seed};
 use bfn_nets::networks::Mode;
-use bfn_nets::{AdamW, Checkpoint, Ema, Snapshot, parameter, seed_dropout};
+use bfn_nets::optimiser::is_not_finite;
+use bfn_nets::{Checkpoint, Ema, Optimiser, Snapshot, parameter, seed_dropout};
 use tch::{Kind, Tensor};
 
 use crate::config::{Experiment, TrainingConfig};
@@ -28,7 +29,7 @@ pub struct Trainer {
     batches: Batches,
     model: Model,
     ema: Ema,
-    optimiser: AdamW,
+    optimiser: Optimiser,
 }
 
 /// What a step measured, still on the device.
@@ -50,7 +51,7 @@ impl Trainer {
         let training = &experiment.training;
         Ok(Self {
             batches: Batches::new(dataset, Seed(training.seed), training.batch)?,
-            optimiser: AdamW::new(model.parameters(), experiment.optimiser)?,
+            optimiser: Optimiser::new(model.parameters(), experiment.optimiser)?,
             ema: Ema::new(model.parameters(), experiment.ema)?,
             experiment: experiment.clone(),
             task,
@@ -108,7 +109,7 @@ impl Trainer {
             phases.end(Phase::Backward);
         }
         let gradient_norm = self.optimiser.clip_gradients(clip)?;
-        let broken = AdamW::is_not_finite(&(&total + &gradient_norm));
+        let broken = is_not_finite(&(&total + &gradient_norm));
         self.optimiser.step_unless(&broken, self.experiment.learning_rate(step))?;
         self.optimiser.zero_grad()?;
         self.ema.update(step + 1)?;

@@ -17,7 +17,7 @@ pub enum Phase {
     Loss,
     /// The gradients.
     Backward,
-    /// Clipping, AdamW, and the moving average.
+    /// Clipping, the optimiser's step, and the moving average.
     Optimiser,
     /// Everything else: logs, checkpoints.
     Other,

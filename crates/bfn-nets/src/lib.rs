@@ -5,7 +5,7 @@
 //! | [`torch`] | the backend that lets the equations of `bfn-core` run on libtorch's tensors |
 //! | [`networks`] | the networks Ψ(θ, t) |
 //! | [`parameter`] | a network's learned tensors, under their names |
-//! | [`optimiser`], [`ema`] | AdamW with gradient clipping; the average of the weights |
+//! | [`optimiser`], [`ema`] | AdamW and Muon, gradient clipping; the average of the weights |
 //! | [`checkpoint`] | named tensors on disk, whole or not at all |
 //! | [`device`], [`precision`], [`random_state`] | where, how exactly, and with which dropout a network computes |
 //!
@@ -35,7 +35,7 @@ pub use checkpoint::{Checkpoint, Snapshot};
 pub use device::{Determinism, DeviceChoice};
 pub use ema::{Ema, EmaConfig};
 pub use error::{Error, Mismatch, Misshapen};
-pub use optimiser::{AdamW, AdamWConfig};
+pub use optimiser::{AdamW, AdamWConfig, Muon, MuonConfig, Optimiser, OptimiserConfig};
 pub use parameter::{NamedTensor, Parameter};
 pub use precision::{Precision, PrecisionGuard};
 pub use random_state::{RandomState, seed_dropout};

@@ -1,4 +1,6 @@
-use bfn_nets::{AdamW, AdamWConfig, Checkpoint, Error, Parameter, Snapshot, device};
+use bfn_nets::optimiser::is_not_finite;
+use bfn_nets::{AdamW, AdamWConfig, Checkpoint, Error, MuonConfig, Optimiser, OptimiserConfig, Parameter, Snapshot};
+use bfn_nets::{Muon, device};
 use proptest::prelude::*;
 use tch::{Device, Kind, Tensor};
 
@@ -146,7 +148,7 @@ fn a_step_from_a_gradient_that_is_not_finite_leaves_no_trace() {
                 backward(parameters, step);
                 let _ = parameters[0].tensor.grad().g_mul_scalar_(factor);
                 let norm = optimiser.clip_gradients(1.0).unwrap();
-                optimiser.step_unless(&AdamW::is_not_finite(&norm), learning_rate(step)).unwrap();
+                optimiser.step_unless(&is_not_finite(&norm), learning_rate(step)).unwrap();
             };
             for number in 1..=4 {
                 step(&sound, &mut optimisers[0], number, 1.0);
@@ -225,4 +227,94 @@ fn two_parameters_of_one_name_are_a_mistake() {
     let mut twice = parameters(Kind::Float, Device::Cpu);
     twice.push(twice[0].clone());
     let _ = AdamW::new(&twice, CONFIG);
+}
+
+/// AdamW for what is no matrix, Muon for the rest.
+const WITH_MUON: OptimiserConfig = OptimiserConfig {
+    learning_rate: 1e-2,
+    beta_1: 0.9,
+    beta_2: 0.98,
+    epsilon: 1e-8,
+    weight_decay: 0.05,
+    muon: Some(MuonConfig { momentum: 0.9 }),
+};
+
+/// A bias, two matrices of one shape and a convolution's kernel; the second matrix does not decay.
+fn matrices(device: Device) -> Vec<Parameter> {
+    let shapes: [(&str, &[i64], bool); 4] =
+        [("bias", &[9], false), ("a", &[8, 12], true), ("b", &[8, 12], false), ("kernel", &[9, 8, 3, 3], true)];
+    let parameter = |(name, shape, decays): (&str, &[i64], bool)| {
+        let count: i64 = shape.iter().product();
+        let values = (Tensor::arange(count, (Kind::Float, device)) * 0.9).sin().reshape(shape);
+        Parameter::new(name, &values.set_requires_grad(true), decays)
+    };
+    shapes.into_iter().map(parameter).collect()
+}
+
+/// A few steps; every second one is tried with a broken gradient first.
+fn run(parameters: &[Parameter], optimiser: &mut Optimiser, steps: std::ops::RangeInclusive<u64>, broken: Option<f64>) {
+    for step in steps {
+        for factor in broken.into_iter().chain([1.0]) {
+            optimiser.zero_grad().unwrap();
+            backward(parameters, step);
+            let _ = parameters[1].tensor.grad().g_mul_scalar_(factor);
+            let norm = optimiser.clip_gradients(1.0).unwrap();
+            optimiser.step_unless(&is_not_finite(&norm), learning_rate(step)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn muon_steps_have_the_size_of_adamws_and_decay_what_decays() {
+    for device in device::available() {
+        let all = matrices(device);
+        assert_eq!(all.iter().map(Muon::is_for).collect::<Vec<_>>(), [false, true, true, true]);
+        let before: Vec<_> = all.iter().map(|one| one.tensor.detach().copy()).collect();
+        let mut optimiser = Optimiser::new(&all, WITH_MUON).unwrap();
+        run(&all, &mut optimiser, 1..=1, None);
+        for (one, before) in all.iter().zip(&before) {
+            let decay = if one.decays { learning_rate(1) * WITH_MUON.weight_decay } else { 0.0 };
+            let step = (before * (1.0 - decay) - &one.tensor) / learning_rate(1);
+            let size = step.square().mean(Kind::Float).sqrt().double_value(&[]);
+            // AdamW's first step has size 1, Muon's 0.2 times what the singular values leave of √(max/min) on a side.
+            assert!((0.1..=1.01).contains(&size), "{}: {size}", one.name);
+        }
+    }
+}
+
+#[test]
+fn muons_state_continues_to_the_bit_and_broken_gradients_leave_no_trace() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint.safetensors");
+    for device in device::available() {
+        let whole = matrices(device);
+        let mut optimiser = Optimiser::new(&whole, WITH_MUON).unwrap();
+        run(&whole, &mut optimiser, 1..=4, None);
+        let mut snapshot = Snapshot::new();
+        snapshot.add("model", &bfn_nets::parameter::named(&whole)).unwrap();
+        snapshot.add("optimiser", &optimiser.state()).unwrap();
+        snapshot.write(&path).unwrap();
+        run(&whole, &mut optimiser, 5..=9, None);
+        for broken in [None, Some(f64::NAN), Some(f64::INFINITY)] {
+            let resumed = matrices(device);
+            let mut fresh = Optimiser::new(&resumed, WITH_MUON).unwrap();
+            let checkpoint = Checkpoint::read(&path).unwrap();
+            checkpoint.load_into("model", &bfn_nets::parameter::named(&resumed)).unwrap();
+            checkpoint.load_into("optimiser", &fresh.state()).unwrap();
+            run(&resumed, &mut fresh, 5..=9, broken);
+            assert!(same_bits(&whole, &resumed), "{broken:?}");
+            for (left, right) in optimiser.state().iter().zip(fresh.state()) {
+                assert!(left.tensor.equal(&right.tensor), "{}", left.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_momentum_that_makes_no_sense_is_refused() {
+    let config = OptimiserConfig { muon: Some(MuonConfig { momentum: 1.0 }), ..WITH_MUON };
+    match Optimiser::new(&matrices(Device::Cpu), config) {
+        Err(Error::Configuration { key, .. }) => assert_eq!(key, "muon.momentum"),
+        other => panic!("{other:?}"),
+    }
 }

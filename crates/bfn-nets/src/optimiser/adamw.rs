@@ -1,4 +1,4 @@
-//! AdamW on libtorch's fused kernel, with a state that can be saved and restored to the bit.
+//! AdamW on libtorch's fused kernel.
 
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
@@ -6,6 +6,8 @@ use tch::{Kind, Tensor};
 use crate::Error;
 use crate::parameter::{NamedTensor, Parameter};
 use crate::shim::{self, AdamWStep, Moments};
+
+use super::assert_distinct;
 
 /// The constants of AdamW.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -149,18 +151,13 @@ impl AdamW {
     /// The same, unless the scalar `skip` holds 1 and not 0: then nothing changes, the count of steps included.
     ///
     /// `skip` is in f32 on the parameters' device, where it is looked at: nothing waits for it. With
-    /// [`is_not_finite`](Self::is_not_finite) a step from a broken gradient leaves no trace.
+    /// [`is_not_finite`](super::is_not_finite) a step from a broken gradient leaves no trace.
     ///
     /// # Errors
     ///
     /// As [`step`](Self::step).
     pub fn step_unless(&mut self, skip: &Tensor, learning_rate: f64) -> Result<(), Error> {
         self.apply(learning_rate, Some(skip))
-    }
-
-    /// 1 where a scalar is NaN or infinite, else 0, in f32 on its device.
-    pub fn is_not_finite(scalar: &Tensor) -> Tensor {
-        scalar.isfinite().logical_not().to_kind(Kind::Float)
     }
 
     fn apply(&mut self, learning_rate: f64, skip: Option<&Tensor>) -> Result<(), Error> {
@@ -228,14 +225,5 @@ impl AdamW {
             }
         }
         state
-    }
-}
-
-fn assert_distinct(parameters: &[Parameter]) {
-    assert!(!parameters.is_empty(), "a network without parameters cannot be trained");
-    let mut names: Vec<&str> = parameters.iter().map(|one| one.name.as_str()).collect();
-    names.sort_unstable();
-    for pair in names.windows(2) {
-        assert_ne!(pair[0], pair[1], "two parameters have one name");
     }
 }

@@ -1,0 +1,187 @@
+//! Muon: steps for weight matrices that change all their directions alike.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use crate::Error;
+use crate::parameter::{NamedTensor, Parameter};
+
+/// The constants of Muon; learning rate and weight decay are those of AdamW beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MuonConfig {
+    /// The decay μ of the sum of the gradients.
+    pub momentum: f64,
+}
+
+/// Muon (Jordan 2024) over the weight matrices of a network.
+///
+/// # Formula
+///
+/// ```text
+/// b ← μ b + g
+/// w ← (1 − η λ) w − η s O(g + μ b),   s = 0.2 √max(rows, columns)
+/// ```
+///
+/// with g the gradient, μ the momentum, η the learning rate, λ the weight decay (0 for parameters that do not decay),
+/// and O(m) = U Vᵀ of the singular value decomposition m = U Σ Vᵀ, which five steps of a Newton–Schulz iteration come
+/// near to: its singular values lie between 0.6 and 1.3. The factor s gives a step the size of one of AdamW, so that
+/// one learning rate serves both. A convolution's kernel is a matrix with a row for each output channel.
+///
+/// Sources: K. Jordan, "Muon: An optimizer for hidden layers in neural networks" (2024), which has the constants of the
+/// iteration; J. Liu et al., "Muon is scalable for LLM training" (2025), arXiv:2502.16982, which has the factor s.
+#[derive(Debug)]
+pub struct Muon {
+    momentum: f64,
+    groups: Vec<Group>,
+}
+
+/// Matrices of one shape, which are worked on together.
+#[derive(Debug)]
+struct Group {
+    weight_decay: f64,
+    names: Vec<String>,
+    parameters: Vec<Tensor>,
+    /// b, `[matrices, rows, columns]`.
+    momenta: Tensor,
+}
+
+/// What the matrices of a group have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Alike {
+    rows: i64,
+    columns: i64,
+    decays: bool,
+}
+
+/// Matrices with fewer rows or columns, such as those at the ends of a network, are left to AdamW.
+const LEAST_SIDE: i64 = 8;
+
+impl MuonConfig {
+    pub(super) fn validate(self) -> Result<(), Error> {
+        if (0.0..1.0).contains(&self.momentum) {
+            return Ok(());
+        }
+        Err(Error::Configuration {
+            key: "muon.momentum".to_owned(),
+            expected: "a number from 0 up to, but not, 1".to_owned(),
+            found: self.momentum.to_string(),
+        })
+    }
+}
+
+impl Muon {
+    /// Whether a parameter is a matrix, or a convolution's kernel, of at least eight rows and columns.
+    pub fn is_for(parameter: &Parameter) -> bool {
+        let size = parameter.tensor.size();
+        size.len() >= 2 && size[0] >= LEAST_SIDE && size[1..].iter().product::<i64>() >= LEAST_SIDE
+    }
+
+    pub(super) fn new(parameters: &[&Parameter], config: MuonConfig, weight_decay: f64) -> Self {
+        let mut alike: BTreeMap<Alike, Vec<&Parameter>> = BTreeMap::new();
+        for parameter in parameters {
+            let size = parameter.tensor.size();
+            let key = Alike { rows: size[0], columns: size[1..].iter().product(), decays: parameter.decays };
+            alike.entry(key).or_default().push(parameter);
+        }
+        let group = |(Alike { rows, columns, decays }, members): (Alike, Vec<&Parameter>)| Group {
+            weight_decay: if decays { weight_decay } else { 0.0 },
+            names: members.iter().map(|one| one.name.clone()).collect(),
+            momenta: Tensor::zeros(
+                [members.len() as i64, rows, columns],
+                (members[0].tensor.kind(), members[0].tensor.device()),
+            ),
+            parameters: members.iter().map(|one| one.tensor.shallow_clone()).collect(),
+        };
+        Self { momentum: config.momentum, groups: alike.into_iter().map(group).collect() }
+    }
+
+    /// Takes one step, unless the scalar `skip` holds 1.
+    pub(super) fn step_unless(&mut self, skip: &Tensor, learning_rate: f64) {
+        let _no_grad = tch::no_grad_guard();
+        for group in &mut self.groups {
+            group.step_unless(skip, self.momentum, learning_rate);
+        }
+    }
+
+    /// The state to keep in a checkpoint and to fill from one: `momentum.NAME` (b) for each matrix, sharing storage.
+    pub fn state(&self) -> Vec<NamedTensor> {
+        let mut state = Vec::new();
+        for group in &self.groups {
+            for (index, name) in group.names.iter().enumerate() {
+                state.push(NamedTensor::new(format!("momentum.{name}"), &group.momenta.get(index as i64)));
+            }
+        }
+        state
+    }
+}
+
+impl Group {
+    fn step_unless(&mut self, skip: &Tensor, momentum: f64, learning_rate: f64) {
+        let [count, rows, columns] = self.momenta.size3().map_or([0; 3], |(n, r, c)| [n, r, c]);
+        // A parameter that the loss does not depend on has no gradient, which is one of zero.
+        let gradients: Vec<Tensor> = self
+            .parameters
+            .iter()
+            .map(|one| match one.grad() {
+                gradient if gradient.defined() => gradient.reshape([rows, columns]),
+                _ => one.zeros_like().reshape([rows, columns]),
+            })
+            .collect();
+        let gradient = Tensor::stack(&gradients, 0);
+        let keeps = skip.eq(0.0);
+        let momenta = &self.momenta * momentum + &gradient;
+        self.momenta.copy_(&momenta.where_self(&keeps, &self.momenta));
+        let size = learning_rate * 0.2 * (rows.max(columns) as f64).sqrt();
+        let step = orthogonal(&(gradient + momenta * momentum)) * size;
+        let step = step.where_self(&keeps, &step.zeros_like());
+        // 1, or where nothing is to change 0, of the decay.
+        let decay = keeps.to_kind(step.kind()) * (learning_rate * self.weight_decay);
+        for index in 0..count {
+            let parameter = &mut self.parameters[index as usize];
+            let change = &*parameter * &decay + step.get(index).reshape(parameter.size());
+            let _ = parameter.g_sub_(&change);
+        }
+    }
+}
+
+/// O(m) of each matrix of `[n, rows, columns]`, by a Newton–Schulz iteration on the side that is shorter.
+fn orthogonal(matrices: &Tensor) -> Tensor {
+    let (a, b, c) = (3.4445, -4.7750, 2.0315);
+    let tall = matrices.size()[1] > matrices.size()[2];
+    let x = if tall { matrices.transpose(1, 2) } else { matrices.shallow_clone() };
+    let mut x = &x / (x.norm_scalaropt_dim(2.0, [1_i64, 2], true) + 1e-7);
+    for _ in 0..5 {
+        let square = x.bmm(&x.transpose(1, 2));
+        let polynomial = square.baddbmm(&square, &square, b, c);
+        x = x.baddbmm(&polynomial, &x, a, 1.0);
+    }
+    if tall { x.transpose(1, 2) } else { x }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device;
+    use tch::Kind;
+
+    #[test]
+    fn singular_values_become_alike_and_vectors_stay() {
+        for device in device::available() {
+            for [rows, columns] in [[12, 40], [40, 12], [16, 16]] {
+                tch::manual_seed(3);
+                let matrices = Tensor::randn([3, rows, columns], (Kind::Double, device)) * 50.0;
+                let found = orthogonal(&matrices);
+                let (u, _, v) = matrices.svd(true, true);
+                let inside = u.transpose(1, 2).bmm(&found).bmm(&v);
+                let diagonal = inside.diagonal(0, 1, 2);
+                let (low, high) = (diagonal.min().double_value(&[]), diagonal.max().double_value(&[]));
+                assert!(low > 0.3 && high < 1.3, "{rows}×{columns}: {low} to {high}");
+                let rest = (&inside - diagonal.diag_embed(0, 1, 2)).abs().max().double_value(&[]);
+                assert!(rest < 1e-9, "{rest}");
+            }
+        }
+    }
+}
