@@ -4,7 +4,8 @@
 use bfn_nets::Error;
 use bfn_nets::Precision;
 use bfn_nets::networks::{
-    Mode, Network, NetworkConfig, Positions, Shape, TransformerConfig, UNetConfig, Variables, VdmUNetConfig, parameters,
+    Condition, Mode, Network, NetworkConfig, Positions, Shape, TransformerConfig, UNetConfig, Variables, VdmUNetConfig,
+    parameters,
 };
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
@@ -57,6 +58,7 @@ fn examples() -> Vec<(&'static str, NetworkConfig, Variables)> {
         fourier_exponents: vec![1, 2],
         attention_everywhere: true,
         patch: 1,
+        classes: None,
     };
     let vdm_plain = VdmUNetConfig { fourier_exponents: vec![], patch: 2, ..vdm.clone() };
     let transformer = small_transformer();
@@ -89,6 +91,7 @@ fn small_unet() -> UNetConfig {
         patch: 1,
         position_bands: 0,
         input_features: None,
+        classes: None,
     }
 }
 
@@ -100,6 +103,7 @@ fn small_transformer() -> TransformerConfig {
         dropout: 0.3,
         positions: Positions::Sinusoidal,
         skip_to_output: true,
+        classes: None,
     }
 }
 
@@ -137,7 +141,7 @@ fn build(config: &NetworkConfig, variables: &Variables) -> Built {
 fn every_parameter_gets_a_gradient() {
     for (name, config, variables) in examples() {
         let Built { store, network, input, t, .. } = build(&config, &variables);
-        let output = network.forward(&input, &t, Mode::Train);
+        let output = network.forward(&input, &t, None, Mode::Train);
         (output.randn_like() * output).sum(Kind::Float).backward();
         for parameter in parameters(network.as_ref(), &store) {
             let gradient = parameter.tensor.grad();
@@ -152,7 +156,7 @@ fn every_parameter_gets_a_gradient() {
 fn evaluation_is_deterministic_and_training_drops() {
     for (name, config, variables) in examples() {
         let Built { network, input, t, output_size, .. } = build(&config, &variables);
-        let run = |mode| tch::no_grad(|| network.forward(&input, &t, mode));
+        let run = |mode| tch::no_grad(|| network.forward(&input, &t, None, mode));
         let output = run(Mode::Evaluate);
         assert_eq!(output.size(), output_size, "{name}");
         assert!(output.isfinite().all().int64_value(&[]) == 1, "{name}");
@@ -166,7 +170,7 @@ fn evaluation_is_deterministic_and_training_drops() {
 fn examples_of_a_batch_do_not_see_each_other() {
     for (name, config, variables) in examples() {
         let Built { network, input, t, .. } = build(&config, &variables);
-        let run = |input: &Tensor, t: &Tensor| tch::no_grad(|| network.forward(input, t, Mode::Evaluate));
+        let run = |input: &Tensor, t: &Tensor| tch::no_grad(|| network.forward(input, t, None, Mode::Evaluate));
         let together = run(&input, &t).narrow(0, 1, 1);
         let alone = run(&input.narrow(0, 1, 1), &t.narrow(0, 1, 1));
         let error = (&together - &alone).abs().max().double_value(&[]);
@@ -178,7 +182,7 @@ fn examples_of_a_batch_do_not_see_each_other() {
 fn time_and_input_matter() {
     for (name, config, variables) in examples() {
         let Built { network, input, t, .. } = build(&config, &variables);
-        let run = |input: &Tensor, t: &Tensor| tch::no_grad(|| network.forward(input, t, Mode::Evaluate));
+        let run = |input: &Tensor, t: &Tensor| tch::no_grad(|| network.forward(input, t, None, Mode::Evaluate));
         let output = run(&input, &t);
         assert_ne!(output, run(&input, &(&t * 0.5)), "{name}: t does nothing");
         assert_ne!(output, run(&(&input * 0.5), &t), "{name}: the input does nothing");
@@ -189,7 +193,7 @@ fn time_and_input_matter() {
 fn bf16_autocast_changes_the_digits_and_not_the_kind() {
     for (name, config, variables) in examples() {
         let Built { network, input, t, .. } = build(&config, &variables);
-        let run = || tch::no_grad(|| network.forward(&input, &t, Mode::Evaluate));
+        let run = || tch::no_grad(|| network.forward(&input, &t, None, Mode::Evaluate));
         let exact = run();
         let rounded = {
             let _guard = Precision::Bf16.guard(Device::Cpu);
@@ -215,10 +219,11 @@ fn unets_start_blind_to_time_in_their_blocks() {
         fourier_exponents: vec![5, 6],
         attention_everywhere: false,
         patch: 1,
+        classes: None,
     });
     let network = config.build(&image(4, 4, 1, 1), &store.root()).unwrap();
     let input = Tensor::rand([2, 16], (Kind::Float, Device::Cpu));
-    let run = |t: f32| tch::no_grad(|| network.forward(&input, &Tensor::from_slice(&[t, t]), Mode::Evaluate));
+    let run = |t: f32| tch::no_grad(|| network.forward(&input, &Tensor::from_slice(&[t, t]), None, Mode::Evaluate));
     assert_eq!(run(0.1), run(0.9));
     let weights = store.variables();
     for name in ["down_blocks.0.resnet_block.cond_proj.weight", "conv_out.2.weight", "mid_attn_block.layers.3.bias"] {
@@ -353,9 +358,67 @@ fn configurations_read_and_write_and_refuse_unknown_keys() {
     assert!(error.contains("unknown field `depth`"), "{error}");
 }
 
+/// The examples, each told of four classes.
+fn told_of_classes() -> Vec<(&'static str, NetworkConfig, Variables)> {
+    let mut examples = examples();
+    for (_, config, _) in &mut examples {
+        match config {
+            NetworkConfig::Unet(config) => config.classes = Some(4),
+            NetworkConfig::VdmUnet(config) => config.classes = Some(4),
+            NetworkConfig::Transformer(config) => config.classes = Some(4),
+            NetworkConfig::Own(_) => unreachable!("none of the examples"),
+        }
+    }
+    examples
+}
+
+#[test]
+fn labels_matter_and_a_negative_one_tells_nothing() {
+    for (name, config, variables) in told_of_classes() {
+        assert_eq!(config.classes(), Some(4));
+        let Built { store, network, input, t, .. } = build(&config, &variables);
+        let told = |labels: [i64; 3]| {
+            let condition = Condition::of_labels(Tensor::from_slice(&labels));
+            tch::no_grad(|| network.forward(&input, &t, Some(&condition), Mode::Evaluate))
+        };
+        let untold = tch::no_grad(|| network.forward(&input, &t, None, Mode::Evaluate));
+        let output = told([3, -1, 0]);
+        let differs = |example: i64, other: &Tensor| {
+            let difference = (output.get(example) - other.get(example)).abs().max().double_value(&[]);
+            difference > 1e-5 * untold.abs().max().double_value(&[])
+        };
+        assert!(differs(0, &untold) && !differs(1, &untold) && differs(2, &untold), "{name}");
+        assert!(differs(0, &told([2, -1, 0])) && !differs(2, &told([2, -1, 0])), "{name}");
+
+        let condition = Condition::of_labels(Tensor::from_slice(&[3i64, -1, 0]));
+        network.forward(&input, &t, Some(&condition), Mode::Train).square().sum(Kind::Float).backward();
+        let parameters = parameters(network.as_ref(), &store);
+        let embedding = parameters.iter().find(|one| one.name.ends_with("label_emb.weight")).unwrap();
+        let gradient = embedding.tensor.grad().abs().amax([1], false);
+        assert_eq!(Vec::<bool>::try_from(gradient.gt(0.0)).unwrap(), [true, false, false, true], "{name}");
+    }
+}
+
+#[test]
+#[should_panic(expected = "takes no condition")]
+fn a_condition_that_a_network_does_not_take_panics() {
+    let Built { network, input, t, .. } = build(&NetworkConfig::Unet(small_unet()), &image(8, 8, 1, 1));
+    let condition = Condition::of_labels(Tensor::from_slice(&[1i64, 2, 3]));
+    let _ = network.forward(&input, &t, Some(&condition), Mode::Evaluate);
+}
+
+#[test]
+fn a_network_that_nobody_registered_is_named() {
+    let text = r#"{"own": {"name": "mine", "width": 3}}"#;
+    let config: NetworkConfig = serde_json::from_str(text).unwrap();
+    assert_eq!(serde_json::to_value(&config).unwrap(), serde_json::from_str::<serde_json::Value>(text).unwrap());
+    let error = config.check(&MNIST).unwrap_err().to_string();
+    assert!(error.contains("network.own.name") && error.contains("mine"), "{error}");
+}
+
 #[test]
 #[should_panic(expected = "input: expected shape [3, 64], found [3, 63]")]
 fn an_input_of_another_size_panics() {
     let Built { network, input, t, .. } = build(&NetworkConfig::Unet(small_unet()), &image(8, 8, 1, 1));
-    let _ = network.forward(&input.narrow(1, 0, 63), &t, Mode::Evaluate);
+    let _ = network.forward(&input.narrow(1, 0, 63), &t, None, Mode::Evaluate);
 }

@@ -39,6 +39,7 @@ fn transformer_text8_agrees() {
         dropout: 0.0,
         positions: Positions::Sinusoidal,
         skip_to_output: true,
+        classes: None,
     };
     let shape = Shape::Sequence { length: 24 };
     let variables = Variables { shape, inputs_per_variable: 27, outputs_per_variable: 27 };
@@ -66,7 +67,7 @@ fn agrees(name: &str, config: &NetworkConfig, variables: &Variables) {
         1 => values["input"].flatten(1, -1),
         _ => values["input"].shallow_clone(),
     };
-    let output = tch::no_grad(|| network.forward(&input, t, Mode::Evaluate));
+    let output = tch::no_grad(|| network.forward(&input, t, None, Mode::Evaluate));
     let expected = expected.reshape(output.size());
     let largest = expected.abs().max().double_value(&[]);
     let error = (&output - &expected).abs().max().double_value(&[]);

@@ -5,12 +5,13 @@ use tch::nn;
 
 use crate::Error;
 
+use super::own::OwnConfig;
 use super::{Network, Transformer, TransformerConfig, UNet, UNetConfig, VdmUNet, VdmUNetConfig};
 
 /// Which network, and its settings.
 ///
-/// In a file the variant is a table: `[network.unet]`, `[network.vdm_unet]` or
-/// `[network.transformer]`.
+/// In a file the variant is a table: `[network.unet]`, `[network.vdm_unet]`, `[network.transformer]` or
+/// `[network.own]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NetworkConfig {
@@ -20,6 +21,8 @@ pub enum NetworkConfig {
     Transformer(TransformerConfig),
     /// The U-Net without down-sampling, published for CIFAR-10.
     VdmUnet(VdmUNetConfig),
+    /// A network of the user's own.
+    Own(OwnConfig),
 }
 
 impl NetworkConfig {
@@ -33,6 +36,7 @@ impl NetworkConfig {
             Self::Unet(config) => Box::new(UNet::new(config, variables, path)?),
             Self::Transformer(config) => Box::new(Transformer::new(config, variables, path)?),
             Self::VdmUnet(config) => Box::new(VdmUNet::new(config, variables, path)?),
+            Self::Own(config) => config.build(variables, path)?,
         })
     }
 
@@ -46,6 +50,17 @@ impl NetworkConfig {
             Self::Unet(config) => config.check(variables),
             Self::Transformer(config) => config.check(variables),
             Self::VdmUnet(config) => config.check(variables),
+            Self::Own(config) => config.check(variables),
+        }
+    }
+
+    /// The number of classes whose labels the network can be told.
+    pub fn classes(&self) -> Option<usize> {
+        match self {
+            Self::Unet(config) => config.classes,
+            Self::Transformer(config) => config.classes,
+            Self::VdmUnet(config) => config.classes,
+            Self::Own(config) => config.classes(),
         }
     }
 }

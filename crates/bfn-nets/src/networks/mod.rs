@@ -1,5 +1,5 @@
-//! The networks Ψ(θ, t): from the parameters of the input distribution and a time to the
-//! parameters of the output distribution.
+//! The networks Ψ(θ, t, c): from the parameters of the input distribution, a time and perhaps a condition to
+//! the parameters of the output distribution.
 //!
 //! Three architectures, with the structure, parameter names, initialisation and weight-decay
 //! groups of the published PyTorch code, so that its checkpoints fit:
@@ -11,16 +11,18 @@
 //! | [`Transformer`] | text8 | 170,175,003 |
 //!
 //! A [`NetworkConfig`] says which one and of what size; [`Variables`] says what it models. Any
-//! other network joins by implementing [`Network`].
+//! other network joins by implementing [`Network`], and by [`register`] if experiment files are to name it.
 
 use tch::{Tensor, nn};
 
 use crate::{NamedTensor, Parameter};
 
 mod attention;
+mod condition;
 mod config;
 mod image;
 mod layers;
+mod own;
 mod residual;
 mod time;
 mod transformer;
@@ -28,13 +30,15 @@ mod unet;
 mod unet_config;
 mod vdm_unet;
 
+pub use condition::Condition;
 pub use config::{NetworkConfig, Shape, Variables};
+pub use own::{OwnConfig, OwnNetwork, register};
 pub use transformer::{Positions, Transformer, TransformerConfig};
 pub use unet::UNet;
 pub use unet_config::UNetConfig;
 pub use vdm_unet::{VdmUNet, VdmUNetConfig};
 
-/// A network Ψ(θ, t).
+/// A network Ψ(θ, t, c).
 ///
 /// It owns shallow clones of its parameters, which live in the [`nn::VarStore`] that it was built
 /// in: writing to those trains or loads it. Build it in a store that is already on its device.
@@ -48,12 +52,12 @@ pub trait Network: std::fmt::Debug + Send {
     /// `input`: \[B, D\], one number per variable, used as it stands; or \[B, D, K\], the class
     /// probabilities θ, which the network itself maps to 2θ − 1. `t`: \[B\], in [0, 1].
     /// Returns \[B, D, P\]. D runs over height, width, channels (channels fastest), or over the
-    /// positions of a sequence.
+    /// positions of a sequence. `condition`: one for each of the B examples, or nothing to tell.
     ///
     /// # Panics
     ///
-    /// If a shape is not the one that the network was built for.
-    fn forward(&self, input: &Tensor, t: &Tensor, mode: Mode) -> Tensor;
+    /// If a shape is not the one that the network was built for, or there is a condition that it does not take.
+    fn forward(&self, input: &Tensor, t: &Tensor, condition: Option<&Condition>, mode: Mode) -> Tensor;
 
     /// Whether weight decay applies to the parameter of this name.
     fn decays(&self, name: &str) -> bool;

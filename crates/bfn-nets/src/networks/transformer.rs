@@ -7,10 +7,11 @@ use tch::{Device, Kind, Tensor};
 use crate::{Error, NamedTensor};
 
 use super::attention::{Packing, attend};
+use super::condition::LabelEmbedding;
 use super::config::{Checks, Variables};
 use super::image::expect_shape;
 use super::layers::{LayerNorm, Linear, Start, dropout};
-use super::{Mode, Network};
+use super::{Condition, Mode, Network};
 
 /// Settings of a [`Transformer`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,6 +30,9 @@ pub struct TransformerConfig {
     pub positions: Positions,
     /// Whether the embedded input is joined to the features before the last linear map.
     pub skip_to_output: bool,
+    /// Classes whose labels the network can be told, each a learned vector added to every position (published: none).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<usize>,
 }
 
 /// How a transformer knows where a position is.
@@ -47,7 +51,15 @@ const CHECKS: Checks = Checks { table: "network.transformer" };
 impl TransformerConfig {
     /// The network of the published text8 run: 170,175,003 parameters.
     pub fn published_text8() -> Self {
-        Self { width: 768, layers: 24, heads: 12, dropout: 0.0, positions: Positions::Sinusoidal, skip_to_output: true }
+        Self {
+            width: 768,
+            layers: 24,
+            heads: 12,
+            dropout: 0.0,
+            positions: Positions::Sinusoidal,
+            skip_to_output: true,
+            classes: None,
+        }
     }
 
     /// Checks the settings against the variables.
@@ -61,6 +73,9 @@ impl TransformerConfig {
         CHECKS.divides("width", self.width, "heads", self.heads)?;
         if !self.width.is_multiple_of(2) {
             return Err(CHECKS.error("width", self.width, "an even number"));
+        }
+        if let Some(classes) = self.classes {
+            CHECKS.at_least_one("classes", classes)?;
         }
         CHECKS.dropout(self.dropout)?;
         CHECKS.variables(variables)
@@ -78,6 +93,7 @@ pub struct Transformer {
     dropout: f64,
     inp_embedding: Linear,
     t_embedding: Linear,
+    label_emb: Option<LabelEmbedding>,
     /// \[length, width\].
     positions: Tensor,
     fixed_positions: bool,
@@ -123,6 +139,7 @@ impl Transformer {
             dropout: config.dropout,
             inp_embedding: Linear::new(&adapter / "inp_embedding", inputs, width, start),
             t_embedding: Linear::new(&adapter / "t_embedding", 1, width, start),
+            label_emb: LabelEmbedding::new(&adapter, config.classes, width, STANDARD_DEVIATION),
             positions,
             fixed_positions: config.positions == Positions::Sinusoidal,
             blocks,
@@ -133,7 +150,7 @@ impl Transformer {
     }
 
     /// The embedded input: \[B, D, width\].
-    fn embed(&self, input: &Tensor, t: &Tensor) -> Tensor {
+    fn embed(&self, input: &Tensor, t: &Tensor, condition: Option<&Condition>) -> Tensor {
         let batch = input.size()[0];
         expect_shape("t", t, &[batch]);
         let x = match self.inputs {
@@ -146,18 +163,21 @@ impl Transformer {
                 input * 2.0 - 1.0
             }
         };
-        let time = self.t_embedding.forward(&(t.to_kind(x.kind()) * 2.0 - 1.0).unsqueeze(-1));
+        let mut told = self.t_embedding.forward(&(t.to_kind(x.kind()) * 2.0 - 1.0).unsqueeze(-1));
+        if let Some(label) = LabelEmbedding::forward(self.label_emb.as_ref(), condition) {
+            told += label;
+        }
         let mut embedded = self.inp_embedding.forward(&x);
         // In place: the gradient of a linear map does not need its output.
         embedded += &self.positions;
-        embedded += time.unsqueeze(1);
+        embedded += told.unsqueeze(1);
         embedded
     }
 }
 
 impl Network for Transformer {
-    fn forward(&self, input: &Tensor, t: &Tensor, mode: Mode) -> Tensor {
-        let embedded = self.embed(input, t);
+    fn forward(&self, input: &Tensor, t: &Tensor, condition: Option<&Condition>, mode: Mode) -> Tensor {
+        let embedded = self.embed(input, t, condition);
         let mut x = dropout(embedded.shallow_clone(), self.dropout, mode);
         for block in &self.blocks {
             x = block.forward(x, mode);
@@ -175,12 +195,13 @@ impl Network for Transformer {
         output.to_kind(input.kind())
     }
 
-    /// As in the published run: the weights of linear maps, not biases, normalisation or positions.
+    /// As in the published run: the weights of linear maps, not biases, normalisation or embeddings.
     fn decays(&self, name: &str) -> bool {
         let mut parts = name.rsplit('.');
         let is_weight = parts.next() == Some("weight");
         let layer = parts.next().unwrap_or_default();
-        is_weight && !layer.starts_with("ln_") && layer != "pos_embedding"
+        let is_embedding = layer == "pos_embedding" || layer == "label_emb";
+        is_weight && !layer.starts_with("ln_") && !is_embedding
     }
 
     fn published_buffers(&self) -> Vec<NamedTensor> {

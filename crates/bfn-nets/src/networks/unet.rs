@@ -7,13 +7,14 @@ use tch::nn::Path;
 use crate::{Error, NamedTensor};
 
 use super::attention::{Packing, PixelAttention, PixelAttentionLayout};
+use super::condition::LabelEmbedding;
 use super::config::Variables;
 use super::image::{Canvas, ImageOutput, PUBLISHED_POSITION_BANDS, expect_shape, position_features};
 use super::layers::{Convolution, GroupNorm, Linear, Start};
 use super::residual::{ResidualBlock, ResidualLayout, ResidualSizes, TimeName, TimeStart};
 use super::time::TimeFeatures;
 use super::unet_config::UNetConfig;
-use super::{Mode, Network};
+use super::{Condition, Mode, Network};
 
 /// The U-Net with down-sampling. See [`UNetConfig`].
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub struct UNet {
     skip_to_output: bool,
     time_features: TimeFeatures,
     time_embed: [Linear; 2],
+    label_emb: Option<LabelEmbedding>,
     first: Convolution,
     down: Vec<Stage>,
     middle: (ResidualBlock, PixelAttention, ResidualBlock),
@@ -74,6 +76,8 @@ impl UNet {
             Linear::new(&embed / "0", width, time_width, Start::Uniform),
             Linear::new(&embed / "2", time_width, time_width, Start::Uniform),
         ];
+
+        let label_emb = LabelEmbedding::new(path, config.classes, time_width, 1.0);
 
         let blocks = path / "input_blocks";
         let first = Convolution::new(&blocks / "0" / "0", entering, width, Start::Uniform);
@@ -155,6 +159,7 @@ impl UNet {
             skip_to_output: config.skip_to_output,
             time_features: TimeFeatures::unet(width, path.device()),
             time_embed,
+            label_emb,
             first,
             down,
             middle,
@@ -185,12 +190,16 @@ impl UNet {
 }
 
 impl Network for UNet {
-    fn forward(&self, input: &Tensor, t: &Tensor, mode: Mode) -> Tensor {
+    fn forward(&self, input: &Tensor, t: &Tensor, condition: Option<&Condition>, mode: Mode) -> Tensor {
         expect_shape("t", t, &[input.size()[0]]);
         let features = self.gather(input, t);
         let hidden = self.time_embed[0].forward(&self.time_features.forward(t)).silu();
+        let mut embedded = self.time_embed[1].forward(&hidden);
+        if let Some(label) = LabelEmbedding::forward(self.label_emb.as_ref(), condition) {
+            embedded += label;
+        }
         // Every block starts with this same activation of the embedding.
-        let time = self.time_embed[1].forward(&hidden).silu();
+        let time = embedded.silu();
 
         let mut h = match &self.input_projection {
             None => self.first.forward(&features),

@@ -43,6 +43,9 @@ pub struct UNetConfig {
     /// Features that a linear map makes of pixel, time and position; absent for no such map (published).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_features: Option<usize>,
+    /// Classes whose labels the network can be told, each as a learned vector beside the time (published: none).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<usize>,
 }
 
 const CHECKS: Checks = Checks { table: "network.unet" };
@@ -63,6 +66,7 @@ impl UNetConfig {
             patch: unfolded(),
             position_bands: 0,
             input_features: None,
+            classes: None,
         }
     }
 
@@ -106,6 +110,9 @@ impl UNetConfig {
         }
         if let Some(features) = self.input_features {
             CHECKS.at_least_one("input_features", features)?;
+        }
+        if let Some(classes) = self.classes {
+            CHECKS.at_least_one("classes", classes)?;
         }
         Canvas::new(CHECKS, variables, self.patch, levels - 1)
     }

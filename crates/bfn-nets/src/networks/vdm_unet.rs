@@ -8,12 +8,13 @@ use tch::nn::Path;
 use crate::{Error, NamedTensor};
 
 use super::attention::{Packing, PixelAttention, PixelAttentionLayout};
+use super::condition::LabelEmbedding;
 use super::config::{Checks, Variables, norm_groups, unfolded};
 use super::image::{Canvas, ImageOutput, PUBLISHED_POSITION_BANDS, expect_shape};
 use super::layers::{Convolution, GroupNorm, Linear, Start};
 use super::residual::{ResidualBlock, ResidualLayout, ResidualSizes, TimeName, TimeStart};
 use super::time::TimeFeatures;
-use super::{Mode, Network};
+use super::{Condition, Mode, Network};
 
 /// Settings of a [`VdmUNet`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,6 +39,9 @@ pub struct VdmUNetConfig {
     /// Folds patch×patch pixels into channels at the input and back at the output (published: 1).
     #[serde(default = "unfolded")]
     pub patch: usize,
+    /// Classes whose labels the network can be told, each as a learned vector beside the time (published: none).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<usize>,
 }
 
 const CHECKS: Checks = Checks { table: "network.vdm_unet" };
@@ -55,6 +59,7 @@ impl VdmUNetConfig {
             fourier_exponents: vec![5, 6],
             attention_everywhere: false,
             patch: unfolded(),
+            classes: None,
         }
     }
 
@@ -79,6 +84,9 @@ impl VdmUNetConfig {
         if let Some(exponent) = self.fourier_exponents.iter().find(|n| !(-16..=16).contains(*n)) {
             return Err(CHECKS.error("fourier_exponents", exponent, "numbers from −16 to 16"));
         }
+        if let Some(classes) = self.classes {
+            CHECKS.at_least_one("classes", classes)?;
+        }
         Canvas::new(CHECKS, variables, self.patch, 0)
     }
 }
@@ -91,6 +99,7 @@ pub struct VdmUNet {
     frequencies: Option<Tensor>,
     time_features: TimeFeatures,
     embed_conditioning: [Linear; 2],
+    label_emb: Option<LabelEmbedding>,
     conv_in: Convolution,
     down: Vec<Stage>,
     middle: (ResidualBlock, PixelAttention, ResidualBlock),
@@ -128,6 +137,7 @@ impl VdmUNet {
             Linear::new(&embed / "0", width, 4 * width, Start::Uniform),
             Linear::new(&embed / "2", 4 * width, 4 * width, Start::Uniform),
         ];
+        let label_emb = LabelEmbedding::new(path, config.classes, 4 * width, 1.0);
         let exponents = &config.fourier_exponents;
         let entering = canvas.channels * (1 + 2 * exponents.len() as i64);
         let conv_in = Convolution::new(path / "conv_in", entering, width, Start::Uniform);
@@ -152,7 +162,19 @@ impl VdmUNet {
             Tensor::from_slice(&frequencies).reshape([-1, 1, 1, 1]).to_device(path.device())
         });
         let time_features = TimeFeatures::vdm(width, path.device());
-        Ok(Self { canvas, frequencies, time_features, embed_conditioning, conv_in, down, middle, up, conv_out, output })
+        Ok(Self {
+            canvas,
+            frequencies,
+            time_features,
+            embed_conditioning,
+            label_emb,
+            conv_in,
+            down,
+            middle,
+            up,
+            conv_out,
+            output,
+        })
     }
 
     /// The image and, frequency by frequency, the sines and then the cosines of its channels.
@@ -166,11 +188,15 @@ impl VdmUNet {
 }
 
 impl Network for VdmUNet {
-    fn forward(&self, input: &Tensor, t: &Tensor, mode: Mode) -> Tensor {
+    fn forward(&self, input: &Tensor, t: &Tensor, condition: Option<&Condition>, mode: Mode) -> Tensor {
         expect_shape("t", t, &[input.size()[0]]);
         let x = self.canvas.fold(input);
         let hidden = self.embed_conditioning[0].forward(&self.time_features.forward(t)).silu();
-        let time = self.embed_conditioning[1].forward(&hidden).silu();
+        let mut embedded = self.embed_conditioning[1].forward(&hidden);
+        if let Some(label) = LabelEmbedding::forward(self.label_emb.as_ref(), condition) {
+            embedded += label;
+        }
+        let time = embedded.silu();
 
         let mut h = self.conv_in.forward(&self.fourier(&x));
         let mut skips = Vec::with_capacity(self.up.len());
