@@ -4,6 +4,7 @@
 //! A pickle is a program; [`read_state_dict`] runs only the handful of operations that a state
 //! dict needs, knows only the names that occur there, and refuses all else by name.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use tch::{Kind, Tensor};
@@ -11,9 +12,11 @@ use tch::{Kind, Tensor};
 use crate::{Error, NamedTensor};
 
 mod pickle;
+mod weights;
 mod write;
 mod zip;
 
+pub use weights::{fill, state_dict};
 pub use write::write_state_dict;
 
 use pickle::{Pickled, Storage, StoredTensor};
@@ -29,8 +32,20 @@ use zip::Archive;
 /// but a dictionary of dense tensors.
 pub fn read_state_dict(path: &Path) -> Result<Vec<NamedTensor>, Error> {
     let bytes = std::fs::read(path).map_err(|source| Error::Io { action: "read", path: path.to_owned(), source })?;
-    parse(&bytes).map_err(|problem| problem.at(path))
+    parse_state_dict(&bytes, path)
 }
+
+/// Reads the bytes of such a file; `path` is for errors alone.
+///
+/// # Errors
+///
+/// As [`read_state_dict`].
+pub fn parse_state_dict(bytes: &[u8], path: &Path) -> Result<Vec<NamedTensor>, Error> {
+    parse(bytes).map_err(|problem| problem.at(path))
+}
+
+/// The tensors of a file may share storages, as tied weights do, but no more than this many times over.
+const SHARING: usize = 4;
 
 fn parse(bytes: &[u8]) -> Result<Vec<NamedTensor>, Problem> {
     let archive = Archive::open(bytes)?;
@@ -43,9 +58,18 @@ fn parse(bytes: &[u8]) -> Result<Vec<NamedTensor>, Problem> {
     }
     let program = archive.read(&format!("{root}/data.pkl"))?;
     let mut entries = Vec::new();
+    let mut verified = HashSet::new();
+    let mut total = 0;
     for Pickled { name, tensor } in pickle::state_dict(program)? {
-        let data = archive.read(&format!("{root}/data/{}", tensor.storage.key))?;
+        let key = format!("{root}/data/{}", tensor.storage.key);
+        let data = if verified.contains(&key) { archive.find(&key).unwrap_or_default() } else { archive.read(&key)? };
         let tensor = build(&name, &tensor, data)?;
+        verified.insert(key);
+        total += tensor.numel() * tensor.kind().elt_size_in_bytes();
+        if total > bytes.len() * SHARING {
+            let expected = format!("tensors of at most {SHARING} times the file's {} bytes", bytes.len());
+            return Err(Problem::new(expected, "more: many of them share one storage"));
+        }
         entries.push(NamedTensor { name, tensor });
     }
     Ok(entries)

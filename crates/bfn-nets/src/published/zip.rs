@@ -74,8 +74,9 @@ impl<'a> Archive<'a> {
         let Some(stored) = self.entries.get(name) else {
             return Err(Problem::new(format!("an entry {name}"), "none"));
         };
-        let checksum = crc32(stored.bytes);
-        if checksum != stored.checksum {
+        let checksum = crc32fast::hash(stored.bytes);
+        // A fuzzer does not guess checksums.
+        if checksum != stored.checksum && !cfg!(fuzzing) {
             let expected = format!("checksum {:08x} of {name}", stored.checksum);
             return Err(Problem::new(expected, format!("{checksum:08x}")));
         }
@@ -201,7 +202,7 @@ impl<W: io::Write> ArchiveWriter<W> {
         // Version 2.0, names in UTF-8, stored, 1 January 1980; checksum, both sizes, length of the name.
         let mut common = Vec::new();
         common.extend([20, 0, 0x00, 0x08, 0, 0, 0, 0, 0x21, 0]);
-        common.extend(crc32(bytes).to_le_bytes());
+        common.extend(crc32fast::hash(bytes).to_le_bytes());
         common.extend(small(bytes.len())?.to_le_bytes());
         common.extend(small(bytes.len())?.to_le_bytes());
         common.extend(u16::try_from(name.len()).map_err(io::Error::other)?.to_le_bytes());
@@ -249,24 +250,3 @@ fn small(number: usize) -> io::Result<u32> {
 fn too_large() -> io::Error {
     io::Error::other("a state dict of more than 4 GiB or 65534 tensors does not fit this format")
 }
-
-/// The checksum of zip archives (CRC-32, reflected polynomial edb88320).
-pub(super) fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(u32::MAX, |checksum, &byte| CRC_TABLE[usize::from(checksum as u8 ^ byte)] ^ (checksum >> 8))
-}
-
-const CRC_TABLE: [u32; 256] = {
-    let mut table = [0; 256];
-    let mut index = 0;
-    while index < 256 {
-        let mut value = index as u32;
-        let mut bit = 0;
-        while bit < 8 {
-            value = if value & 1 == 1 { 0xedb8_8320 ^ (value >> 1) } else { value >> 1 };
-            bit += 1;
-        }
-        table[index] = value;
-        index += 1;
-    }
-    table
-};

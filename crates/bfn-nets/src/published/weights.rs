@@ -1,0 +1,93 @@
+//! Between a network of this crate and a state dict of the published code: the same tensors under the same names,
+//! there all under `net.` and beside fixed tensors that here follow from the configuration.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use tch::{Kind, Tensor};
+
+use crate::error::{Mismatch, Misshapen};
+use crate::networks::Network;
+use crate::{Error, NamedTensor, Parameter};
+
+/// The module that holds the network in the published code.
+const PREFIX: &str = "net.";
+
+/// Fixed tensors may differ by rounding, which sines of large angles enlarge.
+const ROUNDING: f64 = 1e-3;
+
+/// The state dict of a network under its published names: `parameters` and the fixed tensors.
+///
+/// The tensors of the parameters share their storage with those given.
+pub fn state_dict(network: &dyn Network, parameters: &[NamedTensor]) -> Vec<NamedTensor> {
+    let buffers = network.published_buffers();
+    let named = parameters.iter().chain(&buffers);
+    let mut state: Vec<NamedTensor> =
+        named.map(|one| NamedTensor::new(format!("{PREFIX}{}", one.name), &one.tensor)).collect();
+    state.sort_by(|a, b| a.name.cmp(&b.name));
+    state
+}
+
+/// Fills a network's parameters from a state dict with published names; `path` is for errors alone.
+///
+/// Tensors of another floating-point type are converted.
+///
+/// # Errors
+///
+/// [`Error::Mismatch`] with every tensor that is missing, unexpected or of another shape, and every fixed tensor with
+/// other values than the configuration says; then no parameter has changed.
+pub fn fill(path: &Path, network: &dyn Network, parameters: &[Parameter], state: &[NamedTensor]) -> Result<(), Error> {
+    let mut rest: BTreeMap<&str, &Tensor> = state.iter().map(|one| (one.name.as_str(), &one.tensor)).collect();
+    let mut mismatch = Mismatch::default();
+    let mut find = |name: &str, wanted: &Tensor| {
+        let name = format!("{PREFIX}{name}");
+        let Some(found) = rest.remove(name.as_str()) else {
+            mismatch.missing.push(name);
+            return None;
+        };
+        if found.size() != wanted.size() || !is_real(found.kind()) {
+            mismatch.misshapen.push(Misshapen { name, expected: shape(wanted), found: shape(found) });
+            return None;
+        }
+        Some(found)
+    };
+
+    let mut pairs = Vec::new();
+    for Parameter { name, tensor, .. } in parameters {
+        pairs.extend(find(name, tensor).map(|found| (tensor, found)));
+    }
+    let mut differing = Vec::new();
+    for NamedTensor { name, tensor } in network.published_buffers() {
+        let Some(found) = find(&name, &tensor) else { continue };
+        let difference = (found.to_kind(Kind::Double) - tensor.to_kind(Kind::Double)).abs().max().double_value(&[]);
+        if difference.is_nan() || difference > ROUNDING {
+            differing.push(Misshapen {
+                name: format!("{PREFIX}{name}"),
+                expected: "the values that follow from the configuration".to_owned(),
+                found: format!("values that differ by up to {difference:.3}"),
+            });
+        }
+    }
+    mismatch.unexpected = rest.into_keys().map(str::to_owned).collect();
+    mismatch.misshapen.extend(differing);
+    if !mismatch.is_empty() {
+        return Err(Error::Mismatch { path: path.to_owned(), mismatch });
+    }
+
+    let _no_grad = tch::no_grad_guard();
+    for (target, source) in pairs {
+        target.shallow_clone().f_copy_(source).map_err(|error| Error::Libtorch {
+            action: "fill a tensor from a state dict",
+            message: error.to_string(),
+        })?;
+    }
+    Ok(())
+}
+
+fn is_real(kind: Kind) -> bool {
+    matches!(kind, Kind::Float | Kind::Double | Kind::Half | Kind::BFloat16)
+}
+
+fn shape(tensor: &Tensor) -> String {
+    format!("{:?} {:?}", tensor.kind(), tensor.size())
+}
