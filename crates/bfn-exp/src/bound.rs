@@ -35,6 +35,8 @@ pub struct Estimator<'a> {
     pub seed: Seed,
     /// Draws per example.
     pub repeats: u32,
+    /// The classes whose labels the network is told, if any.
+    pub classes: Option<usize>,
 }
 
 /// A term of the bound, estimated once for one example.
@@ -126,7 +128,8 @@ impl Estimator<'_> {
             _ => normal(Purpose::Noise),
         };
         let sender_noise = matches!(term, Term::Step { .. }).then(|| normal(Purpose::SenderNoise));
-        Examples { x: draws::stored(&batch.values).to_device(device), t, noise, sender_noise }
+        let condition = draws::condition(batch.labels.as_deref(), self.classes).map(|condition| condition.on(device));
+        Examples { x: draws::stored(&batch.values).to_device(device), t, noise, sender_noise, condition }
     }
 }
 

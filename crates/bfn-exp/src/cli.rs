@@ -9,10 +9,11 @@ use bfn_nets::device::DeviceChoice;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::evaluate::Steps;
+use crate::hub::HubFile;
 use crate::overrides::Override;
 use crate::progress::be_quiet;
-use crate::run::Which;
-use crate::{bench, evaluate, sample, train};
+use crate::run::{Weights, Which};
+use crate::{bench, evaluate, export, import, sample, train};
 
 /// Bayesian Flow Networks: train, evaluate, sample.
 #[derive(Debug, Parser)]
@@ -33,6 +34,10 @@ enum Command {
     Evaluate(EvaluateArgs),
     /// Draw samples from a trained network.
     Sample(SampleArgs),
+    /// Make a run of a checkpoint of the published PyTorch code.
+    Import(ImportArgs),
+    /// Write the weights of a run for PyTorch, under the names of the published code.
+    Export(ExportArgs),
     /// Measure how fast an experiment trains or samples on this machine.
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -90,6 +95,12 @@ pub struct TrainArgs {
     #[arg(long, value_name = "RUN", num_args = 0..=1)]
     #[allow(clippy::option_option, reason = "absent, without a value, with one")]
     pub resume: Option<Option<PathBuf>>,
+    /// Begin with the weights of another run, such as an imported one, instead of fresh ones.
+    #[arg(long, value_name = "RUN")]
+    pub from: Option<PathBuf>,
+    /// Which weights of that run to begin with.
+    #[arg(long, value_enum, default_value_t = Weights::Ema, requires = "from")]
+    pub from_weights: Weights,
     /// Stop after this time, such as 3h30m, with a checkpoint and exit code 75: for batch queues.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub max_time: Option<Duration>,
@@ -161,6 +172,36 @@ pub struct SampleArgs {
     pub device: DeviceChoice,
 }
 
+/// Arguments of `bfn import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// The configuration file of the published code, YAML.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// The weights: a state dict made by torch.save (.pt), or .safetensors with the same names.
+    #[arg(long, value_name = "FILE", required_unless_present = "hub", conflicts_with = "hub")]
+    pub weights: Option<PathBuf>,
+    /// Download the weights from the Hugging Face hub first.
+    #[arg(long, value_name = "OWNER/REPO/FILE")]
+    pub hub: Option<HubFile>,
+    /// The folder for the run.
+    #[arg(long, value_name = "RUN")]
+    pub out: PathBuf,
+}
+
+/// Arguments of `bfn export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// The folder of the run.
+    pub run: PathBuf,
+    /// The file to write: .pt for torch.load, or .safetensors.
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Which network to write.
+    #[command(flatten)]
+    pub which: Which,
+}
+
 /// A part of a data set, as named on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SplitName {
@@ -196,6 +237,8 @@ impl Cli {
             Command::Train(args) => train::command(&args),
             Command::Evaluate(args) => evaluate::command(&args),
             Command::Sample(args) => sample::command(&args),
+            Command::Import(args) => import::command(&args),
+            Command::Export(args) => export::command(&args),
             Command::Bench(command) => bench::command(&command),
         }
     }

@@ -3,6 +3,7 @@
 use bfn_core::NoiseSource;
 use bfn_core::times::Spread;
 use bfn_data::{Purpose, Seed};
+use bfn_nets::networks::Condition;
 use bfn_nets::{Tensor, Torch};
 use ndarray::Array2;
 use tch::{Device, Kind};
@@ -32,6 +33,12 @@ pub fn normal(seed: Seed, purpose: Purpose, step: u64, examples: &[u64], width: 
 /// Widened here and not by libtorch, whose threads would compete with those of the training step.
 pub fn stored(values: &Array2<u8>) -> tch::Tensor {
     from_rows(&values.mapv(i64::from))
+}
+
+/// The labels of a batch as a condition, on the CPU; nothing for a network that knows of no classes.
+pub fn condition(labels: Option<&[u8]>, classes: Option<usize>) -> Option<Condition> {
+    classes?;
+    Some(Condition::of_labels(tch::Tensor::from_slice(labels?).to_kind(Kind::Int64)))
 }
 
 fn from_rows<T: tch::kind::Element>(rows: &Array2<T>) -> tch::Tensor {

@@ -136,6 +136,7 @@ impl Trainer {
         let parts = u64::from(accumulation);
         let batches = self.batches.clone();
         let width = self.task.objective.message_width(self.task.form.dimensions());
+        let classes = self.experiment.network.classes();
         let device = self.model.device();
         move |number| {
             let drawn = batches.batch(number);
@@ -147,6 +148,7 @@ impl Trainer {
                 t: t.into_iter().skip(part).step_by(parts as usize).collect(),
                 noise: draws::normal(seed, Purpose::Noise, 0, &drawn.positions, width),
                 sender_noise: None,
+                condition: draws::condition(drawn.labels.as_deref(), classes),
             };
             examples.ready_for(device)
         }

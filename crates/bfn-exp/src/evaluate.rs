@@ -82,6 +82,7 @@ pub fn command(args: &EvaluateArgs) -> Result<()> {
     };
     let trained = Trained::load(&args.run, args.which, args.device, arithmetic)?;
     let source = trained.experiment.data.open(split, Windows::InOrder)?;
+    source.check_labels(trained.experiment.network.classes())?;
     let task = &trained.task;
     ensure!(
         Form::of(source.dataset.as_ref())? == task.form,
@@ -97,6 +98,7 @@ pub fn command(args: &EvaluateArgs) -> Result<()> {
         batch: trained.experiment.training.batch,
         seed: Seed(args.seed),
         repeats: args.repeats,
+        classes: trained.experiment.network.classes(),
     };
     let results = rows(&estimator, &args.steps, task.form.dimensions(), &|| false)?;
     let report = Report {
@@ -157,8 +159,13 @@ fn print(report: &Report, trained: &Trained, source: &Source) -> Result<()> {
     let form = &trained.task.form;
     let unit = form.bits_per_variable();
     println!(
-        "{}: {} of {}, {} examples of {} variables, after {} steps of training",
-        report.run, report.split, source.title, report.examples, report.dimensions, trained.standing.step
+        "{}: {} of {}, {} examples of {} variables, {}",
+        report.run,
+        report.split,
+        source.title,
+        report.examples,
+        report.dimensions,
+        trained.history()
     );
     println!("{}", report.table(unit).trim_end());
     if matches!(form.arrangement, Arrangement::Image { .. }) {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bfn_data::{Purpose, Seed};
-use bfn_nets::networks::{Mode, Network, NetworkConfig, Variables, parameters};
+use bfn_nets::networks::{Condition, Mode, Network, NetworkConfig, Variables, parameters};
 use bfn_nets::{Parameter, Precision, Tensor, device};
 use rand::RngCore;
 use tch::{Device, Kind, nn};
@@ -44,6 +44,11 @@ impl Model {
         Ok(Self { network, parameters, device, precision, time: Cell::default(), waits: false, _store: store })
     }
 
+    /// The network.
+    pub fn network(&self) -> &dyn Network {
+        self.network.as_ref()
+    }
+
     /// The learned tensors.
     pub fn parameters(&self) -> &[Parameter] {
         &self.parameters
@@ -59,8 +64,8 @@ impl Model {
         self.device
     }
 
-    /// Ψ(θ, t): the network in its precision; in and out in f32.
-    pub fn predict(&self, input: &Tensor, t: &Tensor, mode: Mode) -> Tensor {
+    /// Ψ(θ, t, c): the network in its precision; in and out in f32.
+    pub fn predict(&self, input: &Tensor, t: &Tensor, condition: Option<&Condition>, mode: Mode) -> Tensor {
         let wait = || {
             if self.waits {
                 device::synchronise(self.device)
@@ -69,7 +74,8 @@ impl Model {
         wait();
         let started = Instant::now();
         let _precision = self.precision.guard(self.device);
-        let output = Tensor::new(self.network.forward(input.array(), t.array(), mode).to_kind(Kind::Float));
+        let output = self.network.forward(input.array(), t.array(), condition, mode);
+        let output = Tensor::new(output.to_kind(Kind::Float));
         wait();
         self.time.set(self.time.get() + started.elapsed());
         output

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 
 use bfn_core::distribution::{bin, centre};
 use bfn_core::{BayesianFlow, NoiseSource, OutputDistribution, sampler};
-use bfn_nets::networks::Mode;
+use bfn_nets::networks::{Condition, Mode};
 use bfn_nets::{Indices, Tensor, Torch};
 use tch::{Device, Kind};
 
@@ -37,6 +37,8 @@ pub struct Examples {
     pub noise: tch::Tensor,
     /// Standard normal noise of the sender, likewise; only a step of finite n needs it.
     pub sender_noise: Option<tch::Tensor>,
+    /// What the network is told beside θ and t.
+    pub condition: Option<Condition>,
 }
 
 impl Examples {
@@ -54,7 +56,13 @@ impl Examples {
             let kind = tensor.kind();
             tensor.to_device_(device, kind, true, false)
         };
-        Self { x: on(self.x), noise: on(self.noise), sender_noise: self.sender_noise.map(on), ..self }
+        Self {
+            x: on(self.x),
+            noise: on(self.noise),
+            sender_noise: self.sender_noise.map(on),
+            condition: self.condition.map(|condition| condition.on(device)),
+            t: self.t,
+        }
     }
 }
 
@@ -144,7 +152,8 @@ where
         let t = column(&examples.t, model.device());
         let noise = as_message(&examples.noise);
         let theta = flow.flow(&x, &t, &noise);
-        let output = flow.output(&theta, &model.predict(&flow.network_input(&theta), &t, mode), &t);
+        let output =
+            flow.output(&theta, &model.predict(&flow.network_input(&theta), &t, examples.condition.as_ref(), mode), &t);
         match term {
             Term::ContinuousTime => flow.loss_continuous_time(&x, &output, &t),
             Term::Reconstruction => flow.loss_reconstruction(&x, &output),
@@ -170,7 +179,7 @@ where
         let like = column(&[0.0], model.device()).full(&flow.message_shape(&shape), 0.0);
         let predict = |theta: &F::Theta, t: f64| {
             let t = like.full(&[shape[0]], t);
-            let network_output = model.predict(&flow.network_input(theta), &t, Mode::Evaluate);
+            let network_output = model.predict(&flow.network_input(theta), &t, None, Mode::Evaluate);
             Ok::<_, Infallible>(flow.output(theta, &network_output, &t))
         };
         let sampled =

@@ -12,7 +12,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use bfn_nets::{DeviceChoice, parameter};
+use bfn_nets::{DeviceChoice, Snapshot, parameter};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +67,26 @@ pub struct Record {
     pub form: Form,
     /// Learned numbers of the network.
     pub parameters: usize,
+    /// Where the first weights came from, if they were not drawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+}
+
+/// Where the first weights of a run came from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// A checkpoint of the published code.
+    Imported {
+        /// The file of the weights.
+        weights: String,
+        /// Its SHA-256.
+        sha256: String,
+        /// The configuration file.
+        config: String,
+    },
+    /// The folder of another run.
+    Run(String),
 }
 
 impl Run {
@@ -186,6 +206,42 @@ impl Run {
         Checkpoints::new(self.path("checkpoints"))
     }
 
+    /// Writes a checkpoint of weights alone, which are their own averages: all that an import knows.
+    ///
+    /// # Errors
+    ///
+    /// A folder that cannot be written to, a full disk.
+    pub fn save_weights(&self, model: &Model) -> Result<()> {
+        let weights = parameter::named(model.parameters());
+        let standing = Standing::default();
+        let mut snapshot = Snapshot::new();
+        snapshot.add("model", &weights)?;
+        snapshot.add("ema", &weights)?;
+        snapshot.set_metadata("standing", &standing);
+        Ok(snapshot.write(&self.checkpoints().path(standing.step))?)
+    }
+
+    /// Fills a model with the weights of a checkpoint, and says how far the run had come there.
+    ///
+    /// # Errors
+    ///
+    /// A run without such a checkpoint, or one of another network.
+    pub fn load_weights(&self, which: Which, model: &Model) -> Result<Standing> {
+        let Some(checkpoint) = self.checkpoints().choose(which.checkpoint)? else {
+            bail!(
+                "{} has no complete checkpoint yet; let it train until the first one (checkpoint.every), \
+                 or go on with --resume",
+                self.folder.display()
+            );
+        };
+        let group = match which.weights {
+            Weights::Ema => "ema",
+            Weights::Last => "model",
+        };
+        checkpoint.load_into(group, &parameter::named(model.parameters()))?;
+        Ok(checkpoint.metadata("standing")?)
+    }
+
     /// Takes the folder for this process alone, as long as the lock lives: two must not train one run.
     ///
     /// # Errors
@@ -242,6 +298,8 @@ pub struct Trained {
     pub model: Model,
     /// How far training had come.
     pub standing: Standing,
+    /// Where the first weights came from, if they were not drawn.
+    pub origin: Option<Origin>,
 }
 
 impl Trained {
@@ -254,23 +312,22 @@ impl Trained {
         let run = Run::open(folder)?;
         let experiment = run.experiment()?;
         let device = device.resolve()?;
-        let Some(checkpoint) = run.checkpoints().choose(which.checkpoint)? else {
-            bail!(
-                "{} has no complete checkpoint yet; let it train until the first one (checkpoint.every), \
-                 or go on with --resume",
-                folder.display()
-            );
-        };
-        let task = Task::new(&experiment, run.record()?.form, arithmetic)?;
+        let Record { form, origin, .. } = run.record()?;
+        let task = Task::new(&experiment, form, arithmetic)?;
         let seed = bfn_data::Seed(experiment.training.seed);
         let model = Model::new(&experiment.network, &task.variables, device, experiment.training.precision, seed)?;
-        let group = match which.weights {
-            Weights::Ema => "ema",
-            Weights::Last => "model",
-        };
-        checkpoint.load_into(group, &parameter::named(model.parameters()))?;
-        let standing = checkpoint.metadata("standing")?;
-        Ok(Self { experiment, task, model, standing })
+        let standing = run.load_weights(which, &model)?;
+        Ok(Self { experiment, task, model, standing, origin })
+    }
+
+    /// What the weights have been through.
+    pub fn history(&self) -> String {
+        let trained = format!("after {} steps of training", self.standing.step);
+        match &self.origin {
+            None => trained,
+            Some(Origin::Imported { weights, .. }) => format!("imported from {weights}"),
+            Some(Origin::Run(run)) => format!("{trained} from the weights of {run}"),
+        }
     }
 }
 
@@ -286,6 +343,22 @@ impl Record {
             examples: source.dataset.len(),
             form: task.form.clone(),
             parameters: model.parameter_count(),
+            origin: None,
+        }
+    }
+
+    /// What a run that was imported here is made with; its data are not looked for.
+    pub fn imported(model: &Model, task: &Task, origin: Origin) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            libtorch: bfn_nets::device::libtorch_version().to_owned(),
+            device: bfn_nets::device::describe(model.device()),
+            threads: bfn_nets::device::threads(),
+            data: String::new(),
+            examples: 0,
+            form: task.form.clone(),
+            parameters: model.parameter_count(),
+            origin: Some(origin),
         }
     }
 }

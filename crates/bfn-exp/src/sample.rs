@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use bfn_core::sampler::uniform_grid;
 use bfn_data::{Alphabet, Seed};
 use bfn_nets::{NamedTensor, Snapshot};
@@ -35,6 +35,11 @@ enum Kinds {
 /// A run that is not there or not complete, a file whose ending does not fit the data.
 pub fn command(args: &SampleArgs) -> Result<()> {
     let trained = Trained::load(&args.run, args.which, args.device, Arithmetic::default())?;
+    ensure!(
+        trained.experiment.network.classes().is_none(),
+        "{} was trained with labels, and samples of a class cannot be drawn yet",
+        args.run.display()
+    );
     let task = &trained.task;
     let path = args.out.clone().unwrap_or_else(|| default_path(&args.run, &task.form.arrangement));
     let kind = kind(&path, &task.form.arrangement)?;

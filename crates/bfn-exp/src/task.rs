@@ -141,6 +141,31 @@ impl Source {
     fn new(dataset: impl Dataset + 'static, title: String) -> Self {
         Self { dataset: Arc::new(dataset), title }
     }
+
+    /// Checks that each example has a label that a network of so many classes can be told.
+    ///
+    /// # Errors
+    ///
+    /// Data without labels, or with labels beyond the classes.
+    pub fn check_labels(&self, classes: Option<usize>) -> Result<()> {
+        let Some(classes) = classes else { return Ok(()) };
+        for index in 0..self.dataset.len() {
+            match self.dataset.label(index) {
+                Some(label) if usize::from(label) < classes => {}
+                Some(label) => bail!(
+                    "the network is told of {classes} classes, but {} has the label {label}; set `classes` of the \
+                     network to at least {}",
+                    self.title,
+                    usize::from(label) + 1
+                ),
+                None => bail!(
+                    "the network is to be told labels, but {} has none; remove `classes` from the network",
+                    self.title
+                ),
+            }
+        }
+        Ok(())
+    }
 }
 
 impl From<PixelsConfig> for Pixels {

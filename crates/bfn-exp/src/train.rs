@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use bfn_data::{Seed, Split, Windows};
 use serde::Serialize;
 
 use crate::bound::Estimator;
-use crate::checkpoints::{Best, Standing, Writer};
+use crate::checkpoints::{Best, Choice, Standing, Writer};
 use crate::cli::TrainArgs;
 use crate::clock::Clock;
 use crate::config::{Experiment, TrainingConfig};
@@ -21,7 +21,7 @@ use crate::not_finite;
 use crate::phases::{Phases, Shares};
 use crate::progress::{Progress, say, short};
 use crate::resume;
-use crate::run::{Lock, Record, Run, has_not_begun};
+use crate::run::{Lock, Origin, Record, Run, Which, has_not_begun};
 use crate::stop::{Reason, Stop, Stopped};
 use crate::tally::{Readings, Tally};
 use crate::task::{Arithmetic, Source, Task};
@@ -77,10 +77,22 @@ pub fn command(args: &TrainArgs) -> Result<()> {
     let train = experiment.data.open(Split::Train, Windows::Random)?;
     let validates = experiment.validation.is_some();
     let validation = validates.then(|| experiment.data.open(Split::Validation, Windows::InOrder)).transpose()?;
+    for source in std::iter::once(&train).chain(&validation) {
+        source.check_labels(experiment.network.classes())?;
+    }
     let task = Task::new(&experiment, Form::of(train.dataset.as_ref())?, Arithmetic::default())?;
     let seed = Seed(experiment.training.seed);
     let model = Model::new(&experiment.network, &task.variables, device, experiment.training.precision, seed)?;
-    let record = Record::new(&model, &task, &train);
+    let origin = match &args.from {
+        Some(from) => {
+            Run::open(from)?.load_weights(Which { checkpoint: Choice::Last, weights: args.from_weights }, &model)?;
+            Some(Origin::Run(from.display().to_string()))
+        }
+        // A run that goes on comes from where it came from.
+        None if resume => Run::open(&folder)?.record().ok().and_then(|record| record.origin),
+        None => None,
+    };
+    let record = Record { origin, ..Record::new(&model, &task, &train) };
     let trainer = Trainer::new(&experiment, task, train.dataset.clone(), model)?;
 
     let (run, lock) = if resume { resume::resumed(&folder, &experiment)? } else { Run::create(&folder, &experiment)? };
@@ -94,6 +106,11 @@ pub fn command(args: &TrainArgs) -> Result<()> {
         session.restore()?;
     }
     session.run.write_record(&record)?;
+    if !resume && record.origin.is_some() {
+        // Resumed before its first checkpoint, the run would go on from weights that were drawn.
+        session.writer.begin(session.trainer.snapshot()?, standing)?;
+        session.writer.finish()?;
+    }
     session.announce(&train);
     session.train()
 }
@@ -212,6 +229,7 @@ impl Session {
                 batch: training.batch,
                 seed: Seed(training.seed),
                 repeats: 1,
+                classes: self.experiment.network.classes(),
             };
             evaluate::rows(&estimator, &[Steps::Infinite], task.form.dimensions(), &|| stop.reason().is_some())
         })?;
@@ -272,6 +290,12 @@ impl Session {
         let checkpoints = self.run.checkpoints();
         match checkpoints.last()? {
             Some(checkpoint) => {
+                ensure!(
+                    checkpoint.has_group("optimiser"),
+                    "{0} holds weights alone, as an imported run does, and cannot be resumed; begin a new run with \
+                     them: --from {0} and another --out",
+                    self.run.folder().display()
+                );
                 self.trainer.restore(&checkpoint)?;
                 self.standing = checkpoint.metadata("standing")?;
             }

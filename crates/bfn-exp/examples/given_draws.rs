@@ -1,0 +1,55 @@
+//! The losses of a run where all that is random is given, to hold them against another program's.
+//!
+//! ```text
+//! cargo run --release -p bfn-exp --example given_draws -- RUN DRAWS.safetensors LOSSES.safetensors
+//! ```
+//!
+//! DRAWS holds `x` [B, D] (bins or classes, i64), `t` [B] in f64, `t_step` [B] in f64 (multiples of 1/n), `steps` (n,
+//! i64), and standard normal numbers `noise`, `noise_step`, `noise_reconstruction` and `sender_noise` [B, W] in f32, with
+//! W = D for real numbers and D·K for K classes. LOSSES gets `continuous_time`, `step` and `reconstruction` [B, D], in
+//! nats, with the published receiver and floor.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use bfn_core::discrete::Receiver;
+use bfn_core::distribution::Probability;
+use bfn_exp::checkpoints::Choice;
+use bfn_exp::objective::{Examples, Term};
+use bfn_exp::run::{Trained, Weights, Which};
+use bfn_exp::task::Arithmetic;
+use bfn_nets::networks::Mode;
+use bfn_nets::{Checkpoint, DeviceChoice, NamedTensor, Snapshot};
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [run, draws, losses] = &arguments[..] else {
+        anyhow::bail!("three arguments: RUN DRAWS.safetensors LOSSES.safetensors");
+    };
+    let arithmetic = Arithmetic { receiver: Receiver::Factorised, probability: Probability::Floor };
+    let which = Which { checkpoint: Choice::Last, weights: Weights::Ema };
+    let trained = Trained::load(Path::new(run), which, DeviceChoice::Cpu, arithmetic)?;
+    let draws = Checkpoint::read_foreign(Path::new(draws))?;
+    let n = u32::try_from(draws.tensor("steps")?.int64_value(&[])).context("steps")?;
+
+    let _no_gradient = tch::no_grad_guard();
+    let loss = |name: &str, term: Term, t: Vec<f64>, noise: &str| -> Result<NamedTensor> {
+        let x = draws.tensor("x")?;
+        let sender_noise = Some(draws.tensor("sender_noise")?);
+        let examples = Examples { x, t, noise: draws.tensor(noise)?, sender_noise, condition: None };
+        let loss = trained.task.objective.loss(&trained.model, &examples, term, Mode::Evaluate);
+        Ok(NamedTensor::new(name, loss.array()))
+    };
+    let times = |name: &str| -> Result<Vec<f64>> { Ok(Vec::try_from(draws.tensor(name)?)?) };
+    let ones = vec![1.0; times("t")?.len()];
+    let mut snapshot = Snapshot::new();
+    snapshot.add(
+        "",
+        &[
+            loss("continuous_time", Term::ContinuousTime, times("t")?, "noise")?,
+            loss("step", Term::Step { n }, times("t_step")?, "noise_step")?,
+            loss("reconstruction", Term::Reconstruction, ones, "noise_reconstruction")?,
+        ],
+    )?;
+    Ok(snapshot.write(Path::new(losses))?)
+}

@@ -1,0 +1,94 @@
+//! `bfn import`: a run from a checkpoint of the published code.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use bfn_data::Seed;
+use bfn_nets::published::{fill, parse_state_dict};
+use bfn_nets::{Checkpoint, NamedTensor};
+use sha2::{Digest, Sha256};
+use tch::Device;
+
+use crate::cli::ImportArgs;
+use crate::config::Experiment;
+use crate::hub;
+use crate::model::Model;
+use crate::published::{self, Translation};
+use crate::run::{Origin, Record, Run};
+use crate::task::{Arithmetic, Task};
+
+/// Makes a run of a published configuration and its weights.
+///
+/// # Errors
+///
+/// A configuration that is not understood, weights that are damaged or not those of its network, a folder that exists.
+/// Nothing is left behind then.
+pub fn command(args: &ImportArgs) -> Result<()> {
+    let Translation { experiment, form, notes } = read_config(&args.config)?;
+    ensure!(!args.out.exists(), "{} exists already and is not overwritten; choose another --out", args.out.display());
+    let task = Task::new(&experiment, form, Arithmetic::default())?;
+    let weights = match (&args.weights, &args.hub) {
+        (Some(path), _) => path.clone(),
+        (None, Some(file)) => hub::download(file)?,
+        (None, None) => anyhow::bail!("--weights FILE or --hub OWNER/REPO/FILE is needed"),
+    };
+    let (state, sha256) = read_weights(&weights)?;
+    let training = &experiment.training;
+    let seed = Seed(training.seed);
+    let model = Model::new(&experiment.network, &task.variables, Device::Cpu, training.precision, seed)?;
+    fill(&weights, model.network(), model.parameters(), &state)?;
+
+    let origin = Origin::Imported { weights: shown(&weights), sha256, config: shown(&args.config) };
+    write(&args.out, &experiment, &model, &Record::imported(&model, &task, origin))?;
+    notes.iter().for_each(|note| eprintln!("note: {note}"));
+    let folder = args.out.display();
+    eprintln!("imported {} parameters; the run is in {folder}", model.parameter_count());
+    eprintln!(
+        "next: bfn evaluate {folder}    bfn sample {folder}    bfn train {folder}/experiment.toml --from {folder}"
+    );
+    Ok(())
+}
+
+fn read_config(path: &Path) -> Result<Translation> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read the configuration {}", path.display()))?;
+    let translation = published::read(&text).with_context(|| format!("in {}", path.display()))?;
+    // What the run's file will say must be an experiment.
+    Experiment::parse(&translation.experiment.to_toml()?).with_context(|| format!("in {}", path.display()))?;
+    Ok(translation)
+}
+
+/// The tensors of a `.safetensors` file or one made by `torch.save`, and the file's SHA-256.
+fn read_weights(path: &Path) -> Result<(Vec<NamedTensor>, String)> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read the weights {}", path.display()))?;
+    let sha256 = format!("{:x}", Sha256::digest(&bytes));
+    if path.extension().is_some_and(|ending| ending == "safetensors") {
+        let checkpoint = Checkpoint::read_foreign(path)?;
+        let named = checkpoint.names().map(|name| Ok(NamedTensor::new(name, &checkpoint.tensor(name)?)));
+        return Ok((named.collect::<Result<_>>()?, sha256));
+    }
+    Ok((parse_state_dict(&bytes, path)?, sha256))
+}
+
+/// Writes the run beside its place and then moves it there, so that it appears whole or not at all.
+fn write(folder: &Path, experiment: &Experiment, model: &Model, record: &Record) -> Result<()> {
+    let mut partial = folder.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
+    if partial.exists() {
+        fs::remove_dir_all(&partial).with_context(|| format!("cannot remove {}", partial.display()))?;
+    }
+    let written = Run::create(&partial, experiment).and_then(|(run, _lock)| {
+        run.write_record(record)?;
+        run.save_weights(model)?;
+        fs::rename(&partial, folder).with_context(|| format!("cannot make the folder {}", folder.display()))
+    });
+    written.inspect_err(|_| {
+        // Nothing more can be done where this fails as well.
+        let _ = fs::remove_dir_all(&partial);
+    })
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
