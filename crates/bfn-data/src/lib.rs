@@ -12,8 +12,9 @@
 //! let batches = Batches::new(train, Seed(7), 32)?;
 //! let ahead = Prefetch::new(10..20, 2, 4, move |step| batches.batch(step));
 //! for batch in ahead {
+//!     let batch = batch?;
 //!     assert_eq!(batch.values.dim(), (32, 64));
-//!     assert!(batch.values.iter().all(|&bin| bin < 17));
+//!     assert!(batch.values.bytes().iter().all(|&bin| bin < 17));
 //! }
 //! # Ok(())
 //! # }
@@ -51,9 +52,11 @@
 #![deny(missing_docs)]
 
 mod alphabet;
+mod archive;
 mod batches;
 mod binarise;
 mod bytes;
+mod cifar10;
 mod dataset;
 mod digits;
 mod error;
@@ -66,21 +69,28 @@ mod permutation;
 mod prefetch;
 mod random;
 mod root;
+mod split;
 mod text;
+mod values;
+mod vocabulary;
 
 pub use alphabet::{Alphabet, MAX_SYMBOLS};
 pub use batches::{Batch, Batches, InOrder};
 pub use binarise::binarise;
+pub use cifar10::{CIFAR10_CLASSES, CifarRecords, cifar10, unpack_cifar10};
 pub use dataset::{Dataset, Draw, Layout, Split};
 pub use digits::{DIGITS_ATTRIBUTION, digits};
 pub use error::DataError;
 pub use histogram::Histogram;
 pub use idx::Idx;
-pub use images::Images;
+pub use images::{Flip, Images};
 pub use mnist::{Pixels, mnist};
 pub use order::{Order, Place, Shard};
 pub use permutation::Permutation;
 pub use prefetch::Prefetch;
 pub use random::{Float, Purpose, Seed, Stream};
 pub use root::Root;
+pub use split::Shares;
 pub use text::{Symbols, Text, TextWindows, Windows, text8};
+pub use values::{Row, Storage, Values};
+pub use vocabulary::{Tokenizer, Vocabulary};

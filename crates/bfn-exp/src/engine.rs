@@ -118,19 +118,23 @@ impl Trainer {
     }
 
     /// The batches of some steps with everything random about them, prepared ahead on another thread.
-    pub fn prefetch(&self, steps: Range<u64>) -> Prefetch<Examples> {
+    pub fn prefetch(&self, steps: Range<u64>) -> Prefetch<Result<Examples>> {
         let parts = u64::from(self.experiment.training.accumulation);
         Prefetch::new(steps.start * parts..steps.end * parts, THREADS, AHEAD, self.prepare())
     }
 
     /// The batches of one step once more, to be looked at.
-    pub fn examples(&self, step: u64) -> Vec<Examples> {
+    ///
+    /// # Errors
+    ///
+    /// What the data set finds wrong with its files.
+    pub fn examples(&self, step: u64) -> Result<Vec<Examples>> {
         let parts = u64::from(self.experiment.training.accumulation);
         (step * parts..(step + 1) * parts).map(self.prepare()).collect()
     }
 
     /// From the number of a batch to its examples: a pure function, whichever thread calls it.
-    fn prepare(&self) -> impl Fn(u64) -> Examples + Send + Sync + 'static {
+    fn prepare(&self) -> impl Fn(u64) -> Result<Examples> + Send + Sync + 'static {
         let TrainingConfig { batch, times, seed, accumulation, .. } = self.experiment.training;
         let seed = Seed(seed);
         let parts = u64::from(accumulation);
@@ -138,7 +142,7 @@ impl Trainer {
         let width = self.task.objective.message_width(self.task.form.dimensions());
         let device = self.model.device();
         move |number| {
-            let drawn = batches.batch(number);
+            let drawn = batches.batch(number)?;
             // The parts of one step share one set of times.
             let part = (number % parts) as usize;
             let t = draws::times(seed, number / parts, batch * parts as usize, times);
@@ -148,7 +152,7 @@ impl Trainer {
                 noise: draws::normal(seed, Purpose::Noise, 0, &drawn.positions, width),
                 sender_noise: None,
             };
-            examples.ready_for(device)
+            Ok(examples.ready_for(device))
         }
     }
 
