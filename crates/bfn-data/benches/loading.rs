@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use bfn_core::VariableKind;
 use bfn_data::{
-    Alphabet, Batches, Dataset, Draw, Layout, Permutation, Purpose, Seed, Split, Symbols, Text, Windows, binarise,
+    Alphabet, Batches, DataError, Dataset, Draw, Layout, Permutation, Purpose, Row, Seed, Split, Symbols, Text,
+    Windows, binarise,
 };
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rand::RngCore;
@@ -26,7 +27,7 @@ impl Dataset for Noise {
         &self.layout
     }
 
-    fn kind(&self) -> VariableKind {
+    fn kind(&self, _variable: usize) -> VariableKind {
         VariableKind::Discrete { classes: 2 }
     }
 
@@ -34,10 +35,11 @@ impl Dataset for Noise {
         self.pixels.len() / IMAGE
     }
 
-    fn read(&self, index: usize, draw: Draw, out: &mut [u8]) {
+    fn read(&self, index: usize, draw: Draw, out: Row<'_>) -> Result<(), DataError> {
         let image = &self.pixels[index * IMAGE..(index + 1) * IMAGE];
         let mut stream = draw.seed.stream(Purpose::Binarise, draw.epoch, index as u64);
-        binarise(image, &mut stream, out);
+        binarise(image, &mut stream, out.bytes());
+        Ok(())
     }
 }
 
@@ -64,13 +66,13 @@ fn images(criterion: &mut Criterion) {
 fn text(criterion: &mut Criterion) {
     let mut stream = Seed(0).stream(Purpose::Other(0), 0, 0);
     let symbols = Alphabet::text8();
-    let classes: Vec<u8> = (0..10_000_000).map(|_| stream.below(27) as u8).collect();
-    let content = symbols.decode(&classes);
+    let classes: Vec<usize> = (0..10_000_000).map(|_| stream.below(27) as usize).collect();
+    let content = symbols.decode(classes);
     let mut group = criterion.benchmark_group("text");
     group.sample_size(10);
     group.throughput(Throughput::Elements(content.len() as u64));
     let symbols = Symbols::Given(symbols);
-    let parse = || Text::parse(Path::new("noise"), content.as_bytes(), &symbols);
+    let parse = || Text::parse(&[(Path::new("noise"), content.as_bytes())], &symbols);
     group.bench_function("parsed", |bencher| bencher.iter(|| black_box(parse())));
 
     let windows = parse().and_then(|text| text.split(Split::Train, 256, Windows::Random));

@@ -46,6 +46,25 @@ impl Root {
         Self { places }
     }
 
+    /// A file or folder that is named by its path: as it stands, and, where the path is not absolute, in every place.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Missing`]; `what` says there what the file is.
+    pub fn file(&self, what: &str, path: &Path) -> Result<PathBuf, DataError> {
+        if path.exists() {
+            return Ok(path.to_owned());
+        }
+        let places: Vec<PathBuf> = if path.is_absolute() { Vec::new() } else { self.places.clone() };
+        let found = places.iter().map(|place| place.join(path)).find(|path| path.exists());
+        found.ok_or_else(|| DataError::Missing {
+            what: what.to_owned(),
+            names: path.display().to_string(),
+            places: std::iter::once(PathBuf::from("the working folder")).chain(places).collect(),
+            cure: "correct the path, or put the file there".to_owned(),
+        })
+    }
+
     /// The first file that exists: places first, then folders within, then names.
     pub(crate) fn find(&self, what: &str, folders: &[&str], names: &[&str]) -> Result<PathBuf, DataError> {
         let places: Vec<PathBuf> =

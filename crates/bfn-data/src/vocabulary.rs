@@ -153,6 +153,6 @@ mod tests {
         let pieces: Vec<&str> = pieces(&text).collect();
         assert_eq!(pieces.len(), 4);
         assert_eq!(pieces.concat(), text);
-        assert!(pieces[..3].iter().all(|piece| piece.ends_with('\n') && piece.len() < PIECE + line.len()));
+        assert!(pieces[..3].iter().all(|piece| piece.ends_with('\n') && piece.len() <= PIECE + line.len()));
     }
 }

@@ -129,6 +129,10 @@ pub struct EvaluateArgs {
     /// published figures; by default exact.
     #[arg(long)]
     pub probability_floor: bool,
+    /// Text: windows at every symbol, as published for text8, to compare with published figures; costs as many
+    /// times more as a window is long. By default windows follow one another without overlap.
+    #[arg(long)]
+    pub overlapping_windows: bool,
     #[command(flatten)]
     pub which: Which,
     /// Where to compute: auto, cpu, cuda or cuda:N.

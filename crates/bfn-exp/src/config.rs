@@ -51,6 +51,9 @@ pub struct DataConfig {
     /// MNIST.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mnist: Option<MnistConfig>,
+    /// CIFAR-10.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cifar10: Option<Cifar10Config>,
     /// text8, or the beginning of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text8: Option<Text8Config>,
@@ -90,6 +93,28 @@ pub enum PixelsConfig {
     },
 }
 
+/// `[data.cifar10]`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cifar10Config {
+    /// Equal bins of the intensities of red, green and blue, 2 to 256.
+    pub bins: u16,
+    /// Whether images are mirrored while training.
+    #[serde(default)]
+    pub flip: FlipConfig,
+}
+
+/// Whether images are mirrored while training.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FlipConfig {
+    /// Never, as published.
+    #[default]
+    Never,
+    /// Left and right are exchanged in every other image, drawn afresh in each epoch.
+    Horizontal,
+}
+
 /// `[data.text8]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -102,13 +127,46 @@ pub struct Text8Config {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TextConfig {
-    /// The file, UTF-8, plain or gzip; where it is not an absolute path, from the working folder.
-    pub file: PathBuf,
-    /// Characters in a window.
+    /// The file, or the files in the order in which they make one text; each plain, gzip, or a zip of one file. A path
+    /// that is not absolute is looked for from the working folder, then in the places of data.
+    pub file: Paths,
+    /// Symbols in a window.
     pub length: usize,
     /// The alphabet, in the order of the classes; absent for the characters that occur.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alphabet: Option<String>,
+    /// The character of the alphabet that stands for those it lacks; absent where such are an error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown: Option<char>,
+    /// What a symbol is.
+    #[serde(default)]
+    pub symbols: SymbolsConfig,
+    /// The JSON file of a tokenizer, as the library `tokenizers` writes it; only for tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<PathBuf>,
+}
+
+/// One path or several.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Paths {
+    /// One.
+    One(PathBuf),
+    /// Several.
+    Several(Vec<PathBuf>),
+}
+
+/// What a symbol of a text is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SymbolsConfig {
+    /// A character of UTF-8.
+    #[default]
+    Characters,
+    /// A byte, whatever it means.
+    Bytes,
+    /// A token of a tokenizer.
+    Tokens,
 }
 
 /// `[flow.continuous]`, `[flow.discretised]` or `[flow.discrete]`: the Bayesian flow and its schedule.
@@ -357,6 +415,7 @@ impl DataConfig {
         let tables = [
             ("data.digits", self.digits.is_some()),
             ("data.mnist", self.mnist.is_some()),
+            ("data.cifar10", self.cifar10.is_some()),
             ("data.text8", self.text8.is_some()),
             ("data.text", self.text.is_some()),
         ];

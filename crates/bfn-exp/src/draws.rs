@@ -2,7 +2,7 @@
 
 use bfn_core::NoiseSource;
 use bfn_core::times::Spread;
-use bfn_data::{Purpose, Seed};
+use bfn_data::{Purpose, Seed, Values};
 use bfn_nets::{Tensor, Torch};
 use ndarray::Array2;
 use tch::{Device, Kind};
@@ -27,11 +27,17 @@ pub fn normal(seed: Seed, purpose: Purpose, step: u64, examples: &[u64], width: 
     from_rows(&seed.standard_normal_rows::<f32>(purpose, step, examples, width))
 }
 
-/// The bins or classes of a batch, `[B, D]`, as integers on the CPU.
+/// The values of a batch, `[B, D]`, on the CPU: bins or classes as integers; where there are real numbers among them,
+/// all in f32.
 ///
 /// Widened here and not by libtorch, whose threads would compete with those of the training step.
-pub fn stored(values: &Array2<u8>) -> tch::Tensor {
-    from_rows(&values.mapv(i64::from))
+pub fn stored(values: &Values) -> tch::Tensor {
+    match values {
+        Values::Bytes(values) => from_rows(&values.mapv(i64::from)),
+        Values::Words(values) => from_rows(&values.mapv(i64::from)),
+        Values::Longs(values) => from_rows(&values.mapv(i64::from)),
+        Values::Reals(values) => from_rows(values),
+    }
 }
 
 fn from_rows<T: tch::kind::Element>(rows: &Array2<T>) -> tch::Tensor {

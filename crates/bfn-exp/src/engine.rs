@@ -85,11 +85,11 @@ impl Trainer {
     ///
     /// # Errors
     ///
-    /// Batches that end too soon, a device that fails.
+    /// Batches that end too soon, data that cannot be read any more, a device that fails.
     pub fn step(
         &mut self,
         step: u64,
-        batches: &mut impl Iterator<Item = Examples>,
+        batches: &mut impl Iterator<Item = Result<Examples>>,
         phases: &mut Phases,
     ) -> Result<Measured> {
         let TrainingConfig { accumulation, clip, seed, .. } = self.experiment.training;
@@ -97,7 +97,7 @@ impl Trainer {
         let device = self.model.device();
         let mut total = Tensor::zeros([], (Kind::Float, device));
         for part in 0..parts {
-            let examples = batches.next().context("the batches ended before the steps")?.on(device);
+            let examples = batches.next().context("the batches ended before the steps")??.on(device);
             phases.end(Phase::Data);
             seed_dropout(seed, step * parts + part);
             let loss = self.task.objective.loss(&self.model, &examples, Term::ContinuousTime, Mode::Train);

@@ -1,8 +1,10 @@
 //! What an example looks like, as the folder of a run remembers it.
 
+use std::path::Path;
+
 use anyhow::{Result, bail};
 use bfn_core::VariableKind;
-use bfn_data::{Dataset, Layout};
+use bfn_data::{Alphabet, Dataset, Layout, Tokenizer, Vocabulary};
 use serde::{Deserialize, Serialize};
 
 /// What an example looks like: enough to build the network and to write samples without the data.
@@ -34,6 +36,18 @@ pub enum Arrangement {
         /// The alphabet, in the order of the classes.
         alphabet: String,
     },
+    /// A window of bytes.
+    Bytes {
+        /// Bytes.
+        length: usize,
+    },
+    /// A window of tokens.
+    Tokens {
+        /// Tokens.
+        length: usize,
+        /// The tokenizer, as the library `tokenizers` writes it in JSON.
+        tokenizer: String,
+    },
 }
 
 /// What each variable can be.
@@ -57,10 +71,19 @@ impl Form {
             Layout::Image { height, width, channels } => {
                 Arrangement::Image { height: *height, width: *width, channels: *channels }
             }
-            Layout::Text { length, alphabet } => Arrangement::Text { length: *length, alphabet: alphabet.to_string() },
+            Layout::Text { length, vocabulary } => match vocabulary {
+                Vocabulary::Characters(alphabet) => {
+                    Arrangement::Text { length: *length, alphabet: alphabet.to_string() }
+                }
+                Vocabulary::Bytes => Arrangement::Bytes { length: *length },
+                Vocabulary::Tokens(tokenizer) => {
+                    Arrangement::Tokens { length: *length, tokenizer: tokenizer.json().to_owned() }
+                }
+                other => bail!("text of {other:?} cannot be modelled yet"),
+            },
             other => bail!("data of the layout {other:?} cannot be modelled yet"),
         };
-        let variable = match data.kind() {
+        let variable = match data.kind(0) {
             VariableKind::Discretised { bins } => Variable::Discretised(bins),
             VariableKind::Discrete { classes } => Variable::Discrete(classes),
             VariableKind::Continuous => bail!("data of continuous variables cannot be modelled yet"),
@@ -72,7 +95,9 @@ impl Form {
     pub fn dimensions(&self) -> usize {
         match &self.arrangement {
             Arrangement::Image { height, width, channels } => height * width * channels,
-            Arrangement::Text { length, .. } => *length,
+            Arrangement::Text { length, .. } | Arrangement::Bytes { length } | Arrangement::Tokens { length, .. } => {
+                *length
+            }
         }
     }
 
@@ -82,10 +107,28 @@ impl Form {
         values
     }
 
+    /// What the classes of text mean; none where the data are no text.
+    ///
+    /// # Errors
+    ///
+    /// The record of a run that was changed by hand.
+    pub fn vocabulary(&self) -> Result<Option<Vocabulary>> {
+        Ok(match &self.arrangement {
+            Arrangement::Text { alphabet, .. } => Some(Vocabulary::Characters(Alphabet::new(alphabet)?)),
+            Arrangement::Bytes { .. } => Some(Vocabulary::Bytes),
+            Arrangement::Tokens { tokenizer, .. } => {
+                Some(Vocabulary::Tokens(Tokenizer::parse(Path::new("run.json"), tokenizer.as_bytes())?))
+            }
+            Arrangement::Image { .. } => None,
+        })
+    }
+
     /// What a bit per variable is called.
     pub fn bits_per_variable(&self) -> &'static str {
         match self.arrangement {
             Arrangement::Text { .. } => "bits/char",
+            Arrangement::Bytes { .. } => "bits/byte",
+            Arrangement::Tokens { .. } => "bits/token",
             Arrangement::Image { .. } => "bits/dim",
         }
     }

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use bfn_core::sampler::uniform_grid;
-use bfn_data::{Alphabet, Seed};
+use bfn_data::Seed;
 use bfn_nets::{NamedTensor, Snapshot};
 use tch::Kind;
 
@@ -68,7 +68,7 @@ pub fn draw(task: &Task, model: &Model, count: usize, steps: usize, seed: Seed) 
 
 fn default_path(run: &Path, arrangement: &Arrangement) -> PathBuf {
     run.join(match arrangement {
-        Arrangement::Text { .. } => "samples.txt",
+        Arrangement::Text { .. } | Arrangement::Bytes { .. } | Arrangement::Tokens { .. } => "samples.txt",
         _ => "samples.png",
     })
 }
@@ -79,7 +79,7 @@ fn kind(path: &Path, arrangement: &Arrangement) -> Result<Kinds> {
     match (ending.as_str(), arrangement) {
         ("safetensors", _) => Ok(Kinds::Safetensors),
         ("png", Arrangement::Image { .. }) => Ok(Kinds::Png),
-        ("txt", Arrangement::Text { .. }) => Ok(Kinds::Txt),
+        ("txt", Arrangement::Text { .. } | Arrangement::Bytes { .. } | Arrangement::Tokens { .. }) => Ok(Kinds::Txt),
         ("png", _) => bail!("{}: these samples are text; use .txt or .safetensors", path.display()),
         ("txt", _) => bail!("{}: these samples are images; use .png or .safetensors", path.display()),
         _ => bail!("{}: samples go to .png (images), .txt (text) or .safetensors", path.display()),
@@ -92,25 +92,25 @@ fn write(path: &Path, kind: Kinds, samples: &[usize], form: &Form) -> Result<()>
             let format = Format { height: *height, width: *width, channels: *channels, levels: form.values() };
             picture::write_grid(path, samples, format)
         }
-        (Kinds::Txt, Arrangement::Text { length, alphabet }) => {
-            let alphabet = Alphabet::new(alphabet)?;
-            let mut text = String::new();
-            for sample in samples.chunks_exact(*length) {
-                let classes: Vec<u8> = sample.iter().map(|class| *class as u8).collect();
-                text.push_str(&alphabet.decode(&classes));
-                text.push('\n');
+        (Kinds::Txt, _) => {
+            let vocabulary = form.vocabulary()?.context("samples that are no text cannot go to .txt")?;
+            let mut text = Vec::new();
+            for sample in samples.chunks_exact(form.dimensions()) {
+                text.extend(vocabulary.decode(sample));
+                text.push(b'\n');
             }
-            write_file(path, text.as_bytes())
+            write_file(path, &text)
         }
         _ => {
             let count = samples.len() / form.dimensions();
             let shape = match form.arrangement {
                 Arrangement::Image { height, width, channels } => vec![count, height, width, channels],
-                Arrangement::Text { length, .. } => vec![count, length],
+                _ => vec![count, form.dimensions()],
             };
             let shape: Vec<i64> = shape.into_iter().map(|length| length as i64).collect();
             let values: Vec<i64> = samples.iter().map(|value| *value as i64).collect();
-            let tensor = tch::Tensor::from_slice(&values).reshape(shape).to_kind(Kind::Uint8);
+            let kind = if form.values() <= 256 { Kind::Uint8 } else { Kind::Int };
+            let tensor = tch::Tensor::from_slice(&values).reshape(shape).to_kind(kind);
             let mut snapshot = Snapshot::new();
             snapshot.add("", &[NamedTensor::new("samples", &tensor)])?;
             Ok(snapshot.write(path)?)

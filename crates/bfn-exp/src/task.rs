@@ -1,6 +1,7 @@
 //! What an experiment is about: data, flow and the shape of the network, joined.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -8,10 +9,13 @@ use bfn_core::continuous::Reconstruction;
 use bfn_core::discrete::{Readout, Receiver};
 use bfn_core::distribution::Probability;
 use bfn_core::{ContinuousFlow, DiscreteFlow, DiscretisedFlow};
-use bfn_data::{Alphabet, Dataset, Pixels, Root, Seed, Split, Symbols, Text, Windows};
+use bfn_data::{Alphabet, Dataset, Flip, Pixels, Root, Seed, Split, Symbols, Text, Tokenizer, Windows};
 use bfn_nets::networks::{NetworkConfig, Shape, Variables};
 
-use crate::config::{DataConfig, Experiment, FlowConfig, PixelsConfig, ReadoutConfig};
+use crate::config::{
+    Cifar10Config, DataConfig, Experiment, FlipConfig, FlowConfig, Paths, PixelsConfig, ReadoutConfig, SymbolsConfig,
+    TextConfig,
+};
 use crate::form::{Arrangement, Form, Variable};
 use crate::objective::{Objective, Stored};
 
@@ -47,9 +51,9 @@ impl Task {
             (Arrangement::Image { height, width, channels }, _) => {
                 Shape::Image { height: *height, width: *width, channels: *channels }
             }
-            (Arrangement::Text { length, .. }, NetworkConfig::Transformer(_)) => Shape::Sequence { length: *length },
+            (_, NetworkConfig::Transformer(_)) => Shape::Sequence { length: form.dimensions() },
             // To a network of convolutions a line of text is an image of one row.
-            (Arrangement::Text { length, .. }, _) => Shape::Image { height: 1, width: *length, channels: 1 },
+            _ => Shape::Image { height: 1, width: form.dimensions(), channels: 1 },
         };
         let inputs_per_variable = match experiment.flow {
             FlowConfig::Discrete { .. } if form.values() > 2 => form.values(),
@@ -121,16 +125,16 @@ impl DataConfig {
             let images = bfn_data::mnist(&root, split, mnist.pixels.into())?;
             return Ok(Source::new(images, format!("MNIST, {}", mnist.pixels)));
         }
+        if let Some(Cifar10Config { bins, flip }) = self.cifar10 {
+            let images = bfn_data::cifar10(&root, split, bins.into(), flip.into())?;
+            return Ok(Source::new(images, format!("CIFAR-10, {bins} bins")));
+        }
         if let Some(text8) = &self.text8 {
             let text = bfn_data::text8(&root)?;
             return Ok(Source::new(text.split(split, text8.length, windows)?, text.title().to_owned()));
         }
         if let Some(text) = &self.text {
-            let symbols = match &text.alphabet {
-                Some(alphabet) => Symbols::Given(Alphabet::new(alphabet)?),
-                None => Symbols::FromText,
-            };
-            let file = Text::read(&text.file, &symbols)?;
+            let file = text.read(&root)?;
             return Ok(Source::new(file.split(split, text.length, windows)?, file.title().to_owned()));
         }
         bail!("[data] names no data")
@@ -140,6 +144,48 @@ impl DataConfig {
 impl Source {
     fn new(dataset: impl Dataset + 'static, title: String) -> Self {
         Self { dataset: Arc::new(dataset), title }
+    }
+}
+
+impl TextConfig {
+    fn read(&self, root: &Root) -> Result<Text> {
+        let symbols = match (self.symbols, &self.alphabet, self.unknown, &self.tokenizer) {
+            (SymbolsConfig::Bytes, None, None, None) => Symbols::Bytes,
+            (SymbolsConfig::Tokens, None, None, Some(path)) => {
+                let path = root.file("the tokenizer", path)?;
+                let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+                Symbols::Tokens(Tokenizer::parse(&path, &bytes)?)
+            }
+            (SymbolsConfig::Characters, None, None, None) => Symbols::FromText,
+            (SymbolsConfig::Characters, Some(alphabet), unknown, None) => {
+                let alphabet = Alphabet::new(alphabet)?;
+                match unknown {
+                    None => Symbols::Given(alphabet),
+                    Some(unknown) => Symbols::Mapped { alphabet, unknown },
+                }
+            }
+            _ => bail!(
+                "the keys of [data.text] do not fit together: characters may have alphabet, and with it unknown; \
+                 tokens need tokenizer and nothing else; bytes have neither"
+            ),
+        };
+        let paths = match &self.file {
+            Paths::One(path) => vec![root.file("the text", path)?],
+            Paths::Several(paths) => {
+                paths.iter().map(|path| root.file("the text", path)).collect::<Result<Vec<_>, _>>()?
+            }
+        };
+        let paths: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
+        Ok(Text::read(&paths, &symbols)?)
+    }
+}
+
+impl From<FlipConfig> for Flip {
+    fn from(flip: FlipConfig) -> Self {
+        match flip {
+            FlipConfig::Never => Self::Never,
+            FlipConfig::Horizontal => Self::Horizontal,
+        }
     }
 }
 
