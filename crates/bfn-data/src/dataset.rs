@@ -6,6 +6,7 @@ use bfn_core::VariableKind;
 
 use crate::error::DataError;
 use crate::random::Seed;
+use crate::table::Columns;
 use crate::values::{Row, Storage};
 use crate::vocabulary::Vocabulary;
 
@@ -94,6 +95,16 @@ pub enum Layout {
         /// What the classes mean.
         vocabulary: Vocabulary,
     },
+    /// A sequence of variables that are neighbours in their order.
+    Sequence {
+        /// Variables.
+        length: usize,
+    },
+    /// A row of a table.
+    Table {
+        /// What its variables mean.
+        columns: Columns,
+    },
 }
 
 impl Layout {
@@ -102,7 +113,8 @@ impl Layout {
     pub fn variables(&self) -> usize {
         match self {
             Self::Image { height, width, channels } => height * width * channels,
-            Self::Text { length, .. } => *length,
+            Self::Text { length, .. } | Self::Sequence { length } => *length,
+            Self::Table { columns } => columns.variables().len(),
         }
     }
 }

@@ -48,48 +48,58 @@
 //!
 //! A data set of one's own is a type that implements [`Dataset`]: `examples/own_dataset.rs` has one.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![deny(missing_docs)]
 
 mod alphabet;
 mod archive;
+mod array;
 mod batches;
 mod binarise;
 mod bytes;
+mod cache_file;
 mod cifar10;
 mod dataset;
 mod digits;
 mod error;
+mod folder;
 mod histogram;
 mod idx;
 mod images;
 mod mnist;
+mod npy;
 mod order;
 mod permutation;
 mod prefetch;
 mod random;
 mod root;
+mod rows;
 mod split;
+pub mod table;
 mod text;
 mod values;
 mod vocabulary;
 
 pub use alphabet::{Alphabet, MAX_SYMBOLS};
+pub use array::{Meaning, array};
 pub use batches::{Batch, Batches, InOrder};
 pub use binarise::binarise;
 pub use cifar10::{CIFAR10_CLASSES, CifarRecords, cifar10, unpack_cifar10};
 pub use dataset::{Dataset, Draw, Layout, Split};
 pub use digits::{DIGITS_ATTRIBUTION, digits};
 pub use error::DataError;
+pub use folder::{Colour, FolderOptions, ImageFolder, decode_image};
 pub use histogram::Histogram;
 pub use idx::Idx;
 pub use images::{Flip, Images};
 pub use mnist::{Pixels, mnist};
+pub use npy::{Elements, NpyArray};
 pub use order::{Order, Place, Shard};
 pub use permutation::Permutation;
 pub use prefetch::Prefetch;
 pub use random::{Float, Purpose, Seed, Stream};
 pub use root::Root;
+pub use rows::Rows;
 pub use split::Shares;
 pub use text::{Symbols, Text, TextWindows, Windows, text8};
 pub use values::{Row, Storage, Values};

@@ -154,7 +154,7 @@ pub struct SampleArgs {
     /// The seed of all draws.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// .png for images, .txt for text, .safetensors for either; by default samples.png or
+    /// .png for images, .txt for text, .csv for tables, .safetensors for any; by default samples.png or
     /// samples.txt in RUN.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,

@@ -3,6 +3,12 @@
 //! Every key is documented here; unknown keys are refused with their line.
 
 mod duration;
+mod own_data;
+
+pub use own_data::{
+    ArrayConfig, ColourConfig, ColumnKindConfig, ColumnsConfig, HeldOutConfig, ImagesConfig, MeaningConfig,
+    RealMapConfig, TableConfig,
+};
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -57,6 +63,15 @@ pub struct DataConfig {
     /// text8, or the beginning of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text8: Option<Text8Config>,
+    /// A folder of images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<ImagesConfig>,
+    /// An array of NumPy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub array: Option<ArrayConfig>,
+    /// A table in CSV or Parquet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<TableConfig>,
     /// A text file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<TextConfig>,
@@ -169,7 +184,7 @@ pub enum SymbolsConfig {
     Tokens,
 }
 
-/// `[flow.continuous]`, `[flow.discretised]` or `[flow.discrete]`: the Bayesian flow and its schedule.
+/// `[flow.continuous]`, `[flow.discretised]`, `[flow.discrete]` or, for tables, `[flow.mixed]`: the Bayesian flow and its schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum FlowConfig {
@@ -191,6 +206,21 @@ pub enum FlowConfig {
         /// β(1), the accuracy at t = 1.
         beta_1: f64,
         /// How the network's output becomes the output distribution.
+        #[serde(default)]
+        readout: ReadoutConfig,
+    },
+    /// Each column of a table as what it is. What a table has none of needs no setting.
+    Mixed {
+        /// σ₁ of real numbers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sigma_1: Option<f64>,
+        /// σ₁ of bins, in widths of a bin, so that one setting fits few and many bins.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sigma_1_in_bins: Option<f64>,
+        /// β(1) of classes times their number, so that one setting fits few and many classes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        beta_1_times_classes: Option<f64>,
+        /// How the network's output becomes the output distribution of classes.
         #[serde(default)]
         readout: ReadoutConfig,
     },
@@ -418,6 +448,9 @@ impl DataConfig {
             ("data.cifar10", self.cifar10.is_some()),
             ("data.text8", self.text8.is_some()),
             ("data.text", self.text.is_some()),
+            ("data.images", self.images.is_some()),
+            ("data.array", self.array.is_some()),
+            ("data.table", self.table.is_some()),
         ];
         let present: Vec<&str> = tables.iter().filter(|(_, there)| *there).map(|(name, _)| *name).collect();
         let known = tables.map(|(name, _)| name).join(", ");

@@ -164,12 +164,12 @@ fn print(report: &Report, trained: &Trained, source: &Source) -> Result<()> {
         report.run, report.split, source.title, report.examples, report.dimensions, trained.standing.step
     );
     println!("{}", report.table(unit).trim_end());
-    if matches!(form.arrangement, Arrangement::Image { .. }) {
+    if matches!(form.arrangement, Arrangement::Image { .. } | Arrangement::Table { .. }) && !form.has_reals() {
         let draw = Draw { seed: Seed(0), epoch: 0 };
         let train = trained.experiment.data.open(Split::Train, Windows::Random)?;
         let nats = Histogram::fit(train.dataset.as_ref(), draw)?.mean_nats(source.dataset.as_ref(), draw)?;
         let bits = nats / (report.dimensions as f64 * std::f64::consts::LN_2);
-        println!("for comparison, a histogram of each pixel on its own: {nats:.3} nats/example, {bits:.5} {unit}");
+        println!("for comparison, a histogram of each variable on its own: {nats:.3} nats/example, {bits:.5} {unit}");
     }
     Ok(())
 }

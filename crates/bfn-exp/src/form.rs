@@ -4,11 +4,12 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use bfn_core::VariableKind;
+use bfn_data::table::Columns;
 use bfn_data::{Alphabet, Dataset, Layout, Tokenizer, Vocabulary};
 use serde::{Deserialize, Serialize};
 
 /// What an example looks like: enough to build the network and to write samples without the data.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Form {
     /// How the variables lie.
     pub arrangement: Arrangement,
@@ -17,7 +18,7 @@ pub struct Form {
 }
 
 /// How the variables of an example lie.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Arrangement {
     /// An image; variables run row by row, within a row pixel by pixel, within a pixel channel by channel.
@@ -35,6 +36,16 @@ pub enum Arrangement {
         length: usize,
         /// The alphabet, in the order of the classes.
         alphabet: String,
+    },
+    /// A sequence of variables that are neighbours in their order.
+    Sequence {
+        /// Variables.
+        length: usize,
+    },
+    /// A row of a table.
+    Table {
+        /// The columns, with what turns their cells into values and back.
+        columns: Columns,
     },
     /// A window of bytes.
     Bytes {
@@ -58,6 +69,10 @@ pub enum Variable {
     Discretised(usize),
     /// One of this many classes.
     Discrete(usize),
+    /// A real number.
+    Continuous,
+    /// What its column says.
+    Mixed,
 }
 
 impl Form {
@@ -81,12 +96,17 @@ impl Form {
                 }
                 other => bail!("text of {other:?} cannot be modelled yet"),
             },
+            Layout::Sequence { length } => Arrangement::Sequence { length: *length },
+            Layout::Table { columns } => {
+                let arrangement = Arrangement::Table { columns: columns.clone() };
+                return Ok(Self { arrangement, variable: Variable::Mixed });
+            }
             other => bail!("data of the layout {other:?} cannot be modelled yet"),
         };
         let variable = match data.kind(0) {
             VariableKind::Discretised { bins } => Variable::Discretised(bins),
             VariableKind::Discrete { classes } => Variable::Discrete(classes),
-            VariableKind::Continuous => bail!("data of continuous variables cannot be modelled yet"),
+            VariableKind::Continuous => Variable::Continuous,
         };
         Ok(Self { arrangement, variable })
     }
@@ -95,16 +115,30 @@ impl Form {
     pub fn dimensions(&self) -> usize {
         match &self.arrangement {
             Arrangement::Image { height, width, channels } => height * width * channels,
-            Arrangement::Text { length, .. } | Arrangement::Bytes { length } | Arrangement::Tokens { length, .. } => {
-                *length
-            }
+            Arrangement::Text { length, .. }
+            | Arrangement::Bytes { length }
+            | Arrangement::Tokens { length, .. }
+            | Arrangement::Sequence { length } => *length,
+            Arrangement::Table { columns } => columns.variables().len(),
         }
     }
 
-    /// K, the number of bins or classes of a variable.
+    /// K, the number of bins or classes of a variable; 1 where it is a real number, or not the same for all.
     pub fn values(&self) -> usize {
-        let (Variable::Discretised(values) | Variable::Discrete(values)) = self.variable;
-        values
+        match self.variable {
+            Variable::Discretised(values) | Variable::Discrete(values) => values,
+            Variable::Continuous | Variable::Mixed => 1,
+        }
+    }
+
+    /// Whether real numbers are among the variables.
+    pub fn has_reals(&self) -> bool {
+        match &self.arrangement {
+            Arrangement::Table { columns } => {
+                columns.variables().iter().any(|variable| variable.kind == VariableKind::Continuous)
+            }
+            _ => self.variable == Variable::Continuous,
+        }
     }
 
     /// What the classes of text mean; none where the data are no text.
@@ -119,7 +153,7 @@ impl Form {
             Arrangement::Tokens { tokenizer, .. } => {
                 Some(Vocabulary::Tokens(Tokenizer::parse(Path::new("run.json"), tokenizer.as_bytes())?))
             }
-            Arrangement::Image { .. } => None,
+            Arrangement::Image { .. } | Arrangement::Sequence { .. } | Arrangement::Table { .. } => None,
         })
     }
 
@@ -129,7 +163,7 @@ impl Form {
             Arrangement::Text { .. } => "bits/char",
             Arrangement::Bytes { .. } => "bits/byte",
             Arrangement::Tokens { .. } => "bits/token",
-            Arrangement::Image { .. } => "bits/dim",
+            _ => "bits/dim",
         }
     }
 }

@@ -19,6 +19,7 @@ pub mod engine;
 pub mod evaluate;
 pub mod form;
 pub mod memory;
+pub mod mixed;
 pub mod model;
 pub mod not_finite;
 pub mod objective;

@@ -9,6 +9,7 @@ use bfn_core::continuous::Reconstruction;
 use bfn_core::discrete::{Readout, Receiver};
 use bfn_core::distribution::Probability;
 use bfn_core::{ContinuousFlow, DiscreteFlow, DiscretisedFlow};
+use bfn_data::table::{ColumnRule, RawTable};
 use bfn_data::{Alphabet, Dataset, Flip, Pixels, Root, Seed, Split, Symbols, Text, Tokenizer, Windows};
 use bfn_nets::networks::{NetworkConfig, Shape, Variables};
 
@@ -17,6 +18,7 @@ use crate::config::{
     TextConfig,
 };
 use crate::form::{Arrangement, Form, Variable};
+use crate::mixed::Mixed;
 use crate::objective::{Objective, Stored};
 
 /// The flow of an experiment, fitted to the form of its data.
@@ -46,12 +48,20 @@ impl Task {
     ///
     /// A flow that does not fit the data, or a parameter of it outside its domain.
     pub fn new(experiment: &Experiment, form: Form, arithmetic: Arithmetic) -> Result<Self> {
+        if let Arrangement::Table { columns } = &form.arrangement {
+            let mixed = Mixed::new(experiment.flow, columns, arithmetic)?;
+            let (inputs, outputs) = (mixed.input_width(), mixed.output_width());
+            let shape = Shape::Row { variables: form.dimensions(), inputs, outputs };
+            let variables = Variables { shape, inputs_per_variable: 1, outputs_per_variable: 1 };
+            return Ok(Self { form, objective: Box::new(mixed), variables });
+        }
         let objective = objective(experiment.flow, form.variable, arithmetic)?;
         let shape = match (&form.arrangement, &experiment.network) {
             (Arrangement::Image { height, width, channels }, _) => {
                 Shape::Image { height: *height, width: *width, channels: *channels }
             }
             (_, NetworkConfig::Transformer(_)) => Shape::Sequence { length: form.dimensions() },
+            (Arrangement::Sequence { length }, NetworkConfig::Mlp(_)) => Shape::Sequence { length: *length },
             // To a network of convolutions a line of text is an image of one row.
             _ => Shape::Image { height: 1, width: form.dimensions(), channels: 1 },
         };
@@ -78,6 +88,11 @@ fn objective(flow: FlowConfig, variable: Variable, arithmetic: Arithmetic) -> Re
             let flow = DiscretisedFlow::new(bins, sigma_1).context("in [flow.discretised]")?;
             Box::new(Stored { flow: flow.with_probability(probability), values: bins })
         }
+        (FlowConfig::Continuous { sigma_1, reconstruction_deviation }, Variable::Continuous) => {
+            let reconstruction = Reconstruction::Density { deviation: reconstruction_deviation.unwrap_or(sigma_1) };
+            let flow = ContinuousFlow::new(sigma_1, reconstruction).context("in [flow.continuous]")?;
+            Box::new(Stored { flow, values: 1 })
+        }
         // Ordered bins may be modelled as unordered classes.
         (FlowConfig::Discrete { beta_1, readout }, Variable::Discretised(values) | Variable::Discrete(values)) => {
             let flow = DiscreteFlow::new(values, beta_1).context("in [flow.discrete]")?.with_readout(readout.into());
@@ -86,6 +101,9 @@ fn objective(flow: FlowConfig, variable: Variable, arithmetic: Arithmetic) -> Re
         (_, Variable::Discrete(classes)) => {
             bail!("the data are discrete ({classes} classes); use [flow.discrete] with beta_1 for them")
         }
+        (_, Variable::Continuous) => bail!("the data are real numbers; use [flow.continuous] with sigma_1 for them"),
+        (FlowConfig::Mixed { .. }, _) => bail!("[flow.mixed] is for tables; these data are all of one kind"),
+        (_, Variable::Mixed) => bail!("the data are a table; use [flow.mixed] for them"),
     })
 }
 
@@ -137,12 +155,27 @@ impl DataConfig {
             let file = text.read(&root)?;
             return Ok(Source::new(file.split(split, text.length, windows)?, file.title().to_owned()));
         }
+        if let Some(images) = &self.images {
+            let folder = root.file("the folder of images", &images.folder)?;
+            let data = bfn_data::ImageFolder::open(&folder, &images.options(), split, &Root::cache().join("images"))?;
+            return Ok(Source::new(data, format!("{}, {} bins", folder.display(), images.bins)));
+        }
+        if let Some(array) = &self.array {
+            return array.open(&root, split);
+        }
+        if let Some(table) = &self.table {
+            let file = root.file("the table", &table.file)?;
+            let raw = RawTable::read(&file, &table.missing)?;
+            let rules: Vec<ColumnRule> = table.columns.iter().map(ColumnRule::from).collect();
+            let rows = bfn_data::table::table(&raw, &rules, table.held_out.into(), split)?;
+            return Ok(Source::new(rows, file.display().to_string()));
+        }
         bail!("[data] names no data")
     }
 }
 
 impl Source {
-    fn new(dataset: impl Dataset + 'static, title: String) -> Self {
+    pub(crate) fn new(dataset: impl Dataset + 'static, title: String) -> Self {
         Self { dataset: Arc::new(dataset), title }
     }
 }

@@ -10,7 +10,7 @@
 //! | [`VdmUNet`] | CIFAR-10 | 30,722,188; discretised 30,722,584 |
 //! | [`Transformer`] | text8 | 170,175,003 |
 //!
-//! A [`NetworkConfig`] says which one and of what size; [`Variables`] says what it models. Any
+//! [`Mlp`] is for rows of tables. A [`NetworkConfig`] says which one and of what size; [`Variables`] says what it models. Any
 //! other network joins by implementing [`Network`].
 
 use tch::{Tensor, nn};
@@ -21,6 +21,7 @@ mod attention;
 mod config;
 mod image;
 mod layers;
+mod mlp;
 mod residual;
 mod time;
 mod transformer;
@@ -29,6 +30,7 @@ mod unet_config;
 mod vdm_unet;
 
 pub use config::{NetworkConfig, Shape, Variables};
+pub use mlp::{Mlp, MlpConfig};
 pub use transformer::{Positions, Transformer, TransformerConfig};
 pub use unet::UNet;
 pub use unet_config::UNetConfig;
@@ -48,7 +50,7 @@ pub trait Network: std::fmt::Debug + Send {
     /// `input`: \[B, D\], one number per variable, used as it stands; or \[B, D, K\], the class
     /// probabilities θ, which the network itself maps to 2θ − 1. `t`: \[B\], in [0, 1].
     /// Returns \[B, D, P\]. D runs over height, width, channels (channels fastest), or over the
-    /// positions of a sequence.
+    /// positions of a sequence. Of a row of a table, all numbers of all variables: \[B, inputs\] → \[B, outputs\].
     ///
     /// # Panics
     ///
