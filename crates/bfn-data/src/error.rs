@@ -83,6 +83,26 @@ pub enum DataError {
         /// The operating system's answer.
         reason: io::Error,
     },
+    /// No address gave the file.
+    #[error(
+        "{path}: cannot be fetched: {said}; check the connection and the proxy's variables (HTTPS_PROXY), or put the file there yourself"
+    )]
+    Fetch {
+        /// What the file would have been called.
+        path: PathBuf,
+        /// What was said at each address.
+        said: String,
+    },
+    /// A file is there and is not the one that is known by its name.
+    #[error("{path}: expected the SHA-256 {expected}, found {found}; move the file away if it is not wanted")]
+    Different {
+        /// The file.
+        path: PathBuf,
+        /// The published sum.
+        expected: String,
+        /// That of the file.
+        found: String,
+    },
     /// A setting is out of its range.
     #[error("{key}: expected {expected}, found {found}")]
     Invalid {

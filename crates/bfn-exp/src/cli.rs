@@ -8,11 +8,12 @@ use bfn_data::Split;
 use bfn_nets::device::DeviceChoice;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::data::DataCommand;
 use crate::evaluate::Steps;
 use crate::overrides::Override;
 use crate::progress::be_quiet;
 use crate::run::Which;
-use crate::{bench, evaluate, sample, train};
+use crate::{bench, data, evaluate, sample, train};
 
 /// Bayesian Flow Networks: train, evaluate, sample.
 #[derive(Debug, Parser)]
@@ -36,6 +37,9 @@ enum Command {
     /// Measure how fast an experiment trains or samples on this machine.
     #[command(subcommand)]
     Bench(BenchCommand),
+    /// List, fetch, verify and show data.
+    #[command(subcommand)]
+    Data(DataCommand),
 }
 
 /// What `bfn bench` measures.
@@ -201,6 +205,7 @@ impl Cli {
             Command::Evaluate(args) => evaluate::command(&args),
             Command::Sample(args) => sample::command(&args),
             Command::Bench(command) => bench::command(&command),
+            Command::Data(command) => data::command(&command),
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod checkpoints;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod data;
 pub mod draws;
 pub mod engine;
 pub mod evaluate;

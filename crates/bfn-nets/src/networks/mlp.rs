@@ -134,7 +134,7 @@ impl Network for Mlp {
         let mut h = self.enter.forward(&x);
         for block in &self.blocks {
             let wide = block.widen.forward(&block.norm.forward(&h)) + block.time.forward(&time);
-            h = h + block.narrow.forward(&dropout(wide.silu(), self.dropout, mode));
+            h = block.narrow.forward(&dropout(wide.silu(), self.dropout, mode)) + h;
         }
         let output = self.leave.forward(&Tensor::cat(&[self.norm.forward(&h), x], -1));
         let output = match self.shape {
