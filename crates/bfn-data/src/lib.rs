@@ -1,4 +1,4 @@
-//! Data for Bayesian Flow Networks: from bytes on disk to batches of class and bin indices.
+//! Data for Bayesian Flow Networks: from bytes on disk to batches.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -27,11 +27,13 @@
 //!   the number of threads, the batch size and the number of ranks change no example.
 //! * **The batch of a step is a pure function of the step**, see [`Batches::batch`].
 //! * **Files are read once, whole, up front.** A file that is replaced or cut short during a run
-//!   cannot matter to it.
+//!   cannot matter to it. Only [`ImageFolder`] reads as it goes, from a file of its own making that is replaced but
+//!   never changed; should that be cut short all the same, the next read is an error.
 //! * **Parsers are pure functions from bytes.** They allocate no more than the file justifies and
 //!   answer bad input with a [`DataError`] that names the path, the place, what was expected, what
 //!   was found and what to do.
-//! * **A variable is one byte**: the index of its class or of its bin, as [`Dataset::kind`] says.
+//! * **A value is as narrow as it can be**: the index of a class or of a bin in one, two or four bytes, a real number
+//!   in four, see [`Storage`]; [`Dataset::kind`] says what it means.
 //!
 //! # The parts, in reading order
 //!
@@ -40,10 +42,12 @@
 //! | [`Seed`], [`Purpose`], [`Stream`] | counter-based randomness |
 //! | [`Permutation`], [`Order`] | the order of the examples, with O(1) state |
 //! | [`Dataset`], [`Layout`], [`Split`], [`Draw`] | what a data set is; implement it for your own |
-//! | [`digits`], [`mnist`], [`text8`], [`Text`] | data sets |
+//! | [`Values`], [`Row`], [`Storage`] | what examples are made of |
+//! | [`digits`], [`mnist`], [`cifar10`], [`text8`] | known data sets |
+//! | [`Text`], [`ImageFolder`], [`array()`], [`table`] | data of one's own |
 //! | [`Batches`], [`InOrder`], [`Prefetch`] | batches for training and for evaluation |
-//! | [`Root`] | where data lies |
-//! | [`Idx`], [`Alphabet`] | file formats |
+//! | [`Root`], [`KNOWN`], [`Download`] | where data lies, and where it comes from |
+//! | [`Idx`], [`CifarRecords`], [`NpyArray`], [`Alphabet`], [`Tokenizer`] | file formats |
 //! | [`Histogram`] | the simplest model of all, to compare with |
 //!
 //! A data set of one's own is a type that implements [`Dataset`]: `examples/own_dataset.rs` has one.
