@@ -69,6 +69,7 @@ mod digits;
 mod error;
 mod fetch;
 mod folder;
+mod guard;
 mod histogram;
 mod idx;
 mod images;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::alphabet::Alphabet;
 use crate::error::DataError;
+use crate::guard::guarded;
 
 /// What the classes of a text mean.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,7 +64,9 @@ impl Tokenizer {
         let expected = "a tokenizer as `tokenizers` saves it in JSON";
         let refused = |found: String| DataError::malformed(path, 0, expected, found);
         let json = std::str::from_utf8(bytes).map_err(|error| refused(error.to_string()))?;
-        let tokenizer = tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| refused(error.to_string()))?;
+        let tokenizer = guarded(path, expected, || {
+            tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| refused(error.to_string()))
+        })?;
         // Numbers of tokens may have gaps.
         let greatest = tokenizer.get_vocab(true).into_values().max();
         let classes = greatest.map_or(0, |greatest| greatest as usize + 1);
@@ -97,9 +100,11 @@ impl Tokenizer {
         let mut tokens = Vec::new();
         let mut done = 0;
         for piece in pieces(text) {
-            let encoded = self.tokenizer.encode_fast(piece, false).map_err(|error| {
-                let expected = "text that the tokenizer knows";
-                DataError::malformed(path, done as u64, expected, format!("an error ({error})"))
+            let expected = "text that the tokenizer knows";
+            let encoded = guarded(path, expected, || {
+                self.tokenizer
+                    .encode_fast(piece, false)
+                    .map_err(|error| DataError::malformed(path, done as u64, expected, format!("an error ({error})")))
             })?;
             tokens.extend_from_slice(encoded.get_ids());
             done += piece.len();

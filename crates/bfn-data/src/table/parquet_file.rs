@@ -8,6 +8,7 @@ use parquet::record::Field;
 
 use crate::bytes::DEFLATE_RATIO;
 use crate::error::DataError;
+use crate::guard::guarded;
 
 use super::Cell;
 
@@ -15,7 +16,13 @@ pub(super) const MAGIC: &[u8] = b"PAR1";
 
 /// The names and the cells of the columns.
 pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<(Vec<String>, Vec<Vec<Cell>>), DataError> {
-    let broken = |found: String| DataError::malformed(path, 0, "a sound table in Parquet", found);
+    guarded(path, EXPECTED, || read(path, bytes))
+}
+
+const EXPECTED: &str = "a sound table in Parquet";
+
+fn read(path: &Path, bytes: &[u8]) -> Result<(Vec<String>, Vec<Vec<Cell>>), DataError> {
+    let broken = |found: String| DataError::malformed(path, 0, EXPECTED, found);
     let error = |error: parquet::errors::ParquetError| broken(format!("an error ({error})"));
     let reader = SerializedFileReader::new(Bytes::copy_from_slice(bytes)).map_err(error)?;
     let metadata = reader.metadata();
