@@ -86,6 +86,7 @@ pub mod table;
 mod text;
 mod values;
 mod vocabulary;
+mod windows;
 
 pub use alphabet::{Alphabet, MAX_SYMBOLS};
 pub use array::{Meaning, array};
@@ -110,6 +111,7 @@ pub use random::{Float, Purpose, Seed, Stream};
 pub use root::Root;
 pub use rows::Rows;
 pub use split::Shares;
-pub use text::{Symbols, Text, TextWindows, Windows, text8};
+pub use text::{Symbols, Text, text8};
 pub use values::{Row, Storage, Values};
 pub use vocabulary::{Tokenizer, Vocabulary};
+pub use windows::{TextWindows, Windows};

@@ -1,6 +1,5 @@
-//! Text as classes of symbols, in windows.
+//! Text as classes of symbols.
 
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,12 +8,12 @@ use bfn_core::VariableKind;
 use crate::alphabet::Alphabet;
 use crate::archive::Zip;
 use crate::bytes::{self, Content};
-use crate::dataset::{Dataset, Draw, Layout, Split};
+use crate::dataset::{Layout, Split};
 use crate::error::DataError;
-use crate::random::Purpose;
 use crate::root::Root;
-use crate::values::{Row, Storage};
+use crate::values::Storage;
 use crate::vocabulary::{Tokenizer, Vocabulary};
+use crate::windows::{Classes, TextWindows, Windows};
 
 /// A whole text in memory, as few bytes for a symbol as the vocabulary allows.
 #[derive(Debug, Clone)]
@@ -42,37 +41,6 @@ pub enum Symbols {
     Bytes,
     /// The tokens of a tokenizer.
     Tokens(Tokenizer),
-}
-
-/// Where the windows of a split start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Windows {
-    /// Anywhere, drawn afresh for each epoch: for training.
-    Random,
-    /// One after the other without overlap: for evaluation. Where the length does not divide the
-    /// split, the symbols after the last whole window are left out.
-    InOrder,
-    /// At every symbol, as published for text8: every symbol is seen at every place of a window, at as many
-    /// times the cost as a window is long.
-    Overlapping,
-}
-
-/// One split of a text in windows of equal length.
-#[derive(Debug, Clone)]
-pub struct TextWindows {
-    layout: Layout,
-    vocabulary: Vocabulary,
-    classes: Classes,
-    range: Range<usize>,
-    windows: Windows,
-}
-
-/// The classes of a text's symbols, shared by its splits.
-#[derive(Debug, Clone)]
-enum Classes {
-    Bytes(Arc<[u8]>),
-    Words(Arc<[u16]>),
-    Longs(Arc<[u32]>),
 }
 
 /// text8, or a part of it, as its file gives it: 27 symbols.
@@ -215,63 +183,6 @@ impl Text {
             range,
             windows,
         })
-    }
-}
-
-impl Dataset for TextWindows {
-    fn layout(&self) -> &Layout {
-        &self.layout
-    }
-
-    fn kind(&self, _variable: usize) -> VariableKind {
-        VariableKind::Discrete { classes: self.vocabulary.classes() }
-    }
-
-    /// As many windows as fit side by side; if they overlap, as many as there are.
-    fn len(&self) -> usize {
-        let length = self.layout.variables();
-        match self.windows {
-            Windows::Random | Windows::InOrder => self.range.len() / length,
-            Windows::Overlapping => self.range.len() - length + 1,
-        }
-    }
-
-    fn read(&self, index: usize, draw: Draw, out: Row<'_>) -> Result<(), DataError> {
-        let length = self.layout.variables();
-        assert_eq!(out.len(), length, "expected room for {length} variables, found {}", out.len());
-        assert!(index < self.len(), "expected an example below {}, found {index}", self.len());
-        let start = match self.windows {
-            Windows::InOrder => index * length,
-            Windows::Overlapping => index,
-            Windows::Random => {
-                let starts = (self.range.len() - length + 1) as u64;
-                let mut stream = draw.seed.stream(Purpose::Window, draw.epoch, index as u64);
-                stream.below(starts) as usize
-            }
-        };
-        let window = self.range.start + start..self.range.start + start + length;
-        match (&self.classes, out) {
-            (Classes::Bytes(classes), Row::Bytes(out)) => out.copy_from_slice(&classes[window]),
-            (Classes::Words(classes), Row::Words(out)) => out.copy_from_slice(&classes[window]),
-            (Classes::Longs(classes), Row::Longs(out)) => out.copy_from_slice(&classes[window]),
-            (_, out) => panic!("expected room as narrow as the vocabulary allows, found {out:?}"),
-        }
-        Ok(())
-    }
-
-    /// All symbols are of one kind.
-    fn storage(&self) -> Storage {
-        Storage::of([self.kind(0)])
-    }
-}
-
-impl Classes {
-    fn len(&self) -> usize {
-        match self {
-            Self::Bytes(classes) => classes.len(),
-            Self::Words(classes) => classes.len(),
-            Self::Longs(classes) => classes.len(),
-        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! The program as its users run it, on the embedded digits.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -388,6 +390,35 @@ fn known_data_are_listed_verified_and_shown() {
         assert_eq!(code, Some(1));
         assert!(errors.contains(part), "{errors}");
     }
+}
+
+/// A proxy that refuses everything, and remembers what it was asked for.
+#[test]
+fn data_are_fetched_through_the_proxy_of_the_variables() {
+    let folder = Folder::new();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("its address");
+    let asked = std::thread::spawn(move || {
+        let mut asked = Vec::new();
+        for _ in 0..3 {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            let mut line = String::new();
+            BufReader::new(&stream).read_line(&mut line).expect("a request");
+            asked.push(line);
+            stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n").expect("an answer");
+        }
+        asked
+    });
+    let output = Command::new(env!("CARGO_BIN_EXE_bfn"))
+        .args(["data", "fetch", "text8", "--root", &folder.path("data")])
+        .env("HTTP_PROXY", format!("http://{address}"))
+        .env_remove("NO_PROXY")
+        .env_remove("no_proxy")
+        .output()
+        .expect("bfn runs");
+    assert_eq!(output.status.code(), Some(1));
+    let asked = asked.join().expect("what was asked for");
+    assert!(asked.iter().all(|line| line.contains("mattmahoney.net")), "{asked:?}");
 }
 
 #[test]
