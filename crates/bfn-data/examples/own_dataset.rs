@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bfn_core::VariableKind;
-use bfn_data::{Batches, DataError, Dataset, Draw, Layout, Purpose, Seed};
+use bfn_data::{Batches, DataError, Dataset, Draw, Layout, Purpose, Row, Seed};
 
 /// Images of two classes: each row follows from the row above by the automaton's rule.
 struct Automaton {
@@ -19,7 +19,7 @@ impl Dataset for Automaton {
         &self.layout
     }
 
-    fn kind(&self) -> VariableKind {
+    fn kind(&self, _variable: usize) -> VariableKind {
         VariableKind::Discrete { classes: 2 }
     }
 
@@ -29,7 +29,9 @@ impl Dataset for Automaton {
     }
 
     /// The first row is random: a function of (seed, epoch, index) and of nothing else.
-    fn read(&self, index: usize, draw: Draw, out: &mut [u8]) {
+    fn read(&self, index: usize, draw: Draw, out: Row<'_>) -> Result<(), DataError> {
+        // Two classes fit in bytes.
+        let out = out.bytes();
         let mut stream = draw.seed.stream(Purpose::Other(0), draw.epoch, index as u64);
         out[..WIDTH].fill_with(|| stream.below(2) as u8);
         for cell in WIDTH..out.len() {
@@ -38,6 +40,7 @@ impl Dataset for Automaton {
             let pattern = at(column + WIDTH - 1) * 4 + at(column) * 2 + at(column + 1);
             out[cell] = (self.rule >> pattern) & 1;
         }
+        Ok(())
     }
 }
 
@@ -45,8 +48,8 @@ const WIDTH: usize = 32;
 
 fn main() -> Result<(), DataError> {
     let automaton = Automaton { rule: 110, layout: Layout::Image { height: 16, width: WIDTH, channels: 1 } };
-    let batch = Batches::new(Arc::new(automaton), Seed(1), 2)?.batch(0);
-    for (index, image) in batch.indices.iter().zip(batch.values.rows()) {
+    let batch = Batches::new(Arc::new(automaton), Seed(1), 2)?.batch(0)?;
+    for (index, image) in batch.indices.iter().zip(batch.values.bytes().rows()) {
         println!("example {index}");
         let pixels: Vec<char> = image.iter().map(|&class| if class == 1 { '█' } else { ' ' }).collect();
         for row in pixels.chunks(WIDTH) {

@@ -19,11 +19,11 @@ pub struct Alphabet {
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Entry {
     symbol: char,
-    class: u8,
+    class: u16,
 }
 
-/// The most symbols an alphabet may have: a class is one byte.
-pub const MAX_SYMBOLS: usize = 256;
+/// The most symbols an alphabet may have.
+pub const MAX_SYMBOLS: usize = 65_535;
 
 const NONE: u16 = u16::MAX;
 
@@ -32,7 +32,7 @@ impl Alphabet {
     ///
     /// # Errors
     ///
-    /// [`DataError::Invalid`] unless there are 2 to 256 characters, all different.
+    /// [`DataError::Invalid`] unless there are 2 to 65,535 characters, all different.
     pub fn new(symbols: &str) -> Result<Self, DataError> {
         let symbols: Vec<char> = symbols.chars().collect();
         let mut seen = BTreeSet::new();
@@ -52,10 +52,25 @@ impl Alphabet {
     ///
     /// # Errors
     ///
-    /// [`DataError::Invalid`] unless 2 to 256 different characters occur.
+    /// [`DataError::Invalid`] unless 2 to 65,535 different characters occur.
     pub fn of_text(text: &str) -> Result<Self, DataError> {
-        let symbols: BTreeSet<char> = text.chars().collect();
-        Self::new(&symbols.into_iter().collect::<String>())
+        Self::of_characters(text.chars())
+    }
+
+    pub(crate) fn of_characters(characters: impl Iterator<Item = char>) -> Result<Self, DataError> {
+        // A set of flags below the last ASCII character is much faster than a tree.
+        let mut ascii = [false; 128];
+        let mut symbols = BTreeSet::new();
+        for symbol in characters {
+            match ascii.get_mut(symbol as usize) {
+                Some(seen) => *seen = true,
+                None => {
+                    symbols.insert(symbol);
+                }
+            }
+        }
+        let ascii = (0_u8..128).filter(|code| ascii[usize::from(*code)]).map(char::from);
+        Self::new(&ascii.chain(symbols).collect::<String>())
     }
 
     /// The 27 symbols of text8: the space is class 0, a to z are 1 to 26.
@@ -78,9 +93,10 @@ impl Alphabet {
 
     /// The class of a character.
     #[must_use]
-    pub fn class(&self, symbol: char) -> Option<u8> {
+    pub fn class(&self, symbol: char) -> Option<u16> {
         match self.ascii.get(symbol as usize) {
-            Some(&class) => u8::try_from(class).ok(),
+            Some(&NONE) => None,
+            Some(&class) => Some(class),
             None => {
                 let entry = |entry: &Entry| entry.symbol;
                 let place = self.others.binary_search_by_key(&symbol, entry).ok()?;
@@ -91,11 +107,25 @@ impl Alphabet {
 
     /// The classes of a text's characters; `path` only serves messages.
     ///
+    /// Characters that are not in the alphabet become `unknown`, where that is given.
+    ///
     /// # Errors
     ///
-    /// [`DataError::UnknownSymbol`] for the first character that is not in the alphabet.
-    pub fn encode(&self, path: &Path, text: &str) -> Result<Vec<u8>, DataError> {
-        let classes: Option<Vec<u8>> = text.chars().map(|symbol| self.class(symbol)).collect();
+    /// Without `unknown`, [`DataError::UnknownSymbol`] for the first character that is not in the alphabet.
+    pub fn encode(&self, path: &Path, text: &str, unknown: Option<u16>) -> Result<Vec<u16>, DataError> {
+        self.encode_as(path, text, unknown, |class| class)
+    }
+
+    /// The same, each class as `narrow` makes of it.
+    pub(crate) fn encode_as<T>(
+        &self,
+        path: &Path,
+        text: &str,
+        unknown: Option<u16>,
+        narrow: fn(u16) -> T,
+    ) -> Result<Vec<T>, DataError> {
+        let class = |symbol| self.class(symbol).or(unknown).map(narrow);
+        let classes: Option<Vec<T>> = text.chars().map(class).collect();
         classes.ok_or_else(|| self.unknown(path, text))
     }
 
@@ -104,21 +134,20 @@ impl Alphabet {
     /// # Panics
     ///
     /// If a class is not below [`Self::classes`].
-    #[must_use]
-    pub fn decode(&self, classes: &[u8]) -> String {
-        let symbol = |&class: &u8| {
-            let known = self.symbols.get(usize::from(class));
+    pub fn decode(&self, classes: impl IntoIterator<Item = usize>) -> String {
+        let symbol = |class| {
+            let known = self.symbols.get(class);
             *known.unwrap_or_else(|| panic!("expected a class below {}, found {class}", self.classes()))
         };
-        classes.iter().map(symbol).collect()
+        classes.into_iter().map(symbol).collect()
     }
 
     fn from_distinct(symbols: Vec<char>) -> Self {
         let mut ascii = Box::new([NONE; 128]);
         let mut others = Vec::new();
-        for (class, &symbol) in (0..=u8::MAX).zip(&symbols) {
+        for (class, &symbol) in (0..NONE).zip(&symbols) {
             match ascii.get_mut(symbol as usize) {
-                Some(entry) => *entry = u16::from(class),
+                Some(entry) => *entry = class,
                 None => others.push(Entry { symbol, class }),
             }
         }

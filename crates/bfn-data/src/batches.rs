@@ -3,25 +3,33 @@
 use std::fmt;
 use std::sync::Arc;
 
-use ndarray::Array2;
-
 use crate::dataset::{Dataset, Draw};
 use crate::error::DataError;
 use crate::order::{Order, Place, Shard};
 use crate::random::Seed;
+use crate::values::{Storage, Values};
 
 /// Some examples of one split.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
     /// Where in the run each example stands: different for all examples that a run ever sees, on
     /// whichever rank. Noise for an example is drawn from a stream with this index.
     pub positions: Vec<u64>,
     /// Which example of the split each one is.
     pub indices: Vec<u64>,
-    /// The examples, `[B, D]`: the index of each variable's bin or class.
-    pub values: Array2<u8>,
+    /// The examples, `[B, D]`: the index of each variable's bin or class, or a real number.
+    pub values: Values,
     /// The examples' classes, `[B]`, where the data set has classes.
-    pub labels: Option<Vec<u8>>,
+    pub labels: Option<Vec<u32>>,
+}
+
+impl Batch {
+    /// A batch of no examples, to be filled.
+    #[must_use]
+    pub fn empty() -> Self {
+        let values = Values::zeros(Storage::Bytes, 0, 0);
+        Self { positions: Vec::new(), indices: Vec::new(), values, labels: None }
+    }
 }
 
 /// The endless batches of a training run; the batch of a step is a pure function of the step.
@@ -35,6 +43,7 @@ pub struct Batches {
     order: Order,
     size: usize,
     shard: Shard,
+    storage: Storage,
 }
 
 impl Batches {
@@ -45,7 +54,8 @@ impl Batches {
     /// [`DataError::Invalid`] if `size` is 0 or the data set is empty.
     pub fn new(dataset: Arc<dyn Dataset>, seed: Seed, size: usize) -> Result<Self, DataError> {
         check(&*dataset, size)?;
-        Ok(Self { seed, order: Order::new(seed, dataset.len() as u64), size, shard: Shard::WHOLE, dataset })
+        let order = Order::new(seed, dataset.len() as u64);
+        Ok(Self { seed, order, size, shard: Shard::WHOLE, storage: dataset.storage(), dataset })
     }
 
     /// The same batches as seen by one of several ranks, `size` examples on each.
@@ -65,10 +75,24 @@ impl Batches {
     }
 
     /// The batch of `step`, counted from 0.
-    #[must_use]
-    pub fn batch(&self, step: u64) -> Batch {
+    ///
+    /// # Errors
+    ///
+    /// What the data set finds wrong with its files.
+    pub fn batch(&self, step: u64) -> Result<Batch, DataError> {
+        let mut batch = Batch::empty();
+        self.fill(step, &mut batch)?;
+        Ok(batch)
+    }
+
+    /// Writes the batch of `step` into the memory of another batch, whose content is lost.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::batch`].
+    pub fn fill(&self, step: u64, batch: &mut Batch) -> Result<(), DataError> {
         let places = self.order.batch(step, self.size as u64, self.shard);
-        collect(&*self.dataset, self.seed, places, self.size)
+        collect(&*self.dataset, self.seed, places, self.size, self.storage, batch)
     }
 
     /// The examples in a batch of this rank.
@@ -91,6 +115,7 @@ pub struct InOrder {
     draw: Draw,
     size: usize,
     examples: usize,
+    storage: Storage,
 }
 
 impl InOrder {
@@ -101,7 +126,7 @@ impl InOrder {
     /// [`DataError::Invalid`] if `size` is 0 or the data set is empty.
     pub fn new(dataset: Arc<dyn Dataset>, draw: Draw, size: usize) -> Result<Self, DataError> {
         check(&*dataset, size)?;
-        Ok(Self { draw, size, examples: dataset.len(), dataset })
+        Ok(Self { draw, size, examples: dataset.len(), storage: dataset.storage(), dataset })
     }
 
     /// Only the first `limit` examples, or all where there are fewer.
@@ -130,17 +155,21 @@ impl InOrder {
 
     /// Batch `number`, counted from 0.
     ///
+    /// # Errors
+    ///
+    /// What the data set finds wrong with its files.
+    ///
     /// # Panics
     ///
     /// If `number` is not below [`Self::batches`].
-    #[must_use]
-    pub fn batch(&self, number: u64) -> Batch {
+    pub fn batch(&self, number: u64) -> Result<Batch, DataError> {
         assert!(number < self.batches(), "expected a batch below {}, found {number}", self.batches());
         let first = number * self.size as u64;
         let last = (first + self.size as u64).min(self.examples as u64);
         let places = (first..last).map(|index| Place { position: index, epoch: self.draw.epoch, index });
-        let size = (last - first) as usize;
-        collect(&*self.dataset, self.draw.seed, places, size)
+        let mut batch = Batch::empty();
+        collect(&*self.dataset, self.draw.seed, places, (last - first) as usize, self.storage, &mut batch)?;
+        Ok(batch)
     }
 }
 
@@ -154,20 +183,28 @@ fn check(dataset: &dyn Dataset, size: usize) -> Result<(), DataError> {
     Ok(())
 }
 
-fn collect(dataset: &dyn Dataset, seed: Seed, places: impl Iterator<Item = Place>, size: usize) -> Batch {
+fn collect(
+    dataset: &dyn Dataset,
+    seed: Seed,
+    places: impl Iterator<Item = Place>,
+    size: usize,
+    storage: Storage,
+    batch: &mut Batch,
+) -> Result<(), DataError> {
     let variables = dataset.layout().variables();
-    let mut values = Array2::zeros((size, variables));
-    let (mut positions, mut indices) = (Vec::with_capacity(size), Vec::with_capacity(size));
-    for (mut row, place) in values.rows_mut().into_iter().zip(places) {
-        let draw = Draw { seed, epoch: place.epoch };
-        if let Some(row) = row.as_slice_mut() {
-            dataset.read(place.index as usize, draw, row);
-        }
-        positions.push(place.position);
-        indices.push(place.index);
+    if batch.values.dim() != (size, variables) || batch.values.storage() != storage {
+        batch.values = Values::zeros(storage, size, variables);
     }
-    let labels = indices.iter().map(|&index| dataset.label(index as usize)).collect();
-    Batch { positions, indices, values, labels }
+    batch.positions.clear();
+    batch.indices.clear();
+    for (example, place) in places.enumerate() {
+        let draw = Draw { seed, epoch: place.epoch };
+        dataset.read(place.index as usize, draw, batch.values.row_mut(example))?;
+        batch.positions.push(place.position);
+        batch.indices.push(place.index);
+    }
+    batch.labels = batch.indices.iter().map(|&index| dataset.label(index as usize)).collect();
+    Ok(())
 }
 
 impl fmt::Debug for Batches {

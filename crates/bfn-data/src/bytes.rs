@@ -28,7 +28,7 @@ enum Source<'a> {
 }
 
 /// Deflate packs at most 258 bytes into 2 bits.
-const DEFLATE_RATIO: u64 = 1032;
+pub(crate) const DEFLATE_RATIO: u64 = 1032;
 
 impl<'a> Content<'a> {
     pub(crate) fn new(path: &'a Path, bytes: &'a [u8]) -> Self {

@@ -4,22 +4,25 @@ use std::fmt;
 
 use bfn_core::VariableKind;
 
-use crate::alphabet::Alphabet;
+use crate::error::DataError;
 use crate::random::Seed;
+use crate::table::Columns;
+use crate::values::{Row, Storage};
+use crate::vocabulary::Vocabulary;
 
 /// One split of a data set: examples of D variables each.
 ///
 /// Implement it for data of your own. `read` must be a pure function of its arguments, so that
 /// order, threads and resuming change nothing; whatever is random about an example comes from
-/// `draw`. What can go wrong with the data goes wrong when the data set is made, not in `read`.
+/// `draw`. A data set in memory finds what is wrong with the data when it is made; one that reads
+/// files as it goes answers in `read`.
 pub trait Dataset: Send + Sync {
     /// What the D variables of an example are to each other.
     fn layout(&self) -> &Layout;
 
-    /// What each variable can be; its byte is the index of its bin or class.
-    ///
-    /// Bytes hold at most 256 bins or classes, and no continuous variables.
-    fn kind(&self) -> VariableKind;
+    /// What a variable, counted from 0, can be. Its value is the index of its bin or class, or, where it is
+    /// continuous, the number itself.
+    fn kind(&self, variable: usize) -> VariableKind;
 
     /// The number of examples in an epoch.
     fn len(&self) -> usize;
@@ -29,21 +32,35 @@ pub trait Dataset: Send + Sync {
         self.len() == 0
     }
 
-    /// Writes example `index` into `out`.
+    /// Writes example `index` into `out`, which has the storage that the data set names.
     ///
     /// # Shapes
     ///
     /// `out`: `[D]`, D = `self.layout().variables()`
     ///
+    /// # Errors
+    ///
+    /// What a data set that reads files as it goes finds wrong with them.
+    ///
     /// # Panics
     ///
     /// If `index` is not below `self.len()` or `out` has another length.
-    fn read(&self, index: usize, draw: Draw, out: &mut [u8]);
+    fn read(&self, index: usize, draw: Draw, out: Row<'_>) -> Result<(), DataError>;
 
-    /// The class of example `index`, where examples have classes.
-    fn label(&self, index: usize) -> Option<u8> {
+    /// The class of example `index`, where examples have classes: an index into [`Self::label_names`].
+    fn label(&self, index: usize) -> Option<u32> {
         let _ = index;
         None
+    }
+
+    /// What the classes of examples are called; empty where they have none.
+    fn label_names(&self) -> &[String] {
+        &[]
+    }
+
+    /// How values lie in memory: as narrow as the kinds of the variables allow.
+    fn storage(&self) -> Storage {
+        Storage::of((0..self.layout().variables()).map(|variable| self.kind(variable)))
     }
 }
 
@@ -59,7 +76,7 @@ pub struct Draw {
 }
 
 /// What the variables of an example are to each other.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Layout {
     /// An image; variables run row by row, within a row pixel by pixel, within a pixel channel by channel.
@@ -76,7 +93,17 @@ pub enum Layout {
         /// Symbols in a window.
         length: usize,
         /// What the classes mean.
-        alphabet: Alphabet,
+        vocabulary: Vocabulary,
+    },
+    /// A sequence of variables that are neighbours in their order.
+    Sequence {
+        /// Variables.
+        length: usize,
+    },
+    /// A row of a table.
+    Table {
+        /// What its variables mean.
+        columns: Columns,
     },
 }
 
@@ -86,7 +113,8 @@ impl Layout {
     pub fn variables(&self) -> usize {
         match self {
             Self::Image { height, width, channels } => height * width * channels,
-            Self::Text { length, .. } => *length,
+            Self::Text { length, .. } | Self::Sequence { length } => *length,
+            Self::Table { columns } => columns.variables().len(),
         }
     }
 }

@@ -8,8 +8,7 @@ use crate::dataset::Split;
 use crate::error::DataError;
 use crate::idx::Idx;
 use crate::images::{Images, Part, RawImages};
-use crate::permutation::Permutation;
-use crate::random::{Purpose, Seed};
+use crate::split::HeldOut;
 
 /// Whose work the digits are, and under which licence they may be passed on.
 pub const DIGITS_ATTRIBUTION: &str = "Optical Recognition of Handwritten Digits (test set) by \
@@ -33,15 +32,10 @@ pub fn digits(split: Split) -> Result<Images, DataError> {
     )?;
     raw.check_pixels(images_path, (LEVELS - 1) as u8)?;
 
-    let count = raw.count();
-    let members = match split {
-        Split::Train => 0..count - 2 * HELD_OUT,
-        Split::Validation => count - 2 * HELD_OUT..count - HELD_OUT,
-        Split::Test => count - HELD_OUT..count,
-    };
-    let shuffled = Permutation::new(SPLIT_SEED, Purpose::Split, 0, count);
+    let held_out = HeldOut { validation: HELD_OUT, test: HELD_OUT };
+    let members = held_out.members(raw.count(), split);
     let kind = VariableKind::Discretised { bins: LEVELS };
-    Ok(Images::stored(raw.picked(members.map(|place| shuffled.at(place))), kind))
+    Ok(Images::stored(raw.picked(members), kind))
 }
 
 const IMAGES: &[u8] = include_bytes!("../../../datasets/digits/digits-images-idx3-ubyte.gz");
@@ -51,6 +45,3 @@ const LEVELS: usize = 17;
 
 /// Examples for validation, and as many for the test: a tenth each.
 const HELD_OUT: u64 = 180;
-
-/// Part of the data set's definition: with another seed, results are on another split.
-const SPLIT_SEED: Seed = Seed(0);

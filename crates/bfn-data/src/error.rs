@@ -59,6 +59,50 @@ pub enum DataError {
         /// All characters that are known.
         alphabet: String,
     },
+    /// A cell of a table is not what its column holds.
+    #[error(
+        "{path}: row {row} of column {column:?}: expected {expected}, found {found:?}; correct the file or the column's rule"
+    )]
+    Cell {
+        /// The file.
+        path: PathBuf,
+        /// The row, counted from 1, without the line of names.
+        row: u64,
+        /// The name of the column.
+        column: String,
+        /// What the column holds.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// The operating system refused to write the file.
+    #[error("{path}: cannot be written: {reason}; check that there is room and that you may write there")]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's answer.
+        reason: io::Error,
+    },
+    /// No address gave the file.
+    #[error(
+        "{path}: cannot be fetched: {said}; check the connection and the proxy's variables (HTTPS_PROXY), or put the file there yourself"
+    )]
+    Fetch {
+        /// What the file would have been called.
+        path: PathBuf,
+        /// What was said at each address.
+        said: String,
+    },
+    /// A file is there and is not the one that is known by its name.
+    #[error("{path}: expected the SHA-256 {expected}, found {found}; move the file away if it is not wanted")]
+    Different {
+        /// The file.
+        path: PathBuf,
+        /// The published sum.
+        expected: String,
+        /// That of the file.
+        found: String,
+    },
     /// A setting is out of its range.
     #[error("{key}: expected {expected}, found {found}")]
     Invalid {
@@ -74,6 +118,10 @@ pub enum DataError {
 impl DataError {
     pub(crate) fn unreadable(path: &Path, reason: io::Error) -> Self {
         Self::Unreadable { path: path.to_owned(), reason }
+    }
+
+    pub(crate) fn unwritable(path: &Path, reason: io::Error) -> Self {
+        Self::Unwritable { path: path.to_owned(), reason }
     }
 
     /// A fault that another copy of the file would not have.

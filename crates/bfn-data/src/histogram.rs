@@ -3,77 +3,84 @@
 use bfn_core::VariableKind;
 
 use crate::dataset::{Dataset, Draw};
+use crate::error::DataError;
+use crate::values::Values;
 
 /// For each variable, how often each of its values occurs in a training split.
 ///
 /// # Formula
 ///
-/// p_d(k) = (n_dk + 1) / (N + K)
+/// p_d(k) = (n_dk + 1) / (N + K_d)
 ///
-/// n_dk: how often variable d has value k among the N examples; K: the number of values. The added
-/// one keeps a value that never occurred possible.
+/// n_dk: how often variable d has value k among the N examples; K_d: the number of its values. The
+/// added one keeps a value that never occurred possible.
 #[derive(Debug, Clone)]
 pub struct Histogram {
-    values: usize,
-    /// −ln p_d(k), `[D, K]`
-    nats: Vec<f64>,
+    /// −ln p_d(k), `[D][K_d]`
+    nats: Vec<Vec<f64>>,
 }
 
 impl Histogram {
     /// Counts the values in a split, each example drawn once.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// If the data set is of continuous variables, which bytes cannot hold.
-    #[must_use]
-    pub fn fit(dataset: &dyn Dataset, draw: Draw) -> Self {
-        let values = match dataset.kind() {
-            VariableKind::Discretised { bins } => bins,
-            VariableKind::Discrete { classes } => classes,
-            kind => panic!("expected discretised or discrete variables, found {kind:?}"),
-        };
-        let mut example = vec![0; dataset.layout().variables()];
-        let mut counts = vec![1_u64; example.len() * values];
-        for index in 0..dataset.len() {
-            dataset.read(index, draw, &mut example);
-            for (variable, &value) in example.iter().enumerate() {
-                counts[variable * values + usize::from(value)] += 1;
+    /// [`DataError::Invalid`] where a variable is continuous, and what the data set finds wrong with its files.
+    pub fn fit(dataset: &dyn Dataset, draw: Draw) -> Result<Self, DataError> {
+        let variables = dataset.layout().variables();
+        let mut counts = Vec::with_capacity(variables);
+        for variable in 0..variables {
+            match dataset.kind(variable) {
+                VariableKind::Discretised { bins: values } | VariableKind::Discrete { classes: values } => {
+                    counts.push(vec![1_u64; values]);
+                }
+                VariableKind::Continuous => {
+                    let expected = "bins or classes, which can be counted";
+                    return Err(DataError::invalid("variable", expected, format!("variable {variable} is continuous")));
+                }
             }
         }
-        let total = (dataset.len() + values) as f64;
-        let nats = counts.into_iter().map(|count| (total / count as f64).ln()).collect();
-        Self { values, nats }
-    }
-
-    /// −ln p(x) of one example, in nats, summed over its variables.
-    ///
-    /// # Shapes
-    ///
-    /// `example`: `[D]`
-    ///
-    /// # Panics
-    ///
-    /// If the example has another number of variables or a value that is not below K.
-    #[must_use]
-    pub fn nats(&self, example: &[u8]) -> f64 {
-        let variables = self.nats.len() / self.values;
-        assert_eq!(example.len(), variables, "expected {variables} variables, found {}", example.len());
-        let rows = self.nats.chunks_exact(self.values);
-        rows.zip(example).map(|(row, &value)| row[usize::from(value)]).sum()
+        each(dataset, draw, |example| {
+            for (variable, counts) in counts.iter_mut().enumerate() {
+                counts[example.at(0, variable) as usize] += 1;
+            }
+        })?;
+        let nats = |counts: Vec<u64>| {
+            let total = (dataset.len() + counts.len()) as f64;
+            counts.into_iter().map(|count| (total / count as f64).ln()).collect()
+        };
+        Ok(Self { nats: counts.into_iter().map(nats).collect() })
     }
 
     /// The mean of −ln p(x) over a split, in nats per example.
-    #[must_use]
-    pub fn mean_nats(&self, dataset: &dyn Dataset, draw: Draw) -> f64 {
-        let mut example = vec![0; dataset.layout().variables()];
-        let total: f64 = (0..dataset.len())
-            .map(|index| {
-                dataset.read(index, draw, &mut example);
-                self.nats(&example)
-            })
-            .sum();
-        total / dataset.len() as f64
+    ///
+    /// # Errors
+    ///
+    /// What the data set finds wrong with its files.
+    ///
+    /// # Panics
+    ///
+    /// If the examples have other variables than those that were counted.
+    pub fn mean_nats(&self, dataset: &dyn Dataset, draw: Draw) -> Result<f64, DataError> {
+        let mut total = 0.0;
+        each(dataset, draw, |example| {
+            let (variables, found) = (self.nats.len(), example.ncols());
+            assert_eq!(found, variables, "expected {variables} variables, found {found}");
+            let of_variable = |(variable, nats): (usize, &Vec<f64>)| nats[example.at(0, variable) as usize];
+            total += self.nats.iter().enumerate().map(of_variable).sum::<f64>();
+        })?;
+        Ok(total / dataset.len() as f64)
     }
+}
+
+/// Calls `look` with every example, a batch of one.
+fn each(dataset: &dyn Dataset, draw: Draw, mut look: impl FnMut(&Values)) -> Result<(), DataError> {
+    let mut example = Values::zeros(dataset.storage(), 1, dataset.layout().variables());
+    for index in 0..dataset.len() {
+        dataset.read(index, draw, example.row_mut(0))?;
+        look(&example);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -81,16 +88,20 @@ mod tests {
     use super::*;
     use crate::dataset::Layout;
     use crate::random::Seed;
+    use crate::values::Row;
 
-    /// The values 0, 1, 1, 1 of one variable of three classes.
-    struct Four(Layout);
+    /// The values 0, 1, 1, 1 of one variable of three classes; but `first` for the first.
+    struct Four {
+        layout: Layout,
+        first: u8,
+    }
 
     impl Dataset for Four {
         fn layout(&self) -> &Layout {
-            &self.0
+            &self.layout
         }
 
-        fn kind(&self) -> VariableKind {
+        fn kind(&self, _: usize) -> VariableKind {
             VariableKind::Discrete { classes: 3 }
         }
 
@@ -98,23 +109,26 @@ mod tests {
             4
         }
 
-        fn read(&self, index: usize, _: Draw, out: &mut [u8]) {
-            out[0] = index.min(1) as u8;
+        fn read(&self, index: usize, _: Draw, out: Row<'_>) -> Result<(), DataError> {
+            out.bytes()[0] = if index == 0 { self.first } else { 1 };
+            Ok(())
         }
     }
 
     #[test]
     fn probabilities_are_counts_and_one_more_and_sum_to_one() {
-        let layout = Layout::Image { height: 1, width: 1, channels: 1 };
+        let four = |first| Four { layout: Layout::Image { height: 1, width: 1, channels: 1 }, first };
         let draw = Draw { seed: Seed(0), epoch: 0 };
-        let four = Four(layout);
-        let histogram = Histogram::fit(&four, draw);
-        let probabilities = [0, 1, 2].map(|value| (-histogram.nats(&[value])).exp());
+        let histogram = Histogram::fit(&four(0), draw).expect("classes");
+        let probabilities: Vec<f64> = histogram.nats[0].iter().map(|nats| (-nats).exp()).collect();
         for (probability, expected) in probabilities.iter().zip([2.0, 4.0, 1.0]) {
             assert!((probability - expected / 7.0).abs() < 1e-12);
         }
         assert!((probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-12);
-        let mean = (histogram.nats(&[0]) + 3.0 * histogram.nats(&[1])) / 4.0;
-        assert!((histogram.mean_nats(&four, draw) - mean).abs() < 1e-12);
+        for first in 0..3 {
+            let mean = (histogram.nats[0][usize::from(first)] + 3.0 * histogram.nats[0][1]) / 4.0;
+            let found = histogram.mean_nats(&four(first), draw).expect("classes");
+            assert!((found - mean).abs() < 1e-12);
+        }
     }
 }

@@ -3,12 +3,14 @@
 use std::path::Path;
 
 use bfn_core::VariableKind;
+use rand::RngCore;
 
 use crate::binarise::binarise;
 use crate::dataset::{Dataset, Draw, Layout};
 use crate::error::DataError;
 use crate::idx::Idx;
 use crate::random::Purpose;
+use crate::values::{Row, Storage};
 
 /// One split of a set of images, whole in memory.
 #[derive(Debug, Clone)]
@@ -16,8 +18,20 @@ pub struct Images {
     layout: Layout,
     kind: VariableKind,
     reading: Reading,
+    flip: Flip,
     values: Vec<u8>,
-    labels: Vec<u8>,
+    labels: Vec<u32>,
+    label_names: Vec<String>,
+}
+
+/// Whether images are mirrored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Flip {
+    /// Never.
+    #[default]
+    Never,
+    /// Left and right are exchanged in every other image, drawn afresh for each epoch.
+    Horizontal,
 }
 
 /// How a stored byte becomes a value.
@@ -34,7 +48,7 @@ impl Dataset for Images {
         &self.layout
     }
 
-    fn kind(&self) -> VariableKind {
+    fn kind(&self, _variable: usize) -> VariableKind {
         self.kind
     }
 
@@ -42,8 +56,9 @@ impl Dataset for Images {
         self.labels.len()
     }
 
-    fn read(&self, index: usize, draw: Draw, out: &mut [u8]) {
+    fn read(&self, index: usize, draw: Draw, out: Row<'_>) -> Result<(), DataError> {
         let size = self.layout.variables();
+        let out = out.bytes();
         assert_eq!(out.len(), size, "expected room for {size} variables, found {}", out.len());
         let stored = &self.values[index * size..(index + 1) * size];
         match self.reading {
@@ -53,10 +68,20 @@ impl Dataset for Images {
                 binarise(stored, &mut stream, out);
             }
         }
+        self.flip.apply(&self.layout, index, draw, out);
+        Ok(())
     }
 
-    fn label(&self, index: usize) -> Option<u8> {
+    fn storage(&self) -> Storage {
+        Storage::Bytes
+    }
+
+    fn label(&self, index: usize) -> Option<u32> {
         self.labels.get(index).copied()
+    }
+
+    fn label_names(&self) -> &[String] {
+        &self.label_names
     }
 }
 
@@ -72,26 +97,67 @@ impl Images {
         Self::from_raw(raw, kind, Reading::Binarised)
     }
 
+    /// The same images, flipped as they are read.
+    pub(crate) fn flipped(self, flip: Flip) -> Self {
+        Self { flip, ..self }
+    }
+
     fn from_raw(raw: RawImages, kind: VariableKind, reading: Reading) -> Self {
         Self {
-            layout: Layout::Image { height: raw.height, width: raw.width, channels: 1 },
+            layout: raw.layout(),
             kind,
             reading,
+            flip: Flip::Never,
             values: raw.pixels,
             labels: raw.labels,
+            label_names: raw.label_names,
         }
     }
 }
 
-/// Grey images and their labels as a pair of IDX files has them.
+impl Flip {
+    /// Mirrors the image `out`, example `index`, if the draw says so.
+    pub(crate) fn apply(self, layout: &Layout, index: usize, draw: Draw, out: &mut [u8]) {
+        let (Self::Horizontal, Layout::Image { width, channels, .. }) = (self, layout) else { return };
+        if draw.seed.stream(Purpose::Augment, draw.epoch, index as u64).next_u64() & 1 == 0 {
+            return;
+        }
+        for row in out.chunks_exact_mut(width * channels) {
+            match channels {
+                1 => row.reverse(),
+                3 => row.as_chunks_mut::<3>().0.reverse(),
+                _ => {
+                    row.reverse();
+                    row.chunks_exact_mut(*channels).for_each(<[u8]>::reverse);
+                }
+            }
+        }
+    }
+}
+
+/// The bin ⌊v · bins / 256⌋ of an intensity v of 0..=255, for every v.
+///
+/// # Errors
+///
+/// [`DataError::Invalid`] for fewer than 2 or more than 256 bins.
+pub(crate) fn bins_of_intensities(bins: usize) -> Result<[u8; 256], DataError> {
+    if !(2..=256).contains(&bins) {
+        return Err(DataError::invalid("bins", "2 to 256", bins));
+    }
+    Ok(std::array::from_fn(|intensity| (intensity * bins / 256) as u8))
+}
+
+/// Images of bytes and their labels as a file has them.
 #[derive(Debug, Clone)]
 pub(crate) struct RawImages {
     pub(crate) height: usize,
     pub(crate) width: usize,
-    /// `[images, height, width]`
+    pub(crate) channels: usize,
+    /// `[images, height, width, channels]`
     pub(crate) pixels: Vec<u8>,
     /// `[images]`
-    pub(crate) labels: Vec<u8>,
+    pub(crate) labels: Vec<u32>,
+    pub(crate) label_names: Vec<String>,
 }
 
 /// One IDX file and where it came from.
@@ -101,7 +167,7 @@ pub(crate) struct Part<'a> {
 }
 
 impl RawImages {
-    /// A file of images and a file of as many labels from 0 to 9.
+    /// A file of grey images and a file of as many labels from 0 to 9.
     pub(crate) fn from_idx(images: Part<'_>, labels: Part<'_>) -> Result<Self, DataError> {
         let &[count, height, width] = &images.idx.shape[..] else {
             let found = format!("the shape {:?}", images.idx.shape);
@@ -124,22 +190,42 @@ impl RawImages {
             let expected = "a label from 0 to 9";
             return Err(DataError::malformed(labels.path, offset, expected, found));
         }
-        Ok(Self { height, width, pixels: images.idx.data, labels: labels.idx.data })
+        Ok(Self {
+            height,
+            width,
+            channels: 1,
+            pixels: images.idx.data,
+            labels: labels.idx.data.into_iter().map(u32::from).collect(),
+            label_names: (0..10).map(|digit| digit.to_string()).collect(),
+        })
     }
 
     pub(crate) fn count(&self) -> u64 {
         self.labels.len() as u64
     }
 
+    pub(crate) fn layout(&self) -> Layout {
+        Layout::Image { height: self.height, width: self.width, channels: self.channels }
+    }
+
+    /// The same images with every intensity in its bin.
+    pub(crate) fn binned(mut self, bins: usize) -> Result<Self, DataError> {
+        let bins = bins_of_intensities(bins)?;
+        for pixel in &mut self.pixels {
+            *pixel = bins[usize::from(*pixel)];
+        }
+        Ok(self)
+    }
+
     /// These images, in this order.
     pub(crate) fn picked(&self, indices: impl Iterator<Item = u64>) -> Self {
-        let size = self.height * self.width;
+        let size = self.layout().variables();
         let (mut pixels, mut labels) = (Vec::new(), Vec::new());
         for index in indices.map(|index| index as usize) {
             pixels.extend_from_slice(&self.pixels[index * size..(index + 1) * size]);
             labels.push(self.labels[index]);
         }
-        Self { pixels, labels, ..*self }
+        Self { pixels, labels, label_names: self.label_names.clone(), ..*self }
     }
 
     /// The first pixel that is above `most`, as an error.

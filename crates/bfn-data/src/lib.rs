@@ -1,4 +1,4 @@
-//! Data for Bayesian Flow Networks: from bytes on disk to batches of class and bin indices.
+//! Data for Bayesian Flow Networks: from bytes on disk to batches.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -12,8 +12,9 @@
 //! let batches = Batches::new(train, Seed(7), 32)?;
 //! let ahead = Prefetch::new(10..20, 2, 4, move |step| batches.batch(step));
 //! for batch in ahead {
+//!     let batch = batch?;
 //!     assert_eq!(batch.values.dim(), (32, 64));
-//!     assert!(batch.values.iter().all(|&bin| bin < 17));
+//!     assert!(batch.values.bytes().iter().all(|&bin| bin < 17));
 //! }
 //! # Ok(())
 //! # }
@@ -26,11 +27,13 @@
 //!   the number of threads, the batch size and the number of ranks change no example.
 //! * **The batch of a step is a pure function of the step**, see [`Batches::batch`].
 //! * **Files are read once, whole, up front.** A file that is replaced or cut short during a run
-//!   cannot matter to it.
+//!   cannot matter to it. Only [`ImageFolder`] reads as it goes, from a file of its own making that is replaced but
+//!   never changed; should that be cut short all the same, the next read is an error.
 //! * **Parsers are pure functions from bytes.** They allocate no more than the file justifies and
 //!   answer bad input with a [`DataError`] that names the path, the place, what was expected, what
 //!   was found and what to do.
-//! * **A variable is one byte**: the index of its class or of its bin, as [`Dataset::kind`] says.
+//! * **A value is as narrow as it can be**: the index of a class or of a bin in one, two or four bytes, a real number
+//!   in four, see [`Storage`]; [`Dataset::kind`] says what it means.
 //!
 //! # The parts, in reading order
 //!
@@ -39,48 +42,76 @@
 //! | [`Seed`], [`Purpose`], [`Stream`] | counter-based randomness |
 //! | [`Permutation`], [`Order`] | the order of the examples, with O(1) state |
 //! | [`Dataset`], [`Layout`], [`Split`], [`Draw`] | what a data set is; implement it for your own |
-//! | [`digits`], [`mnist`], [`text8`], [`Text`] | data sets |
+//! | [`Values`], [`Row`], [`Storage`] | what examples are made of |
+//! | [`digits`], [`mnist`], [`cifar10`], [`text8`] | known data sets |
+//! | [`Text`], [`ImageFolder`], [`array()`], [`table`] | data of one's own |
 //! | [`Batches`], [`InOrder`], [`Prefetch`] | batches for training and for evaluation |
-//! | [`Root`] | where data lies |
-//! | [`Idx`], [`Alphabet`] | file formats |
+//! | [`Root`], [`KNOWN`], [`Download`] | where data lies, and where it comes from |
+//! | [`Idx`], [`CifarRecords`], [`NpyArray`], [`Alphabet`], [`Tokenizer`] | file formats |
 //! | [`Histogram`] | the simplest model of all, to compare with |
 //!
 //! A data set of one's own is a type that implements [`Dataset`]: `examples/own_dataset.rs` has one.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![deny(missing_docs)]
 
 mod alphabet;
+mod archive;
+mod array;
 mod batches;
 mod binarise;
 mod bytes;
+mod cache_file;
+mod catalogue;
+mod cifar10;
 mod dataset;
 mod digits;
 mod error;
+mod fetch;
+mod folder;
+mod guard;
 mod histogram;
 mod idx;
 mod images;
 mod mnist;
+mod npy;
 mod order;
 mod permutation;
 mod prefetch;
 mod random;
 mod root;
+mod rows;
+mod split;
+pub mod table;
 mod text;
+mod values;
+mod vocabulary;
+mod windows;
 
 pub use alphabet::{Alphabet, MAX_SYMBOLS};
+pub use array::{Meaning, array};
 pub use batches::{Batch, Batches, InOrder};
 pub use binarise::binarise;
+pub use catalogue::{Checked, KNOWN, KnownDataset, KnownFile, Sum, Verdict};
+pub use cifar10::{CIFAR10_CLASSES, CifarRecords, cifar10, unpack_cifar10};
 pub use dataset::{Dataset, Draw, Layout, Split};
 pub use digits::{DIGITS_ATTRIBUTION, digits};
 pub use error::DataError;
+pub use fetch::{Download, Fetched, Progress};
+pub use folder::{Colour, FolderOptions, ImageFolder, decode_image};
 pub use histogram::Histogram;
 pub use idx::Idx;
-pub use images::Images;
+pub use images::{Flip, Images};
 pub use mnist::{Pixels, mnist};
+pub use npy::{Elements, NpyArray};
 pub use order::{Order, Place, Shard};
 pub use permutation::Permutation;
 pub use prefetch::Prefetch;
 pub use random::{Float, Purpose, Seed, Stream};
 pub use root::Root;
-pub use text::{Symbols, Text, TextWindows, Windows, text8};
+pub use rows::Rows;
+pub use split::Shares;
+pub use text::{Symbols, Text, text8};
+pub use values::{Row, Storage, Values};
+pub use vocabulary::{Tokenizer, Vocabulary};
+pub use windows::{TextWindows, Windows};

@@ -6,10 +6,10 @@ use crate::binarise::binarise;
 use crate::dataset::Split;
 use crate::error::DataError;
 use crate::idx::Idx;
-use crate::images::{Images, Part, RawImages};
-use crate::permutation::Permutation;
+use crate::images::{Images, Part, RawImages, bins_of_intensities};
 use crate::random::{Purpose, Seed};
 use crate::root::Root;
+use crate::split::HeldOut;
 
 /// What becomes of a grey level v of 0..=255.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -42,10 +42,8 @@ pub enum Pixels {
 /// [`DataError::Missing`] where no place has the files; [`DataError::Malformed`] where they are not
 /// sound; [`DataError::Invalid`] where `pixels` asks for fewer than 2 or more than 256 bins.
 pub fn mnist(root: &Root, split: Split, pixels: Pixels) -> Result<Images, DataError> {
-    if let Pixels::Grey { bins } = pixels
-        && !(2..=256).contains(&bins)
-    {
-        return Err(DataError::invalid("bins", "2 to 256", bins));
+    if let Pixels::Grey { bins } = pixels {
+        bins_of_intensities(bins)?;
     }
     let mut raw = match split {
         Split::Test => read(root, "t10k")?,
@@ -58,9 +56,7 @@ pub fn mnist(root: &Root, split: Split, pixels: Pixels) -> Result<Images, DataEr
             VariableKind::Discrete { classes: 2 }
         }
         Pixels::Grey { bins } => {
-            for pixel in &mut raw.pixels {
-                *pixel = (usize::from(*pixel) * bins / 256) as u8;
-            }
+            raw = raw.binned(bins)?;
             VariableKind::Discretised { bins }
         }
     };
@@ -88,15 +84,15 @@ fn read(root: &Root, part: &str) -> Result<RawImages, DataError> {
 
 /// The images of the split, from the file that holds it.
 fn members(raw: RawImages, split: Split) -> RawImages {
-    let count = raw.count();
-    let held_out = count.div_ceil(100);
-    let places = match split {
-        Split::Train => 0..count - held_out,
-        Split::Validation => count - held_out..count,
-        Split::Test => return raw,
-    };
-    let shuffled = Permutation::new(SPLIT_SEED, Purpose::Split, 0, count);
-    raw.picked(places.map(|place| shuffled.at(place)))
+    match split {
+        Split::Test => raw,
+        Split::Train | Split::Validation => raw.picked(one_percent(raw.count()).members(raw.count(), split)),
+    }
+}
+
+/// Of the images for training, 1 % is held out for validation, as in the published runs.
+pub(crate) fn one_percent(count: u64) -> HeldOut {
+    HeldOut { validation: count.div_ceil(100), test: 0 }
 }
 
 /// The draw of an image depends on its place in its file, so it does not depend on the split.
@@ -113,6 +109,3 @@ fn binarise_once(raw: &mut RawImages, seed: Seed, split: Split) {
 
 /// Plain folders first, then torchvision's.
 const FOLDERS: [&str; 4] = ["mnist", "MNIST/raw", "MNIST", ""];
-
-/// Part of the data set's definition: with another seed, results are on another split.
-const SPLIT_SEED: Seed = Seed(0);

@@ -22,7 +22,7 @@ pub struct Prefetch<T> {
 }
 
 struct Shared<T> {
-    make: Box<dyn Fn(u64) -> T + Send + Sync>,
+    make: Box<Make<T>>,
     depth: u64,
     end: u64,
     state: Mutex<State<T>>,
@@ -30,12 +30,17 @@ struct Shared<T> {
     changed: Condvar,
 }
 
+/// From a step, and perhaps an item that is used up and whose memory may be used again, to the step's item.
+type Make<T> = dyn Fn(u64, Option<T>) -> T + Send + Sync;
+
 struct State<T> {
     /// The next step that a thread takes up.
     next_made: u64,
     /// The next step that the consumer gets.
     next_given: u64,
     ready: BTreeMap<u64, Result<T, Box<dyn Any + Send>>>,
+    /// Items that were used up.
+    spare: Vec<T>,
     stopped: bool,
 }
 
@@ -50,6 +55,17 @@ impl<T: Send + 'static> Prefetch<T> {
         depth: usize,
         make: impl Fn(u64) -> T + Send + Sync + 'static,
     ) -> Self {
+        Self::recycling(steps, threads, depth, move |step, _| make(step))
+    }
+
+    /// The same, but `make` is also given an item that was handed back by [`Self::recycle`], where there is one, to
+    /// use its memory again. What is in it must not change what is made.
+    pub fn recycling(
+        steps: Range<u64>,
+        threads: usize,
+        depth: usize,
+        make: impl Fn(u64, Option<T>) -> T + Send + Sync + 'static,
+    ) -> Self {
         let shared = Arc::new(Shared {
             make: Box::new(make),
             depth: depth.max(1) as u64,
@@ -58,6 +74,7 @@ impl<T: Send + 'static> Prefetch<T> {
                 next_made: steps.start,
                 next_given: steps.start,
                 ready: BTreeMap::new(),
+                spare: Vec::new(),
                 stopped: false,
             }),
             changed: Condvar::new(),
@@ -75,6 +92,11 @@ impl<T: Send + 'static> Prefetch<T> {
 }
 
 impl<T> Prefetch<T> {
+    /// Hands back an item that is used up, for its memory to be used again.
+    pub fn recycle(&self, item: T) {
+        self.shared.lock().spare.push(item);
+    }
+
     /// How long the consumer has waited for items in all.
     #[must_use]
     pub fn waited(&self) -> Duration {
@@ -111,7 +133,8 @@ impl<T> Shared<T> {
     /// What a background thread does: takes up step after step until the end.
     fn work(&self) {
         while let Some(step) = self.next_step() {
-            let item = catch_unwind(AssertUnwindSafe(|| (self.make)(step)));
+            let spare = self.lock().spare.pop();
+            let item = catch_unwind(AssertUnwindSafe(|| (self.make)(step, spare)));
             self.lock().ready.insert(step, item);
             self.changed.notify_all();
         }
@@ -154,7 +177,8 @@ impl<T> Shared<T> {
     /// The same on the consumer's own thread.
     fn take_alone(&self) -> Option<Result<T, Box<dyn Any + Send>>> {
         let step = self.next_step()?;
-        let item = catch_unwind(AssertUnwindSafe(|| (self.make)(step)));
+        let spare = self.lock().spare.pop();
+        let item = catch_unwind(AssertUnwindSafe(|| (self.make)(step, spare)));
         let mut state = self.lock();
         state.next_given += 1;
         state.stopped = item.is_err();

@@ -33,9 +33,8 @@ impl Root {
     }
 
     fn from_variables(given: Option<PathBuf>, variable: impl Fn(&str) -> Option<OsString>) -> Self {
-        let set = |name| variable(name).filter(|value| !value.is_empty());
-        let cache =
-            set("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| Some(PathBuf::from(set("HOME")?).join(".cache")));
+        let set = |name: &'static str| variable(name).filter(|value| !value.is_empty());
+        let cache = cache_folder(set);
         let mut places: Vec<PathBuf> = Vec::new();
         let candidates = [given, set("BFN_DATA").map(PathBuf::from), cache.map(|cache| cache.join("bfn").join("data"))];
         for place in candidates.into_iter().flatten() {
@@ -44,6 +43,32 @@ impl Root {
             }
         }
         Self { places }
+    }
+
+    /// The folder `bfn` in the user's cache folder, where the program may keep what it can make again.
+    #[must_use]
+    pub fn cache() -> PathBuf {
+        let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
+        cache_folder(variable).unwrap_or_else(env::temp_dir).join("bfn")
+    }
+
+    /// A file or folder that is named by its path: as it stands, and, where the path is not absolute, in every place.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Missing`]; `what` says there what the file is.
+    pub fn file(&self, what: &str, path: &Path) -> Result<PathBuf, DataError> {
+        if path.exists() {
+            return Ok(path.to_owned());
+        }
+        let places: Vec<PathBuf> = if path.is_absolute() { Vec::new() } else { self.places.clone() };
+        let found = places.iter().map(|place| place.join(path)).find(|path| path.exists());
+        found.ok_or_else(|| DataError::Missing {
+            what: what.to_owned(),
+            names: path.display().to_string(),
+            places: std::iter::once(PathBuf::from("the working folder")).chain(places).collect(),
+            cure: "correct the path, or put the file there".to_owned(),
+        })
     }
 
     /// The first file that exists: places first, then folders within, then names.
@@ -72,6 +97,10 @@ impl Default for Root {
     fn default() -> Self {
         Self::new(None)
     }
+}
+
+fn cache_folder(set: impl Fn(&'static str) -> Option<OsString>) -> Option<PathBuf> {
+    set("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| Some(PathBuf::from(set("HOME")?).join(".cache")))
 }
 
 /// A join that leaves no trailing slash where the folder is the place itself.

@@ -1,67 +1,61 @@
-//! Text as classes of characters, in windows.
+//! Text as classes of symbols.
 
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use bfn_core::VariableKind;
 
 use crate::alphabet::Alphabet;
+use crate::archive::Zip;
 use crate::bytes::{self, Content};
-use crate::dataset::{Dataset, Draw, Layout, Split};
+use crate::dataset::{Layout, Split};
 use crate::error::DataError;
-use crate::random::Purpose;
 use crate::root::Root;
+use crate::values::Storage;
+use crate::vocabulary::{Tokenizer, Vocabulary};
+use crate::windows::{Classes, TextWindows, Windows};
 
-/// A whole text in memory, one byte per character.
+/// A whole text in memory, as few bytes for a symbol as the vocabulary allows.
 #[derive(Debug, Clone)]
 pub struct Text {
     title: String,
-    alphabet: Alphabet,
-    classes: Arc<[u8]>,
+    vocabulary: Vocabulary,
+    classes: Classes,
 }
 
-/// Where a text's alphabet comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Where a text's symbols come from.
+#[derive(Debug, Clone, PartialEq)]
 pub enum Symbols {
     /// The characters that occur in the text, sorted by code point.
     FromText,
     /// This alphabet; other characters are an error.
     Given(Alphabet),
-}
-
-/// Where the windows of a split start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Windows {
-    /// Anywhere, drawn afresh for each epoch: for training.
-    Random,
-    /// One after the other without overlap: for evaluation. Where the length does not divide the
-    /// split, the characters after the last whole window are left out.
-    InOrder,
-}
-
-/// One split of a text in windows of equal length.
-#[derive(Debug, Clone)]
-pub struct TextWindows {
-    layout: Layout,
-    classes: Arc<[u8]>,
-    range: Range<usize>,
-    windows: Windows,
+    /// This alphabet; other characters become one of its own.
+    Mapped {
+        /// The alphabet.
+        alphabet: Alphabet,
+        /// What stands for other characters.
+        unknown: char,
+    },
+    /// Bytes, whatever they mean.
+    Bytes,
+    /// The tokens of a tokenizer.
+    Tokens(Tokenizer),
 }
 
 /// text8, or a part of it, as its file gives it: 27 symbols.
 ///
-/// Looked for as `text8`, `text8.gz`, `text8-prefix` or `text8-prefix.gz` in the sub-folder `text8`
-/// of each place of `root`, and in the place itself.
+/// Looked for as `text8`, `text8.gz`, `text8.zip`, `text8-prefix` or `text8-prefix.gz` in the sub-folder
+/// `text8` of each place of `root`, and in the place itself.
 ///
 /// # Errors
 ///
 /// [`DataError::Missing`] where no place has the file, and what [`Text::read`] finds wrong.
 pub fn text8(root: &Root) -> Result<Text, DataError> {
-    let names = ["text8", "text8.gz", "text8-prefix", "text8-prefix.gz"];
+    let names = ["text8", "text8.gz", "text8.zip", "text8-prefix", "text8-prefix.gz"];
     let path = root.find("text8", &["text8", ""], &names)?;
-    let mut text = Text::read(&path, &Symbols::Given(Alphabet::text8()))?;
-    text.title = match text.characters() {
+    let mut text = Text::read(&[&path], &Symbols::Given(Alphabet::text8()))?;
+    text.title = match text.symbols() {
         TEXT8_CHARACTERS => "text8".to_owned(),
         part => format!("text8, first {:.2}M characters", part as f64 / 1e6),
     };
@@ -69,44 +63,80 @@ pub fn text8(root: &Root) -> Result<Text, DataError> {
 }
 
 impl Text {
-    /// Reads the UTF-8 file at `path`, plain or gzip.
+    /// Reads one or more files, one after the other as one text; each plain, gzip, or a zip archive of one file.
     ///
     /// # Errors
     ///
     /// [`DataError::Unreadable`], and what [`Self::parse`] finds wrong.
-    pub fn read(path: &Path, symbols: &Symbols) -> Result<Self, DataError> {
-        Self::parse(path, &bytes::read(path)?, symbols)
+    pub fn read(paths: &[&Path], symbols: &Symbols) -> Result<Self, DataError> {
+        let mut files = Vec::new();
+        for path in paths {
+            files.push((*path, bytes::read(path)?));
+        }
+        let files: Vec<(&Path, &[u8])> = files.iter().map(|(path, bytes)| (*path, bytes.as_slice())).collect();
+        Self::parse(&files, symbols)
     }
 
-    /// Parses the bytes of a file, plain or gzip; `path` only serves messages and the title.
+    /// Parses the bytes of files, as [`Self::read`] does; paths only serve messages and the title.
     ///
     /// # Errors
     ///
-    /// [`DataError::Malformed`] where gzip is damaged, where there is more than 1 GiB, or where the
-    /// text is not UTF-8; [`DataError::UnknownSymbol`] for a character that a given alphabet lacks;
-    /// [`DataError::Invalid`] where a text has fewer than 2 or more than 256 different characters.
-    pub fn parse(path: &Path, bytes: &[u8], symbols: &Symbols) -> Result<Self, DataError> {
-        let mut content = Content::new(path, bytes);
-        let bytes = content.take(MOST_BYTES + 1)?;
-        if bytes.len() as u64 > MOST_BYTES {
-            return Err(DataError::Malformed {
-                path: path.to_owned(),
-                offset: MOST_BYTES,
-                expected: "the end of the text, which is kept in memory".to_owned(),
-                found: "more than 1 GiB".to_owned(),
-                cure: "use a part of it".to_owned(),
-            });
+    /// [`DataError::Malformed`] where gzip or zip is damaged, where there is more than 1 GiB, or where
+    /// characters or tokens are asked for and the text is not UTF-8; [`DataError::UnknownSymbol`] for a
+    /// character that a given alphabet lacks; [`DataError::Invalid`] where a text has fewer than 2 or more
+    /// than 65,535 different characters, or an alphabet lacks the character for the unknown ones.
+    pub fn parse(files: &[(&Path, &[u8])], symbols: &Symbols) -> Result<Self, DataError> {
+        let mut contents = Vec::new();
+        let mut left = MOST_BYTES;
+        for (path, bytes) in files {
+            let content = unpacked(path, bytes, left)?;
+            left -= content.len() as u64;
+            contents.push((*path, content));
         }
-        let text = std::str::from_utf8(&bytes).map_err(|error| {
-            let offset = error.valid_up_to();
-            let found = format!("the byte {:#04x}", bytes[offset]);
-            DataError::malformed(path, offset as u64, "text in UTF-8", found)
-        })?;
-        let alphabet = match symbols {
-            Symbols::FromText => Alphabet::of_text(text)?,
-            Symbols::Given(alphabet) => alphabet.clone(),
+        let texts = || contents.iter().map(|(path, content)| Ok((*path, utf8(path, content)?)));
+        let characters = |alphabet: &Alphabet, unknown: Option<u16>| {
+            let texts = texts().collect::<Result<Vec<_>, DataError>>()?;
+            let classes = if alphabet.classes() <= 256 {
+                Classes::Bytes(joined(&texts, |path, text| {
+                    alphabet.encode_as(path, text, unknown, |class| class as u8)
+                })?)
+            } else {
+                Classes::Words(joined(&texts, |path, text| alphabet.encode(path, text, unknown))?)
+            };
+            Ok::<_, DataError>((Vocabulary::Characters(alphabet.clone()), classes))
         };
-        Ok(Self { title: path.display().to_string(), classes: alphabet.encode(path, text)?.into(), alphabet })
+        let (vocabulary, classes) = match symbols {
+            Symbols::FromText => {
+                let all = texts().map(|text| Ok(text?.1.chars()));
+                let all = all.collect::<Result<Vec<_>, DataError>>()?.into_iter().flatten();
+                characters(&Alphabet::of_characters(all)?, None)?
+            }
+            Symbols::Given(alphabet) => characters(alphabet, None)?,
+            Symbols::Mapped { alphabet, unknown } => {
+                let Some(class) = alphabet.class(*unknown) else {
+                    let expected = "a character of the alphabet to stand for unknown ones";
+                    return Err(DataError::invalid("unknown", expected, format!("{unknown:?}")));
+                };
+                characters(alphabet, Some(class))?
+            }
+            Symbols::Bytes => {
+                let all: Vec<u8> = contents.iter().flat_map(|(_, content)| content).copied().collect();
+                (Vocabulary::Bytes, Classes::Bytes(all.into()))
+            }
+            Symbols::Tokens(tokenizer) => {
+                let texts = texts().collect::<Result<Vec<_>, DataError>>()?;
+                let tokens: Arc<[u32]> = joined(&texts, |path, text| tokenizer.encode(path, text))?;
+                let vocabulary = Vocabulary::Tokens(tokenizer.clone());
+                let classes = match Storage::of([VariableKind::Discrete { classes: vocabulary.classes() }]) {
+                    Storage::Bytes => Classes::Bytes(tokens.iter().map(|token| *token as u8).collect()),
+                    Storage::Words => Classes::Words(tokens.iter().map(|token| *token as u16).collect()),
+                    _ => Classes::Longs(tokens),
+                };
+                (vocabulary, classes)
+            }
+        };
+        let names: Vec<String> = files.iter().map(|(path, _)| path.display().to_string()).collect();
+        Ok(Self { title: names.join(", "), vocabulary, classes })
     }
 
     /// What to call this text in a report.
@@ -115,15 +145,15 @@ impl Text {
         &self.title
     }
 
-    /// The alphabet.
+    /// What its classes mean.
     #[must_use]
-    pub fn alphabet(&self) -> &Alphabet {
-        &self.alphabet
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
     }
 
-    /// The number of characters in all splits.
+    /// The number of symbols in all splits.
     #[must_use]
-    pub fn characters(&self) -> usize {
+    pub fn symbols(&self) -> usize {
         self.classes.len()
     }
 
@@ -143,50 +173,60 @@ impl Text {
             Split::Test => percent(95)..all,
         };
         if !(1..=range.len()).contains(&length) {
-            let expected = format!("1 to {}, the characters of the {split} split of {}", range.len(), self.title);
+            let expected = format!("1 to {}, the symbols of the {split} split of {}", range.len(), self.title);
             return Err(DataError::invalid("window length", expected, length));
         }
         Ok(TextWindows {
-            layout: Layout::Text { length, alphabet: self.alphabet.clone() },
-            classes: Arc::clone(&self.classes),
+            layout: Layout::Text { length, vocabulary: self.vocabulary.clone() },
+            vocabulary: self.vocabulary.clone(),
+            classes: self.classes.clone(),
             range,
             windows,
         })
     }
 }
 
-impl Dataset for TextWindows {
-    fn layout(&self) -> &Layout {
-        &self.layout
-    }
-
-    fn kind(&self) -> VariableKind {
-        match &self.layout {
-            Layout::Text { alphabet, .. } => VariableKind::Discrete { classes: alphabet.classes() },
-            Layout::Image { .. } => unreachable!("a text has the layout of a text"),
-        }
-    }
-
-    /// As many windows as fit side by side.
-    fn len(&self) -> usize {
-        self.range.len() / self.layout.variables()
-    }
-
-    fn read(&self, index: usize, draw: Draw, out: &mut [u8]) {
-        let length = self.layout.variables();
-        assert_eq!(out.len(), length, "expected room for {length} variables, found {}", out.len());
-        assert!(index < self.len(), "expected an example below {}, found {index}", self.len());
-        let start = match self.windows {
-            Windows::InOrder => index * length,
-            Windows::Random => {
-                let starts = (self.range.len() - length + 1) as u64;
-                let mut stream = draw.seed.stream(Purpose::Window, draw.epoch, index as u64);
-                stream.below(starts) as usize
-            }
+/// The content of a file, which is kept in memory: no more than `most` bytes.
+fn unpacked(path: &Path, bytes: &[u8], most: u64) -> Result<Vec<u8>, DataError> {
+    if Zip::is(bytes) {
+        let mut archive = Zip::parse(path, bytes)?;
+        let [name] = &archive.names()[..] else {
+            let found = format!("{:?}", archive.names());
+            return Err(DataError::malformed(path, 0, "a zip archive of a single file", found));
         };
-        let start = self.range.start + start;
-        out.copy_from_slice(&self.classes[start..start + length]);
+        return archive.file(&name.clone(), most);
     }
+    let content = Content::new(path, bytes).take(most + 1)?;
+    if content.len() as u64 > most {
+        return Err(DataError::Malformed {
+            path: path.to_owned(),
+            offset: most,
+            expected: "the end of the text, which is kept in memory".to_owned(),
+            found: "more than 1 GiB".to_owned(),
+            cure: "use a part of it".to_owned(),
+        });
+    }
+    Ok(content)
+}
+
+fn utf8<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str, DataError> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        let offset = error.valid_up_to();
+        let found = format!("the byte {:#04x}", bytes[offset]);
+        DataError::malformed(path, offset as u64, "text in UTF-8", found)
+    })
+}
+
+/// The classes of all texts, one after the other.
+fn joined<T: Clone>(
+    texts: &[(&Path, &str)],
+    encode: impl Fn(&Path, &str) -> Result<Vec<T>, DataError>,
+) -> Result<Arc<[T]>, DataError> {
+    if let [(path, text)] = texts {
+        return Ok(encode(path, text)?.into());
+    }
+    let encoded = texts.iter().map(|(path, text)| encode(path, text));
+    Ok(encoded.collect::<Result<Vec<_>, _>>()?.concat().into())
 }
 
 /// The length of the complete text8.

@@ -1,13 +1,14 @@
 //! The background threads change when an item is made, never what it is.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
-use bfn_data::{Batches, Prefetch, Purpose, Seed, Split, digits};
+use bfn_data::{Batch, Batches, Prefetch, Purpose, Seed, Split, digits};
 
 #[test]
 fn items_come_in_order_whatever_the_threads_and_depth() {
@@ -34,8 +35,31 @@ fn batches_do_not_depend_on_the_threads() {
         let of_thread = batches.clone();
         let ahead = Prefetch::new(7..37, threads, 3, move |step| of_thread.batch(step));
         for (batch, step) in ahead.zip(7..) {
-            assert_eq!(batch, batches.batch(step), "step {step}, {threads} threads");
+            assert_eq!(batch.unwrap(), batches.batch(step).unwrap(), "step {step}, {threads} threads");
         }
+    }
+}
+
+/// The memory of a batch that was handed back is that of a later one, and the batches are the same.
+#[test]
+fn batches_are_made_in_the_memory_of_used_ones() {
+    let data = Arc::new(digits(Split::Train).unwrap());
+    let batches = Batches::new(data, Seed(3), 100).unwrap();
+    for threads in [0, 1, 3] {
+        let of_thread = batches.clone();
+        let mut ahead = Prefetch::recycling(0..50, threads, 2, move |step, spare| {
+            let mut batch = spare.unwrap_or_else(Batch::empty);
+            of_thread.fill(step, &mut batch).unwrap();
+            batch
+        });
+        let mut memories = HashSet::new();
+        for step in 0..50 {
+            let batch = ahead.next().unwrap();
+            assert_eq!(batch, batches.batch(step).unwrap());
+            memories.insert(batch.values.bytes().as_ptr() as usize);
+            ahead.recycle(batch);
+        }
+        assert!(memories.len() <= 1 + 2 + threads, "{} buffers for {threads} threads", memories.len());
     }
 }
 

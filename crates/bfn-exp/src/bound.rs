@@ -78,7 +78,7 @@ impl Estimator<'_> {
     ///
     /// # Errors
     ///
-    /// A split without examples.
+    /// A split without examples, or what the data set finds wrong with its files.
     pub fn draw(&self, term: Term, mut observe: impl FnMut() -> ControlFlow<()>) -> Result<Option<Vec<Sample>>> {
         let _no_gradient = tch::no_grad_guard();
         let count = self.examples();
@@ -89,6 +89,7 @@ impl Estimator<'_> {
             let total = batches.batches();
             let times = self.times(term, repeat);
             for batch in Prefetch::new(0..total, 1, 2, move |number| batches.batch(number)) {
+                let batch = batch?;
                 let t: Vec<f64> = batch.indices.iter().map(|index| times[*index as usize]).collect();
                 let examples = self.prepare(&batch, t, term, repeat);
                 let loss = self.objective.loss(self.model, &examples, term, Mode::Evaluate);

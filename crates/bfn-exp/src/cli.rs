@@ -8,12 +8,13 @@ use bfn_data::Split;
 use bfn_nets::device::DeviceChoice;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::data::DataCommand;
 use crate::evaluate::Steps;
 use crate::hub::HubFile;
 use crate::overrides::Override;
 use crate::progress::be_quiet;
 use crate::run::{Weights, Which};
-use crate::{bench, evaluate, export, import, sample, train};
+use crate::{bench, data, evaluate, export, import, sample, train};
 
 /// Bayesian Flow Networks: train, evaluate, sample.
 #[derive(Debug, Parser)]
@@ -41,6 +42,9 @@ enum Command {
     /// Measure how fast an experiment trains or samples on this machine.
     #[command(subcommand)]
     Bench(BenchCommand),
+    /// List, fetch, verify and show data.
+    #[command(subcommand)]
+    Data(DataCommand),
 }
 
 /// What `bfn bench` measures.
@@ -140,6 +144,10 @@ pub struct EvaluateArgs {
     /// published figures; by default exact.
     #[arg(long)]
     pub probability_floor: bool,
+    /// Text: windows at every symbol, as published for text8, to compare with published figures; costs as many
+    /// times more as a window is long. By default windows follow one another without overlap.
+    #[arg(long)]
+    pub overlapping_windows: bool,
     #[command(flatten)]
     pub which: Which,
     /// Where to compute: auto, cpu, cuda or cuda:N.
@@ -161,7 +169,7 @@ pub struct SampleArgs {
     /// The seed of all draws.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// .png for images, .txt for text, .safetensors for either; by default samples.png or
+    /// .png for images, .txt for text, .csv for tables, .safetensors for any; by default samples.png or
     /// samples.txt in RUN.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
@@ -240,6 +248,7 @@ impl Cli {
             Command::Import(args) => import::command(&args),
             Command::Export(args) => export::command(&args),
             Command::Bench(command) => bench::command(&command),
+            Command::Data(command) => data::command(&command),
         }
     }
 }

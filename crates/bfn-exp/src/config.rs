@@ -2,9 +2,20 @@
 //!
 //! Every key is documented here; unknown keys are refused with their line.
 
+mod data;
 mod duration;
+mod own_data;
 
-use std::path::{Path, PathBuf};
+pub use data::{
+    Cifar10Config, DataConfig, DigitsConfig, FlipConfig, MnistConfig, Paths, PixelsConfig, SymbolsConfig, Text8Config,
+    TextConfig,
+};
+pub use own_data::{
+    ArrayConfig, ColourConfig, ColumnKindConfig, ColumnsConfig, HeldOutConfig, ImagesConfig, MeaningConfig,
+    RealMapConfig, TableConfig,
+};
+
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -38,80 +49,7 @@ pub struct Experiment {
     pub checkpoint: CheckpointConfig,
 }
 
-/// `[data]`: where the data lie, and exactly one table that says what they are.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DataConfig {
-    /// The folder that data sets are looked for in first; then come the variable BFN_DATA and the cache folder.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub root: Option<PathBuf>,
-    /// The embedded 8 × 8 digits.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub digits: Option<DigitsConfig>,
-    /// MNIST.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mnist: Option<MnistConfig>,
-    /// text8, or the beginning of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub text8: Option<Text8Config>,
-    /// A text file.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub text: Option<TextConfig>,
-}
-
-/// `[data.digits]`: the embedded digits have no settings.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DigitsConfig {}
-
-/// `[data.mnist]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MnistConfig {
-    /// What becomes of the grey levels.
-    pub pixels: PixelsConfig,
-}
-
-/// What becomes of the grey levels of MNIST.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum PixelsConfig {
-    /// Each pixel 1 with the probability of its grey level, drawn afresh in each epoch.
-    Binarised,
-    /// The same, but drawn once from this seed.
-    StaticallyBinarised {
-        /// The seed.
-        seed: u64,
-    },
-    /// Grey levels in equal bins.
-    Grey {
-        /// The number of bins, 2 to 256.
-        bins: u16,
-    },
-}
-
-/// `[data.text8]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Text8Config {
-    /// Characters in a window.
-    pub length: usize,
-}
-
-/// `[data.text]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TextConfig {
-    /// The file, UTF-8, plain or gzip; where it is not an absolute path, from the working folder.
-    pub file: PathBuf,
-    /// Characters in a window.
-    pub length: usize,
-    /// The alphabet, in the order of the classes; absent for the characters that occur.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub alphabet: Option<String>,
-}
-
-/// `[flow.continuous]`, `[flow.discretised]` or `[flow.discrete]`: the Bayesian flow and its schedule.
+/// `[flow.continuous]`, `[flow.discretised]`, `[flow.discrete]` or, for tables, `[flow.mixed]`: the Bayesian flow and its schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum FlowConfig {
@@ -133,6 +71,21 @@ pub enum FlowConfig {
         /// β(1), the accuracy at t = 1.
         beta_1: f64,
         /// How the network's output becomes the output distribution.
+        #[serde(default)]
+        readout: ReadoutConfig,
+    },
+    /// Each column of a table as what it is. What a table has none of needs no setting.
+    Mixed {
+        /// σ₁ of real numbers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sigma_1: Option<f64>,
+        /// σ₁ of bins, in widths of a bin, so that one setting fits few and many bins.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sigma_1_in_bins: Option<f64>,
+        /// β(1) of classes times their number, so that one setting fits few and many classes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        beta_1_times_classes: Option<f64>,
+        /// How the network's output becomes the output distribution of classes.
         #[serde(default)]
         readout: ReadoutConfig,
     },
@@ -349,28 +302,6 @@ impl Experiment {
         self.optimiser.validate().context("in [optimiser]")?;
         self.ema.validate().context("in [ema]")?;
         self.data.check()
-    }
-}
-
-impl DataConfig {
-    fn check(&self) -> Result<()> {
-        let tables = [
-            ("data.digits", self.digits.is_some()),
-            ("data.mnist", self.mnist.is_some()),
-            ("data.text8", self.text8.is_some()),
-            ("data.text", self.text.is_some()),
-        ];
-        let present: Vec<&str> = tables.iter().filter(|(_, there)| *there).map(|(name, _)| *name).collect();
-        let known = tables.map(|(name, _)| name).join(", ");
-        ensure!(
-            present.len() == 1,
-            "exactly one of the tables {known} is needed, not {}",
-            match present[..] {
-                [] => "none of them".to_owned(),
-                _ => present.join(" and "),
-            }
-        );
-        Ok(())
     }
 }
 

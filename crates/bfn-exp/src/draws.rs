@@ -2,7 +2,7 @@
 
 use bfn_core::NoiseSource;
 use bfn_core::times::Spread;
-use bfn_data::{Purpose, Seed};
+use bfn_data::{Purpose, Seed, Values};
 use bfn_nets::networks::Condition;
 use bfn_nets::{Tensor, Torch};
 use ndarray::Array2;
@@ -28,17 +28,24 @@ pub fn normal(seed: Seed, purpose: Purpose, step: u64, examples: &[u64], width: 
     from_rows(&seed.standard_normal_rows::<f32>(purpose, step, examples, width))
 }
 
-/// The bins or classes of a batch, `[B, D]`, as integers on the CPU.
+/// The values of a batch, `[B, D]`, on the CPU: bins or classes as integers; where there are real numbers among them,
+/// all in f32.
 ///
 /// Widened here and not by libtorch, whose threads would compete with those of the training step.
-pub fn stored(values: &Array2<u8>) -> tch::Tensor {
-    from_rows(&values.mapv(i64::from))
+pub fn stored(values: &Values) -> tch::Tensor {
+    match values {
+        Values::Bytes(values) => from_rows(&values.mapv(i64::from)),
+        Values::Words(values) => from_rows(&values.mapv(i64::from)),
+        Values::Longs(values) => from_rows(&values.mapv(i64::from)),
+        Values::Reals(values) => from_rows(values),
+    }
 }
 
 /// The labels of a batch as a condition, on the CPU; nothing for a network that knows of no classes.
-pub fn condition(labels: Option<&[u8]>, classes: Option<usize>) -> Option<Condition> {
+pub fn condition(labels: Option<&[u32]>, classes: Option<usize>) -> Option<Condition> {
     classes?;
-    Some(Condition::of_labels(tch::Tensor::from_slice(labels?).to_kind(Kind::Int64)))
+    let labels: Vec<i64> = labels?.iter().copied().map(i64::from).collect();
+    Some(Condition::of_labels(tch::Tensor::from_slice(&labels)))
 }
 
 fn from_rows<T: tch::kind::Element>(rows: &Array2<T>) -> tch::Tensor {

@@ -85,11 +85,11 @@ impl Trainer {
     ///
     /// # Errors
     ///
-    /// Batches that end too soon, a device that fails.
+    /// Batches that end too soon, data that cannot be read any more, a device that fails.
     pub fn step(
         &mut self,
         step: u64,
-        batches: &mut impl Iterator<Item = Examples>,
+        batches: &mut impl Iterator<Item = Result<Examples>>,
         phases: &mut Phases,
     ) -> Result<Measured> {
         let TrainingConfig { accumulation, clip, seed, .. } = self.experiment.training;
@@ -97,7 +97,7 @@ impl Trainer {
         let device = self.model.device();
         let mut total = Tensor::zeros([], (Kind::Float, device));
         for part in 0..parts {
-            let examples = batches.next().context("the batches ended before the steps")?.on(device);
+            let examples = batches.next().context("the batches ended before the steps")??.on(device);
             phases.end(Phase::Data);
             seed_dropout(seed, step * parts + part);
             let loss = self.task.objective.loss(&self.model, &examples, Term::ContinuousTime, Mode::Train);
@@ -118,19 +118,23 @@ impl Trainer {
     }
 
     /// The batches of some steps with everything random about them, prepared ahead on another thread.
-    pub fn prefetch(&self, steps: Range<u64>) -> Prefetch<Examples> {
+    pub fn prefetch(&self, steps: Range<u64>) -> Prefetch<Result<Examples>> {
         let parts = u64::from(self.experiment.training.accumulation);
         Prefetch::new(steps.start * parts..steps.end * parts, THREADS, AHEAD, self.prepare())
     }
 
     /// The batches of one step once more, to be looked at.
-    pub fn examples(&self, step: u64) -> Vec<Examples> {
+    ///
+    /// # Errors
+    ///
+    /// What the data set finds wrong with its files.
+    pub fn examples(&self, step: u64) -> Result<Vec<Examples>> {
         let parts = u64::from(self.experiment.training.accumulation);
         (step * parts..(step + 1) * parts).map(self.prepare()).collect()
     }
 
     /// From the number of a batch to its examples: a pure function, whichever thread calls it.
-    fn prepare(&self) -> impl Fn(u64) -> Examples + Send + Sync + 'static {
+    fn prepare(&self) -> impl Fn(u64) -> Result<Examples> + Send + Sync + 'static {
         let TrainingConfig { batch, times, seed, accumulation, .. } = self.experiment.training;
         let seed = Seed(seed);
         let parts = u64::from(accumulation);
@@ -139,7 +143,7 @@ impl Trainer {
         let classes = self.experiment.network.classes();
         let device = self.model.device();
         move |number| {
-            let drawn = batches.batch(number);
+            let drawn = batches.batch(number)?;
             // The parts of one step share one set of times.
             let part = (number % parts) as usize;
             let t = draws::times(seed, number / parts, batch * parts as usize, times);
@@ -150,7 +154,7 @@ impl Trainer {
                 sender_noise: None,
                 condition: draws::condition(drawn.labels.as_deref(), classes),
             };
-            examples.ready_for(device)
+            Ok(examples.ready_for(device))
         }
     }
 

@@ -81,7 +81,8 @@ pub fn command(args: &EvaluateArgs) -> Result<()> {
         probability: if args.probability_floor { Probability::Floor } else { Probability::Exact },
     };
     let trained = Trained::load(&args.run, args.which, args.device, arithmetic)?;
-    let source = trained.experiment.data.open(split, Windows::InOrder)?;
+    let windows = if args.overlapping_windows { Windows::Overlapping } else { Windows::InOrder };
+    let source = trained.experiment.data.open(split, windows)?;
     source.check_labels(trained.experiment.network.classes())?;
     let task = &trained.task;
     ensure!(
@@ -168,12 +169,12 @@ fn print(report: &Report, trained: &Trained, source: &Source) -> Result<()> {
         trained.history()
     );
     println!("{}", report.table(unit).trim_end());
-    if matches!(form.arrangement, Arrangement::Image { .. }) {
+    if matches!(form.arrangement, Arrangement::Image { .. } | Arrangement::Table { .. }) && !form.has_reals() {
         let draw = Draw { seed: Seed(0), epoch: 0 };
         let train = trained.experiment.data.open(Split::Train, Windows::Random)?;
-        let nats = Histogram::fit(train.dataset.as_ref(), draw).mean_nats(source.dataset.as_ref(), draw);
+        let nats = Histogram::fit(train.dataset.as_ref(), draw)?.mean_nats(source.dataset.as_ref(), draw)?;
         let bits = nats / (report.dimensions as f64 * std::f64::consts::LN_2);
-        println!("for comparison, a histogram of each pixel on its own: {nats:.3} nats/example, {bits:.5} {unit}");
+        println!("for comparison, a histogram of each variable on its own: {nats:.3} nats/example, {bits:.5} {unit}");
     }
     Ok(())
 }

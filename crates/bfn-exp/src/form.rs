@@ -1,12 +1,15 @@
 //! What an example looks like, as the folder of a run remembers it.
 
+use std::path::Path;
+
 use anyhow::{Result, bail};
 use bfn_core::VariableKind;
-use bfn_data::{Dataset, Layout};
+use bfn_data::table::Columns;
+use bfn_data::{Alphabet, Dataset, Layout, Tokenizer, Vocabulary};
 use serde::{Deserialize, Serialize};
 
 /// What an example looks like: enough to build the network and to write samples without the data.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Form {
     /// How the variables lie.
     pub arrangement: Arrangement,
@@ -15,7 +18,7 @@ pub struct Form {
 }
 
 /// How the variables of an example lie.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Arrangement {
     /// An image; variables run row by row, within a row pixel by pixel, within a pixel channel by channel.
@@ -34,6 +37,28 @@ pub enum Arrangement {
         /// The alphabet, in the order of the classes.
         alphabet: String,
     },
+    /// A sequence of variables that are neighbours in their order.
+    Sequence {
+        /// Variables.
+        length: usize,
+    },
+    /// A row of a table.
+    Table {
+        /// The columns, with what turns their cells into values and back.
+        columns: Columns,
+    },
+    /// A window of bytes.
+    Bytes {
+        /// Bytes.
+        length: usize,
+    },
+    /// A window of tokens.
+    Tokens {
+        /// Tokens.
+        length: usize,
+        /// The tokenizer, as the library `tokenizers` writes it in JSON.
+        tokenizer: String,
+    },
 }
 
 /// What each variable can be.
@@ -44,6 +69,10 @@ pub enum Variable {
     Discretised(usize),
     /// One of this many classes.
     Discrete(usize),
+    /// A real number.
+    Continuous,
+    /// What its column says.
+    Mixed,
 }
 
 impl Form {
@@ -57,13 +86,27 @@ impl Form {
             Layout::Image { height, width, channels } => {
                 Arrangement::Image { height: *height, width: *width, channels: *channels }
             }
-            Layout::Text { length, alphabet } => Arrangement::Text { length: *length, alphabet: alphabet.to_string() },
+            Layout::Text { length, vocabulary } => match vocabulary {
+                Vocabulary::Characters(alphabet) => {
+                    Arrangement::Text { length: *length, alphabet: alphabet.to_string() }
+                }
+                Vocabulary::Bytes => Arrangement::Bytes { length: *length },
+                Vocabulary::Tokens(tokenizer) => {
+                    Arrangement::Tokens { length: *length, tokenizer: tokenizer.json().to_owned() }
+                }
+                other => bail!("text of {other:?} cannot be modelled yet"),
+            },
+            Layout::Sequence { length } => Arrangement::Sequence { length: *length },
+            Layout::Table { columns } => {
+                let arrangement = Arrangement::Table { columns: columns.clone() };
+                return Ok(Self { arrangement, variable: Variable::Mixed });
+            }
             other => bail!("data of the layout {other:?} cannot be modelled yet"),
         };
-        let variable = match data.kind() {
+        let variable = match data.kind(0) {
             VariableKind::Discretised { bins } => Variable::Discretised(bins),
             VariableKind::Discrete { classes } => Variable::Discrete(classes),
-            VariableKind::Continuous => bail!("data of continuous variables cannot be modelled yet"),
+            VariableKind::Continuous => Variable::Continuous,
         };
         Ok(Self { arrangement, variable })
     }
@@ -72,21 +115,55 @@ impl Form {
     pub fn dimensions(&self) -> usize {
         match &self.arrangement {
             Arrangement::Image { height, width, channels } => height * width * channels,
-            Arrangement::Text { length, .. } => *length,
+            Arrangement::Text { length, .. }
+            | Arrangement::Bytes { length }
+            | Arrangement::Tokens { length, .. }
+            | Arrangement::Sequence { length } => *length,
+            Arrangement::Table { columns } => columns.variables().len(),
         }
     }
 
-    /// K, the number of bins or classes of a variable.
+    /// K, the number of bins or classes of a variable; 1 where it is a real number, or not the same for all.
     pub fn values(&self) -> usize {
-        let (Variable::Discretised(values) | Variable::Discrete(values)) = self.variable;
-        values
+        match self.variable {
+            Variable::Discretised(values) | Variable::Discrete(values) => values,
+            Variable::Continuous | Variable::Mixed => 1,
+        }
+    }
+
+    /// Whether real numbers are among the variables.
+    pub fn has_reals(&self) -> bool {
+        match &self.arrangement {
+            Arrangement::Table { columns } => {
+                columns.variables().iter().any(|variable| variable.kind == VariableKind::Continuous)
+            }
+            _ => self.variable == Variable::Continuous,
+        }
+    }
+
+    /// What the classes of text mean; none where the data are no text.
+    ///
+    /// # Errors
+    ///
+    /// The record of a run that was changed by hand.
+    pub fn vocabulary(&self) -> Result<Option<Vocabulary>> {
+        Ok(match &self.arrangement {
+            Arrangement::Text { alphabet, .. } => Some(Vocabulary::Characters(Alphabet::new(alphabet)?)),
+            Arrangement::Bytes { .. } => Some(Vocabulary::Bytes),
+            Arrangement::Tokens { tokenizer, .. } => {
+                Some(Vocabulary::Tokens(Tokenizer::parse(Path::new("run.json"), tokenizer.as_bytes())?))
+            }
+            Arrangement::Image { .. } | Arrangement::Sequence { .. } | Arrangement::Table { .. } => None,
+        })
     }
 
     /// What a bit per variable is called.
     pub fn bits_per_variable(&self) -> &'static str {
         match self.arrangement {
             Arrangement::Text { .. } => "bits/char",
-            Arrangement::Image { .. } => "bits/dim",
+            Arrangement::Bytes { .. } => "bits/byte",
+            Arrangement::Tokens { .. } => "bits/token",
+            _ => "bits/dim",
         }
     }
 }

@@ -52,7 +52,7 @@ pub fn report(run: &Run, trainer: &Trainer, readings: &Readings) -> Result<Error
 /// Writes the batch of a step, and the losses and norms around it, to be looked at.
 fn keep_batch(run: &Run, trainer: &Trainer, step: u64, readings: &Readings) -> Result<PathBuf> {
     let mut snapshot = Snapshot::new();
-    for (part, examples) in trainer.examples(step).iter().enumerate() {
+    for (part, examples) in trainer.examples(step)?.iter().enumerate() {
         let times = tch::Tensor::from_slice(&examples.t);
         let tensors = [("x", &examples.x), ("t", &times), ("noise", &examples.noise)];
         let named: Vec<NamedTensor> = tensors.map(|(name, tensor)| NamedTensor::new(name, tensor)).into();

@@ -29,7 +29,7 @@ pub enum Term {
 /// Examples with everything random about a loss, `[B]` or `[B, …]`, on the model's device.
 #[derive(Debug)]
 pub struct Examples {
-    /// The bins or classes, `[B, D]`, integers.
+    /// The values, `[B, D]`: bins or classes as integers; where there are real numbers among them, all in f32.
     pub x: tch::Tensor,
     /// The times, `[B]`.
     pub t: Vec<f64>,
@@ -77,7 +77,8 @@ pub trait Objective: Debug + Send + Sync {
     /// A term of the loss at given times, in nats, per variable: `[B, D]`.
     fn loss(&self, model: &Model, examples: &Examples, term: Term, mode: Mode) -> Tensor;
 
-    /// Samples along a grid of times, as bins or classes, `[B, D]` in row-major order.
+    /// Samples along a grid of times: bins or classes as whole numbers, real numbers as they are, `[B, D]` in
+    /// row-major order.
     ///
     /// `observe` is told after each step how many are done, of how many.
     fn sample(
@@ -87,45 +88,46 @@ pub trait Objective: Debug + Send + Sync {
         grid: &[f64],
         noise: &mut dyn NoiseSource<Torch>,
         observe: &mut dyn FnMut(usize, usize),
-    ) -> Vec<usize>;
+    ) -> Vec<f64>;
 }
 
-/// A flow of `bfn-core` over data that a loader stores as bins or classes.
+/// A flow of `bfn-core` over variables of one kind, as a loader stores them.
 #[derive(Debug)]
 pub struct Stored<F> {
     /// The flow.
     pub flow: F,
-    /// The number of bins or classes.
+    /// The number of bins or classes; 1 for real numbers.
     pub values: usize,
 }
 
 /// Data as a flow takes them.
 pub trait Encoding {
-    /// From bins or classes, `[B, D]`, integers.
+    /// From values as they are stored, `[B, D]`.
     fn encode(stored: &tch::Tensor, values: usize) -> Self;
 
-    /// To bins or classes, in row-major order.
-    fn decode(&self, values: usize) -> Vec<usize>;
+    /// To values as they are stored, in row-major order.
+    fn decode(&self, values: usize) -> Vec<f64>;
 }
 
 impl Encoding for Indices {
     fn encode(stored: &tch::Tensor, _values: usize) -> Self {
-        Self::new(stored.shallow_clone())
+        Self::new(stored.to_kind(Kind::Int64))
     }
 
-    fn decode(&self, _values: usize) -> Vec<usize> {
-        self.to_vec()
+    fn decode(&self, _values: usize) -> Vec<f64> {
+        self.to_vec().into_iter().map(|index| index as f64).collect()
     }
 }
 
-/// Bins as real numbers: their centres.
+/// Bins as real numbers: their centres. Real numbers as they are.
 impl Encoding for Tensor {
     fn encode(stored: &tch::Tensor, values: usize) -> Self {
-        centre(&Self::new(stored.to_kind(Kind::Float)), values)
+        let stored = Self::new(stored.to_kind(Kind::Float));
+        if values > 1 { centre(&stored, values) } else { stored }
     }
 
-    fn decode(&self, values: usize) -> Vec<usize> {
-        bin(self, values).to_vec()
+    fn decode(&self, values: usize) -> Vec<f64> {
+        if values > 1 { bin(self, values).decode(values) } else { self.to_values() }
     }
 }
 
@@ -174,7 +176,7 @@ where
         grid: &[f64],
         noise: &mut dyn NoiseSource<Torch>,
         observe: &mut dyn FnMut(usize, usize),
-    ) -> Vec<usize> {
+    ) -> Vec<f64> {
         let flow = &self.flow;
         let like = column(&[0.0], model.device()).full(&flow.message_shape(&shape), 0.0);
         let predict = |theta: &F::Theta, t: f64| {

@@ -2,15 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use bfn_core::sampler::uniform_grid;
-use bfn_data::{Alphabet, Seed};
+use bfn_data::Seed;
 use bfn_nets::{NamedTensor, Snapshot};
 use tch::Kind;
 
 use crate::cli::SampleArgs;
 use crate::draws::SampleNoise;
-use crate::form::{Arrangement, Form};
+use crate::form::{Arrangement, Form, Variable};
 use crate::model::Model;
 use crate::picture::{self, Format};
 use crate::progress::Progress;
@@ -25,6 +25,7 @@ const BATCH: usize = 64;
 enum Kinds {
     Png,
     Txt,
+    Csv,
     Safetensors,
 }
 
@@ -49,12 +50,12 @@ pub fn command(args: &SampleArgs) -> Result<()> {
     Ok(())
 }
 
-/// Draws samples in batches, as bins or classes, `[count, D]` in row-major order.
+/// Draws samples in batches, as bins, classes or real numbers, `[count, D]` in row-major order.
 ///
 /// # Errors
 ///
 /// None at present.
-pub fn draw(task: &Task, model: &Model, count: usize, steps: usize, seed: Seed) -> Result<Vec<usize>> {
+pub fn draw(task: &Task, model: &Model, count: usize, steps: usize, seed: Seed) -> Result<Vec<f64>> {
     let _no_gradient = tch::no_grad_guard();
     let grid = uniform_grid(steps);
     let batches = count.div_ceil(BATCH);
@@ -73,8 +74,10 @@ pub fn draw(task: &Task, model: &Model, count: usize, steps: usize, seed: Seed) 
 
 fn default_path(run: &Path, arrangement: &Arrangement) -> PathBuf {
     run.join(match arrangement {
-        Arrangement::Text { .. } => "samples.txt",
-        _ => "samples.png",
+        Arrangement::Text { .. } | Arrangement::Bytes { .. } | Arrangement::Tokens { .. } => "samples.txt",
+        Arrangement::Table { .. } => "samples.csv",
+        Arrangement::Sequence { .. } => "samples.safetensors",
+        Arrangement::Image { .. } => "samples.png",
     })
 }
 
@@ -84,38 +87,59 @@ fn kind(path: &Path, arrangement: &Arrangement) -> Result<Kinds> {
     match (ending.as_str(), arrangement) {
         ("safetensors", _) => Ok(Kinds::Safetensors),
         ("png", Arrangement::Image { .. }) => Ok(Kinds::Png),
-        ("txt", Arrangement::Text { .. }) => Ok(Kinds::Txt),
-        ("png", _) => bail!("{}: these samples are text; use .txt or .safetensors", path.display()),
-        ("txt", _) => bail!("{}: these samples are images; use .png or .safetensors", path.display()),
-        _ => bail!("{}: samples go to .png (images), .txt (text) or .safetensors", path.display()),
+        ("txt", Arrangement::Text { .. } | Arrangement::Bytes { .. } | Arrangement::Tokens { .. }) => Ok(Kinds::Txt),
+        ("csv", Arrangement::Table { .. }) => Ok(Kinds::Csv),
+        _ => {
+            let (what, ending) = match arrangement {
+                Arrangement::Image { .. } => ("images", ".png or .safetensors"),
+                Arrangement::Table { .. } => ("rows of a table", ".csv or .safetensors"),
+                Arrangement::Sequence { .. } => ("sequences", ".safetensors"),
+                _ => ("text", ".txt or .safetensors"),
+            };
+            bail!("{}: these samples are {what}; use {ending}", path.display())
+        }
     }
 }
 
-fn write(path: &Path, kind: Kinds, samples: &[usize], form: &Form) -> Result<()> {
+fn write(path: &Path, kind: Kinds, samples: &[f64], form: &Form) -> Result<()> {
     match (kind, &form.arrangement) {
         (Kinds::Png, Arrangement::Image { height, width, channels }) => {
-            let format = Format { height: *height, width: *width, channels: *channels, levels: form.values() };
-            picture::write_grid(path, samples, format)
+            let (levels, pixels): (usize, Vec<usize>) = match form.variable {
+                // From −1, black, to 1.
+                Variable::Continuous => {
+                    (256, samples.iter().map(|value| ((value + 1.0) * 127.5).round() as usize).collect())
+                }
+                _ => (form.values(), samples.iter().map(|level| *level as usize).collect()),
+            };
+            let format = Format { height: *height, width: *width, channels: *channels, levels };
+            picture::write_grid(path, &pixels, format)
         }
-        (Kinds::Txt, Arrangement::Text { length, alphabet }) => {
-            let alphabet = Alphabet::new(alphabet)?;
-            let mut text = String::new();
-            for sample in samples.chunks_exact(*length) {
-                let classes: Vec<u8> = sample.iter().map(|class| *class as u8).collect();
-                text.push_str(&alphabet.decode(&classes));
-                text.push('\n');
+        (Kinds::Txt, _) => {
+            let vocabulary = form.vocabulary()?.context("samples that are no text cannot go to .txt")?;
+            let mut text = Vec::new();
+            for sample in samples.chunks_exact(form.dimensions()) {
+                let classes: Vec<usize> = sample.iter().map(|class| *class as usize).collect();
+                text.extend(vocabulary.decode(&classes));
+                text.push(b'\n');
             }
-            write_file(path, text.as_bytes())
+            write_file(path, &text)
+        }
+        (Kinds::Csv, Arrangement::Table { columns }) => {
+            write_file(path, &columns.to_csv(samples.chunks_exact(form.dimensions()))?)
         }
         _ => {
             let count = samples.len() / form.dimensions();
             let shape = match form.arrangement {
                 Arrangement::Image { height, width, channels } => vec![count, height, width, channels],
-                Arrangement::Text { length, .. } => vec![count, length],
+                _ => vec![count, form.dimensions()],
             };
             let shape: Vec<i64> = shape.into_iter().map(|length| length as i64).collect();
-            let values: Vec<i64> = samples.iter().map(|value| *value as i64).collect();
-            let tensor = tch::Tensor::from_slice(&values).reshape(shape).to_kind(Kind::Uint8);
+            let kind = match form.variable {
+                Variable::Discretised(values) | Variable::Discrete(values) if values <= 256 => Kind::Uint8,
+                Variable::Discretised(_) | Variable::Discrete(_) => Kind::Int,
+                Variable::Continuous | Variable::Mixed => Kind::Float,
+            };
+            let tensor = tch::Tensor::from_slice(samples).reshape(shape).to_kind(kind);
             let mut snapshot = Snapshot::new();
             snapshot.add("", &[NamedTensor::new("samples", &tensor)])?;
             Ok(snapshot.write(path)?)

@@ -1,6 +1,7 @@
 //! What an experiment is about: data, flow and the shape of the network, joined.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -8,11 +9,16 @@ use bfn_core::continuous::Reconstruction;
 use bfn_core::discrete::{Readout, Receiver};
 use bfn_core::distribution::Probability;
 use bfn_core::{ContinuousFlow, DiscreteFlow, DiscretisedFlow};
-use bfn_data::{Alphabet, Dataset, Pixels, Root, Seed, Split, Symbols, Text, Windows};
+use bfn_data::table::{ColumnRule, RawTable};
+use bfn_data::{Alphabet, Dataset, Flip, Pixels, Root, Seed, Split, Symbols, Text, Tokenizer, Windows};
 use bfn_nets::networks::{NetworkConfig, Shape, Variables};
 
-use crate::config::{DataConfig, Experiment, FlowConfig, PixelsConfig, ReadoutConfig};
+use crate::config::{
+    Cifar10Config, DataConfig, Experiment, FlipConfig, FlowConfig, Paths, PixelsConfig, ReadoutConfig, SymbolsConfig,
+    TextConfig,
+};
 use crate::form::{Arrangement, Form, Variable};
+use crate::mixed::Mixed;
 use crate::objective::{Objective, Stored};
 
 /// The flow of an experiment, fitted to the form of its data.
@@ -42,14 +48,22 @@ impl Task {
     ///
     /// A flow that does not fit the data, or a parameter of it outside its domain.
     pub fn new(experiment: &Experiment, form: Form, arithmetic: Arithmetic) -> Result<Self> {
+        if let Arrangement::Table { columns } = &form.arrangement {
+            let mixed = Mixed::new(experiment.flow, columns, arithmetic)?;
+            let (inputs, outputs) = (mixed.input_width(), mixed.output_width());
+            let shape = Shape::Row { variables: form.dimensions(), inputs, outputs };
+            let variables = Variables { shape, inputs_per_variable: 1, outputs_per_variable: 1 };
+            return Ok(Self { form, objective: Box::new(mixed), variables });
+        }
         let objective = objective(experiment.flow, form.variable, arithmetic)?;
         let shape = match (&form.arrangement, &experiment.network) {
             (Arrangement::Image { height, width, channels }, _) => {
                 Shape::Image { height: *height, width: *width, channels: *channels }
             }
-            (Arrangement::Text { length, .. }, NetworkConfig::Transformer(_)) => Shape::Sequence { length: *length },
+            (_, NetworkConfig::Transformer(_)) => Shape::Sequence { length: form.dimensions() },
+            (Arrangement::Sequence { length }, NetworkConfig::Mlp(_)) => Shape::Sequence { length: *length },
             // To a network of convolutions a line of text is an image of one row.
-            (Arrangement::Text { length, .. }, _) => Shape::Image { height: 1, width: *length, channels: 1 },
+            _ => Shape::Image { height: 1, width: form.dimensions(), channels: 1 },
         };
         let inputs_per_variable = match experiment.flow {
             FlowConfig::Discrete { .. } if form.values() > 2 => form.values(),
@@ -74,6 +88,11 @@ fn objective(flow: FlowConfig, variable: Variable, arithmetic: Arithmetic) -> Re
             let flow = DiscretisedFlow::new(bins, sigma_1).context("in [flow.discretised]")?;
             Box::new(Stored { flow: flow.with_probability(probability), values: bins })
         }
+        (FlowConfig::Continuous { sigma_1, reconstruction_deviation }, Variable::Continuous) => {
+            let reconstruction = Reconstruction::Density { deviation: reconstruction_deviation.unwrap_or(sigma_1) };
+            let flow = ContinuousFlow::new(sigma_1, reconstruction).context("in [flow.continuous]")?;
+            Box::new(Stored { flow, values: 1 })
+        }
         // Ordered bins may be modelled as unordered classes.
         (FlowConfig::Discrete { beta_1, readout }, Variable::Discretised(values) | Variable::Discrete(values)) => {
             let flow = DiscreteFlow::new(values, beta_1).context("in [flow.discrete]")?.with_readout(readout.into());
@@ -82,6 +101,9 @@ fn objective(flow: FlowConfig, variable: Variable, arithmetic: Arithmetic) -> Re
         (_, Variable::Discrete(classes)) => {
             bail!("the data are discrete ({classes} classes); use [flow.discrete] with beta_1 for them")
         }
+        (_, Variable::Continuous) => bail!("the data are real numbers; use [flow.continuous] with sigma_1 for them"),
+        (FlowConfig::Mixed { .. }, _) => bail!("[flow.mixed] is for tables; these data are all of one kind"),
+        (_, Variable::Mixed) => bail!("the data are a table; use [flow.mixed] for them"),
     })
 }
 
@@ -121,24 +143,39 @@ impl DataConfig {
             let images = bfn_data::mnist(&root, split, mnist.pixels.into())?;
             return Ok(Source::new(images, format!("MNIST, {}", mnist.pixels)));
         }
+        if let Some(Cifar10Config { bins, flip }) = self.cifar10 {
+            let images = bfn_data::cifar10(&root, split, bins.into(), flip.into())?;
+            return Ok(Source::new(images, format!("CIFAR-10, {bins} bins")));
+        }
         if let Some(text8) = &self.text8 {
             let text = bfn_data::text8(&root)?;
             return Ok(Source::new(text.split(split, text8.length, windows)?, text.title().to_owned()));
         }
         if let Some(text) = &self.text {
-            let symbols = match &text.alphabet {
-                Some(alphabet) => Symbols::Given(Alphabet::new(alphabet)?),
-                None => Symbols::FromText,
-            };
-            let file = Text::read(&text.file, &symbols)?;
+            let file = text.read(&root)?;
             return Ok(Source::new(file.split(split, text.length, windows)?, file.title().to_owned()));
+        }
+        if let Some(images) = &self.images {
+            let folder = root.file("the folder of images", &images.folder)?;
+            let data = bfn_data::ImageFolder::open(&folder, &images.options(), split, &Root::cache().join("images"))?;
+            return Ok(Source::new(data, format!("{}, {} bins", folder.display(), images.bins)));
+        }
+        if let Some(array) = &self.array {
+            return array.open(&root, split);
+        }
+        if let Some(table) = &self.table {
+            let file = root.file("the table", &table.file)?;
+            let raw = RawTable::read(&file, &table.missing)?;
+            let rules: Vec<ColumnRule> = table.columns.iter().map(ColumnRule::from).collect();
+            let rows = bfn_data::table::table(&raw, &rules, table.held_out.into(), split)?;
+            return Ok(Source::new(rows, file.display().to_string()));
         }
         bail!("[data] names no data")
     }
 }
 
 impl Source {
-    fn new(dataset: impl Dataset + 'static, title: String) -> Self {
+    pub(crate) fn new(dataset: impl Dataset + 'static, title: String) -> Self {
         Self { dataset: Arc::new(dataset), title }
     }
 
@@ -151,12 +188,12 @@ impl Source {
         let Some(classes) = classes else { return Ok(()) };
         for index in 0..self.dataset.len() {
             match self.dataset.label(index) {
-                Some(label) if usize::from(label) < classes => {}
+                Some(label) if (label as usize) < classes => {}
                 Some(label) => bail!(
                     "the network is told of {classes} classes, but {} has the label {label}; set `classes` of the \
                      network to at least {}",
                     self.title,
-                    usize::from(label) + 1
+                    label as usize + 1
                 ),
                 None => bail!(
                     "the network is to be told labels, but {} has none; remove `classes` from the network",
@@ -165,6 +202,48 @@ impl Source {
             }
         }
         Ok(())
+    }
+}
+
+impl TextConfig {
+    fn read(&self, root: &Root) -> Result<Text> {
+        let symbols = match (self.symbols, &self.alphabet, self.unknown, &self.tokenizer) {
+            (SymbolsConfig::Bytes, None, None, None) => Symbols::Bytes,
+            (SymbolsConfig::Tokens, None, None, Some(path)) => {
+                let path = root.file("the tokenizer", path)?;
+                let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+                Symbols::Tokens(Tokenizer::parse(&path, &bytes)?)
+            }
+            (SymbolsConfig::Characters, None, None, None) => Symbols::FromText,
+            (SymbolsConfig::Characters, Some(alphabet), unknown, None) => {
+                let alphabet = Alphabet::new(alphabet)?;
+                match unknown {
+                    None => Symbols::Given(alphabet),
+                    Some(unknown) => Symbols::Mapped { alphabet, unknown },
+                }
+            }
+            _ => bail!(
+                "the keys of [data.text] do not fit together: characters may have alphabet, and with it unknown; \
+                 tokens need tokenizer and nothing else; bytes have neither"
+            ),
+        };
+        let paths = match &self.file {
+            Paths::One(path) => vec![root.file("the text", path)?],
+            Paths::Several(paths) => {
+                paths.iter().map(|path| root.file("the text", path)).collect::<Result<Vec<_>, _>>()?
+            }
+        };
+        let paths: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
+        Ok(Text::read(&paths, &symbols)?)
+    }
+}
+
+impl From<FlipConfig> for Flip {
+    fn from(flip: FlipConfig) -> Self {
+        match flip {
+            FlipConfig::Never => Self::Never,
+            FlipConfig::Horizontal => Self::Horizontal,
+        }
     }
 }
 

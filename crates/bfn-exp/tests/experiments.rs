@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use bfn_data::{Alphabet, Seed};
-use bfn_exp::config::Experiment;
+use bfn_data::{Alphabet, Seed, Split, Windows};
+use bfn_exp::config::{DataConfig, Experiment};
 use bfn_exp::form::{Arrangement, Form, Variable};
 use bfn_exp::model::Model;
 use bfn_exp::task::{Arithmetic, Task};
@@ -19,6 +19,17 @@ fn form(experiment: &Experiment) -> Form {
     }
     if data.mnist.is_some() {
         return image(28, Variable::Discrete(2));
+    }
+    if let Some(cifar10) = data.cifar10 {
+        let arrangement = Arrangement::Image { height: 32, width: 32, channels: 3 };
+        return Form { arrangement, variable: Variable::Discretised(cifar10.bins.into()) };
+    }
+    if data.table.is_some() {
+        // The table lies in the repository, from whose root the experiment is meant to be run.
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let data = DataConfig { root: Some(root), ..data.clone() };
+        let source = data.open(Split::Train, Windows::Random).expect("the table is sound");
+        return Form::of(source.dataset.as_ref()).expect("a table can be modelled");
     }
     let length = data.text8.as_ref().map(|text8| text8.length).expect("text8 is the only other data set in use");
     let alphabet = Alphabet::text8().to_string();
@@ -42,7 +53,15 @@ fn files() -> Vec<PathBuf> {
 
 #[test]
 fn every_file_parses_and_builds() {
-    let expected = [("digits.toml", None), ("mnist.toml", Some(24_808_961)), ("text8.toml", Some(170_175_003))];
+    let expected = [
+        ("digits.toml", None),
+        ("mnist.toml", Some(24_808_961)),
+        ("text8.toml", Some(170_175_003)),
+        ("cifar10_256_continuous.toml", Some(30_722_188)),
+        ("cifar10_16_continuous.toml", Some(30_722_188)),
+        ("cifar10_256_discretised.toml", Some(30_722_584)),
+        ("cifar10_16_discretised.toml", Some(30_722_584)),
+    ];
     let files = files();
     assert!(files.len() >= 5, "only {files:?}");
     for path in &files {

@@ -366,7 +366,7 @@ fn told_of_classes() -> Vec<(&'static str, NetworkConfig, Variables)> {
             NetworkConfig::Unet(config) => config.classes = Some(4),
             NetworkConfig::VdmUnet(config) => config.classes = Some(4),
             NetworkConfig::Transformer(config) => config.classes = Some(4),
-            NetworkConfig::Own(_) => unreachable!("none of the examples"),
+            NetworkConfig::Mlp(_) | NetworkConfig::Own(_) => unreachable!("none of the examples"),
         }
     }
     examples

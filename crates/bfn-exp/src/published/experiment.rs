@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use bfn_nets::networks::Shape;
-use bfn_nets::{AdamWConfig, EmaConfig, OptimiserConfig, Precision};
+use bfn_nets::{EmaConfig, OptimiserConfig, Precision};
 
 use super::flow::{Flow, Known};
 use super::network::Net;
@@ -71,13 +71,14 @@ pub fn read(text: &str) -> Result<Translation> {
     let arrangement = match net.variables.shape {
         Shape::Image { height, width, channels } => Arrangement::Image { height, width, channels },
         Shape::Sequence { length } => Arrangement::Text { length, alphabet: TEXT8_ALPHABET.to_owned() },
+        Shape::Row { .. } => bail!("the published code has no networks for rows of tables"),
     };
     let validation_batch = loaders.validation_batch;
     let experiment = Experiment {
         data: data.config,
         flow: flow.config,
         network: net.config,
-        optimiser: OptimiserConfig { adamw: optimiser, muon: None },
+        optimiser,
         ema: EmaConfig { decay: training.ema_decay, warm_up: false },
         training: TrainingConfig {
             steps: training.steps,
@@ -221,8 +222,15 @@ impl Loaders {
 }
 
 /// `optimizer`, the arguments of PyTorch's AdamW.
-fn optimiser(file: &mut Section) -> Result<AdamWConfig> {
-    let mut config = AdamWConfig { learning_rate: 1e-3, beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, weight_decay: 0.01 };
+fn optimiser(file: &mut Section) -> Result<OptimiserConfig> {
+    let mut config = OptimiserConfig {
+        learning_rate: 1e-3,
+        beta_1: 0.9,
+        beta_2: 0.999,
+        epsilon: 1e-8,
+        weight_decay: 0.01,
+        muon: None,
+    };
     if let Some(mut optimizer) = file.optional("optimizer")? {
         config.learning_rate = optimizer.or("lr", config.learning_rate)?;
         let betas = optimizer.or("betas", vec![config.beta_1, config.beta_2])?;

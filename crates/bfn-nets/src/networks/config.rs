@@ -6,12 +6,12 @@ use tch::nn;
 use crate::Error;
 
 use super::own::OwnConfig;
-use super::{Network, Transformer, TransformerConfig, UNet, UNetConfig, VdmUNet, VdmUNetConfig};
+use super::{Mlp, MlpConfig, Network, Transformer, TransformerConfig, UNet, UNetConfig, VdmUNet, VdmUNetConfig};
 
 /// Which network, and its settings.
 ///
-/// In a file the variant is a table: `[network.unet]`, `[network.vdm_unet]`, `[network.transformer]` or
-/// `[network.own]`.
+/// In a file the variant is a table: `[network.unet]`, `[network.vdm_unet]`, `[network.transformer]`,
+/// `[network.mlp]`, or `[network.own]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NetworkConfig {
@@ -21,6 +21,8 @@ pub enum NetworkConfig {
     Transformer(TransformerConfig),
     /// The U-Net without down-sampling, published for CIFAR-10.
     VdmUnet(VdmUNetConfig),
+    /// A residual multilayer perceptron, for rows of tables.
+    Mlp(MlpConfig),
     /// A network of the user's own.
     Own(OwnConfig),
 }
@@ -36,6 +38,7 @@ impl NetworkConfig {
             Self::Unet(config) => Box::new(UNet::new(config, variables, path)?),
             Self::Transformer(config) => Box::new(Transformer::new(config, variables, path)?),
             Self::VdmUnet(config) => Box::new(VdmUNet::new(config, variables, path)?),
+            Self::Mlp(config) => Box::new(Mlp::new(config, variables, path)?),
             Self::Own(config) => config.build(variables, path)?,
         })
     }
@@ -50,6 +53,7 @@ impl NetworkConfig {
             Self::Unet(config) => config.check(variables),
             Self::Transformer(config) => config.check(variables),
             Self::VdmUnet(config) => config.check(variables),
+            Self::Mlp(config) => config.check(variables),
             Self::Own(config) => config.check(variables),
         }
     }
@@ -60,6 +64,7 @@ impl NetworkConfig {
             Self::Unet(config) => config.classes,
             Self::Transformer(config) => config.classes,
             Self::VdmUnet(config) => config.classes,
+            Self::Mlp(_) => None,
             Self::Own(config) => config.classes(),
         }
     }
@@ -94,6 +99,15 @@ pub enum Shape {
         /// Positions.
         length: usize,
     },
+    /// A row of a table, whose variables may take different numbers of inputs and outputs each.
+    Row {
+        /// Columns.
+        variables: usize,
+        /// Numbers that go in, for all variables together.
+        inputs: usize,
+        /// Numbers that come out, for all variables together.
+        outputs: usize,
+    },
 }
 
 impl Shape {
@@ -102,6 +116,7 @@ impl Shape {
         match self {
             Self::Image { height, width, channels } => height * width * channels,
             Self::Sequence { length } => length,
+            Self::Row { variables, .. } => variables,
         }
     }
 }
@@ -113,6 +128,7 @@ impl std::fmt::Display for Shape {
                 write!(formatter, "an image of {height}×{width} pixels with {channels} channels")
             }
             Self::Sequence { length } => write!(formatter, "a sequence of {length} positions"),
+            Self::Row { variables, .. } => write!(formatter, "a row of {variables} variables"),
         }
     }
 }

@@ -10,8 +10,8 @@
 //! | [`VdmUNet`] | CIFAR-10 | 30,722,188; discretised 30,722,584 |
 //! | [`Transformer`] | text8 | 170,175,003 |
 //!
-//! A [`NetworkConfig`] says which one and of what size; [`Variables`] says what it models. Any
-//! other network joins by implementing [`Network`], and by [`register`] if experiment files are to name it.
+//! [`Mlp`] is for rows of tables. A [`NetworkConfig`] says which one and of what size; [`Variables`] says what it
+//! models. Any other network joins by implementing [`Network`], and by [`register`] if experiment files are to name it.
 
 use tch::{Tensor, nn};
 
@@ -22,6 +22,7 @@ mod condition;
 mod config;
 mod image;
 mod layers;
+mod mlp;
 mod own;
 mod residual;
 mod time;
@@ -32,6 +33,7 @@ mod vdm_unet;
 
 pub use condition::Condition;
 pub use config::{NetworkConfig, Shape, Variables};
+pub use mlp::{Mlp, MlpConfig};
 pub use own::{OwnConfig, OwnNetwork, register};
 pub use transformer::{Positions, Transformer, TransformerConfig};
 pub use unet::UNet;
@@ -52,7 +54,8 @@ pub trait Network: std::fmt::Debug + Send {
     /// `input`: \[B, D\], one number per variable, used as it stands; or \[B, D, K\], the class
     /// probabilities θ, which the network itself maps to 2θ − 1. `t`: \[B\], in [0, 1].
     /// Returns \[B, D, P\]. D runs over height, width, channels (channels fastest), or over the
-    /// positions of a sequence. `condition`: one for each of the B examples, or nothing to tell.
+    /// positions of a sequence. Of a row of a table, all numbers of all variables: \[B, inputs\] → \[B, outputs\].
+    /// `condition`: one for each of the B examples, or nothing to tell.
     ///
     /// # Panics
     ///

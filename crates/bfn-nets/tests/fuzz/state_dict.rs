@@ -6,7 +6,7 @@ use bfn_nets::published::parse_state_dict;
 use tch::Kind;
 
 /// Reads the bytes as a state dict, and every number of what comes of it.
-pub fn state_dict(bytes: &[u8]) {
+pub(crate) fn state_dict(bytes: &[u8]) {
     let Ok(tensors) = parse_state_dict(bytes, Path::new("fuzzed")) else { return };
     let mut total = 0;
     for one in &tensors {

@@ -1,0 +1,251 @@
+//! Files from public sources: resumed where a transfer breaks, checked before they take their name.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use ureq::Agent;
+use ureq::http::StatusCode;
+use ureq::http::header::{CONTENT_RANGE, RANGE};
+
+use crate::catalogue::{KnownFile, Sum, Verdict};
+use crate::error::DataError;
+
+/// A file to be had from one of some addresses.
+#[derive(Debug, Clone)]
+pub struct Download {
+    /// The addresses, in the order to try.
+    pub addresses: Vec<String>,
+    /// What the file will be called.
+    pub path: PathBuf,
+    /// How many bytes it has at most; more are not read.
+    pub most_bytes: u64,
+    /// What its bytes add up to.
+    pub sum: Sum,
+    /// How long to wait after a failure, before the next attempt.
+    pub pause: Duration,
+}
+
+/// What became of a [`Download`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fetched {
+    /// The file is new.
+    New,
+    /// It was there, and whole.
+    Present,
+}
+
+/// How far a transfer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes that are there, those of earlier attempts included.
+    pub bytes: u64,
+    /// Bytes in all, where the server says so.
+    pub total: Option<u64>,
+}
+
+/// Attempts at one address that bring nothing new, before it is given up.
+const ATTEMPTS: u32 = 3;
+
+/// Seconds for one connection to bring what it can; then the transfer goes on with another.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+impl Download {
+    /// A file of a known data set, to be put under the folder `place`.
+    #[must_use]
+    pub fn of(file: &KnownFile, place: &Path) -> Self {
+        Self {
+            addresses: file.addresses.iter().map(|address| (*address).to_owned()).collect(),
+            path: place.join(file.path),
+            most_bytes: file.most_bytes,
+            sum: file.sum,
+            pause: Duration::from_secs(2),
+        }
+    }
+
+    /// Gets the file, unless it is there. `observe` is told how far it is.
+    ///
+    /// What has come is kept beside the file under the ending `.part`; a broken transfer goes on from there, now or
+    /// when this is called again. The file takes its name only when its SHA-256 is right. Proxies are those of the
+    /// variables HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Fetch`] where no address gives the file, with what each said; [`DataError::Different`] where
+    /// the file is there and is another one; [`DataError::Unwritable`].
+    pub fn fetch(&self, mut observe: impl FnMut(Progress)) -> Result<Fetched, DataError> {
+        if self.path.exists() {
+            return match self.sum.check(&self.path)?.verdict {
+                Verdict::Whole => Ok(Fetched::Present),
+                Verdict::Different { expected, found } => {
+                    Err(DataError::Different { path: self.path.clone(), expected, found })
+                }
+            };
+        }
+        if let Some(folder) = self.path.parent() {
+            fs::create_dir_all(folder).map_err(|reason| DataError::unwritable(folder, reason))?;
+        }
+        let mut said = Vec::new();
+        for address in &self.addresses {
+            match self.from(address, &mut observe) {
+                Ok(()) => return Ok(Fetched::New),
+                Err(Failure::Here(error)) => return Err(error),
+                Err(Failure::There(reason)) => said.push(format!("{address}: {reason}")),
+            }
+        }
+        Err(DataError::Fetch { path: self.path.clone(), said: said.join("; ") })
+    }
+
+    fn part(&self) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        name.push(".part");
+        name.into()
+    }
+
+    /// Gets the file from one address.
+    fn from(&self, address: &str, observe: &mut impl FnMut(Progress)) -> Result<(), Failure> {
+        let config = Agent::config_builder()
+            .timeout_connect(Some(Duration::from_secs(30)))
+            .timeout_recv_response(Some(Duration::from_secs(60)))
+            .timeout_recv_body(Some(PATIENCE))
+            .http_status_as_error(false);
+        let agent: Agent = config.build().into();
+        let mut poor_attempts = 0;
+        loop {
+            let before = self.have();
+            match self.attempt(&agent, address, observe) {
+                Ok(()) => {}
+                Err(Failure::There(reason)) => {
+                    poor_attempts = if self.have() > before { 0 } else { poor_attempts + 1 };
+                    if poor_attempts >= ATTEMPTS {
+                        return Err(Failure::There(reason));
+                    }
+                    thread::sleep(self.pause);
+                    continue;
+                }
+                Err(here) => return Err(here),
+            }
+            let part = self.part();
+            let wrong = match self.sum.check(&part) {
+                Ok(checked) => match checked.verdict {
+                    Verdict::Whole => {
+                        return fs::rename(&part, &self.path)
+                            .map_err(|reason| Failure::Here(DataError::unwritable(&self.path, reason)));
+                    }
+                    Verdict::Different { expected, found } => {
+                        format!("its SHA-256 should be {expected} and is {found}")
+                    }
+                },
+                Err(error) => error.to_string(),
+            };
+            // Bytes of which one is wrong are of no use to a later attempt.
+            fs::remove_file(&part).map_err(|reason| Failure::Here(DataError::unwritable(&part, reason)))?;
+            // A file that came in parts may have changed in between; one in a single piece is simply another one.
+            if before == 0 {
+                return Err(Failure::There(format!("the file that came is another one: {wrong}")));
+            }
+        }
+    }
+
+    /// How much has come so far.
+    fn have(&self) -> u64 {
+        fs::metadata(self.part()).map_or(0, |metadata| metadata.len())
+    }
+
+    /// One connection: brings the part to its end, or as far as it lasts.
+    fn attempt(&self, agent: &Agent, address: &str, observe: &mut impl FnMut(Progress)) -> Result<(), Failure> {
+        let part = self.part();
+        let here = |reason| Failure::Here(DataError::unwritable(&part, reason));
+        let there = |error: ureq::Error| Failure::There(error.to_string());
+        let have = self.have();
+        let mut request = agent.get(address);
+        if have > 0 {
+            request = request.header(RANGE, format!("bytes={have}-"));
+        }
+        let mut response = request.call().map_err(there)?;
+        let status = response.status();
+        let range = response.headers().get(CONTENT_RANGE).and_then(|range| ContentRange::parse(range.to_str().ok()?));
+        let start = match (status, range) {
+            (StatusCode::OK, _) => 0,
+            (StatusCode::PARTIAL_CONTENT, Some(ContentRange { start: Some(start), .. })) if start == have => have,
+            // The part is as long as the file: its sum decides.
+            (StatusCode::RANGE_NOT_SATISFIABLE, Some(ContentRange { total: Some(total), .. })) if total == have => {
+                return Ok(());
+            }
+            (StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE, _) => {
+                fs::remove_file(&part).map_err(here)?;
+                return Err(Failure::There(format!("the server gave another part than was asked for ({status})")));
+            }
+            _ => return Err(Failure::There(format!("the server answered {status}"))),
+        };
+        let total = response.body().content_length().map(|rest| start + rest);
+        let mut file: File = OpenOptions::new().create(true).write(true).truncate(false).open(&part).map_err(here)?;
+        file.set_len(start).map_err(here)?;
+        io::Seek::seek(&mut file, io::SeekFrom::End(0)).map_err(here)?;
+        let mut body = response.body_mut().as_reader();
+        let (mut bytes, mut buffer) = (start, vec![0; 1 << 16]);
+        loop {
+            observe(Progress { bytes, total });
+            let count = match body.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) => return Err(Failure::There(format!("the connection broke: {error}"))),
+            };
+            if bytes + count as u64 > self.most_bytes {
+                drop(file);
+                fs::remove_file(&part).map_err(here)?;
+                return Err(Failure::There(format!("the server sent more than the file's {} bytes", self.most_bytes)));
+            }
+            file.write_all(&buffer[..count]).map_err(here)?;
+            bytes += count as u64;
+        }
+        if total.is_some_and(|total| bytes < total) {
+            return Err(Failure::There("the connection ended before the file".to_owned()));
+        }
+        file.sync_all().map_err(here)
+    }
+}
+
+/// Whose fault it is.
+enum Failure {
+    /// This machine's; no other address would help.
+    Here(DataError),
+    /// The server's or the way's.
+    There(String),
+}
+
+/// `bytes 5-9/10`, `bytes 5-9/*` or `bytes */10`.
+#[derive(Debug, PartialEq)]
+struct ContentRange {
+    start: Option<u64>,
+    total: Option<u64>,
+}
+
+impl ContentRange {
+    fn parse(text: &str) -> Option<Self> {
+        let (range, total) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
+        let start = match range {
+            "*" => None,
+            _ => Some(range.split_once('-')?.0.trim().parse().ok()?),
+        };
+        Some(Self { start, total: total.trim().parse().ok() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_ranges_are_read() {
+        let range = |start, total| Some(ContentRange { start, total });
+        assert_eq!(ContentRange::parse("bytes 5-9/10"), range(Some(5), Some(10)));
+        assert_eq!(ContentRange::parse("bytes 5-9/*"), range(Some(5), None));
+        assert_eq!(ContentRange::parse("bytes */10"), range(None, Some(10)));
+        for wrong in ["", "bytes", "bytes 5/10", "bytes x-9/10", "5-9/10"] {
+            assert_eq!(ContentRange::parse(wrong), None, "{wrong}");
+        }
+    }
+}

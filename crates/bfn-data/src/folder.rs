@@ -1,0 +1,184 @@
+//! A folder of one's own images.
+
+mod listing;
+
+use std::io::Cursor;
+use std::path::Path;
+
+use bfn_core::VariableKind;
+use image::imageops::FilterType;
+use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
+
+use self::listing::{HEADER, Listing};
+use crate::bytes::DEFLATE_RATIO;
+use crate::cache_file::MappedFile;
+use crate::dataset::{Dataset, Draw, Layout, Split};
+use crate::error::DataError;
+use crate::images::{Flip, bins_of_intensities};
+use crate::split::Shares;
+use crate::values::{Row, Storage};
+
+/// How the files of a folder become images.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FolderOptions {
+    /// Rows of an image.
+    pub height: usize,
+    /// Columns of an image.
+    pub width: usize,
+    /// Grey, or red, green and blue.
+    pub colour: Colour,
+    /// Equal bins of the intensities, 2 to 256.
+    pub bins: usize,
+    /// Whether training images are mirrored.
+    pub flip: Flip,
+    /// What is held out, chosen at random, the same in every run.
+    pub shares: Shares,
+}
+
+/// The channels of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Colour {
+    /// One.
+    Grey,
+    /// Red, green and blue.
+    Rgb,
+}
+
+/// One split of a folder of images, mapped into memory.
+#[derive(Debug)]
+pub struct ImageFolder {
+    layout: Layout,
+    bins: [u8; 256],
+    number_of_bins: usize,
+    flip: Flip,
+    cache: MappedFile,
+    /// Which image of the cache an example is.
+    members: Vec<u64>,
+    /// Of every image of the cache; empty where the folder has no sub-folders.
+    labels: Vec<u32>,
+    label_names: Vec<String>,
+}
+
+impl ImageFolder {
+    /// The PNG, JPEG and WebP files in `folder`: those in a sub-folder, at any depth, have its name as label; a
+    /// folder without sub-folders gives no labels.
+    ///
+    /// Each image is enlarged or reduced until it covers the size that is asked for, and what stands over is cut
+    /// off evenly on both sides. That is done once, on all cores, and kept in one file in the folder `cache`, which
+    /// is made anew when a file of the folder comes, goes or changes. The kept file is mapped into memory. It is
+    /// replaced, never changed, so that a running program goes on with what it had; should somebody cut it short,
+    /// the next read is an error.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Invalid`] for options out of range or a folder without images, or with images both in it and in
+    /// sub-folders; [`DataError::Malformed`] for a file that is no image or changes while it is read;
+    /// [`DataError::Unreadable`].
+    pub fn open(folder: &Path, options: &FolderOptions, split: Split, cache: &Path) -> Result<Self, DataError> {
+        let bins = bins_of_intensities(options.bins)?;
+        for (key, side) in [("height", options.height), ("width", options.width)] {
+            if !(1..=MOST_SIDE).contains(&side) {
+                return Err(DataError::invalid(key, format!("1 to {MOST_SIDE} pixels"), side));
+            }
+        }
+        let listing = Listing::of(folder)?;
+        let cache = listing.cached(folder, options, cache)?;
+        let count = listing.files.len() as u64;
+        Ok(Self {
+            layout: options.layout(),
+            bins,
+            number_of_bins: options.bins,
+            flip: if split == Split::Train { options.flip } else { Flip::Never },
+            cache,
+            members: options.shares.of(count)?.members(count, split).collect(),
+            labels: listing.labels,
+            label_names: listing.label_names,
+        })
+    }
+}
+
+impl Dataset for ImageFolder {
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn kind(&self, _variable: usize) -> VariableKind {
+        VariableKind::Discretised { bins: self.number_of_bins }
+    }
+
+    fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    fn read(&self, index: usize, draw: Draw, out: Row<'_>) -> Result<(), DataError> {
+        let size = self.layout.variables();
+        let out = out.bytes();
+        assert_eq!(out.len(), size, "expected room for {size} variables, found {}", out.len());
+        let start = HEADER + self.members[index] as usize * size;
+        let stored = &self.cache.bytes()?[start..start + size];
+        if self.number_of_bins == 256 {
+            out.copy_from_slice(stored);
+        } else {
+            out.iter_mut().zip(stored).for_each(|(out, intensity)| *out = self.bins[usize::from(*intensity)]);
+        }
+        self.flip.apply(&self.layout, index, draw, out);
+        Ok(())
+    }
+
+    fn label(&self, index: usize) -> Option<u32> {
+        self.labels.get(*self.members.get(index)? as usize).copied()
+    }
+
+    fn label_names(&self) -> &[String] {
+        &self.label_names
+    }
+
+    fn storage(&self) -> Storage {
+        Storage::Bytes
+    }
+}
+
+/// One image of a folder, as it will be kept: `[height, width, channels]`; `path` only serves messages.
+///
+/// # Errors
+///
+/// [`DataError::Malformed`] where the bytes are no PNG, JPEG or WebP, or claim more pixels than such a file can hold.
+pub fn decode_image(path: &Path, bytes: &[u8], options: &FolderOptions) -> Result<Vec<u8>, DataError> {
+    let broken = |error: image::ImageError| {
+        DataError::malformed(path, 0, "an image in PNG, JPEG or WebP", format!("an error ({error})"))
+    };
+    let mut limits = Limits::default();
+    // No more than deflate can unpack to, which packs the tightest of the three, and never more than half a gigabyte.
+    limits.max_alloc = Some((bytes.len() as u64 * DEFLATE_RATIO + (1 << 20)).min(1 << 29));
+    let mut reader = ImageReader::new(Cursor::new(bytes));
+    reader = reader.with_guessed_format().map_err(|error| broken(error.into()))?;
+    reader.limits(limits.clone());
+    let mut decoder = reader.into_decoder().map_err(broken)?;
+    limits.reserve(decoder.total_bytes()).map_err(broken)?;
+    let orientation = decoder.orientation().map_err(broken)?;
+    let mut image = DynamicImage::from_decoder(decoder).map_err(broken)?;
+    image.apply_orientation(orientation);
+    let (width, height) = (options.width as u32, options.height as u32);
+    let fit = |image: DynamicImage| match (image.width(), image.height()) {
+        (0, _) | (_, 0) => Err(DataError::malformed(path, 0, "an image of at least one pixel", "none")),
+        size if size == (width, height) => Ok(image),
+        _ => Ok(image.resize_to_fill(width, height, FilterType::Triangle)),
+    };
+    Ok(match options.colour {
+        Colour::Grey => fit(image.to_luma8().into())?.into_luma8().into_raw(),
+        Colour::Rgb => fit(image.to_rgb8().into())?.into_rgb8().into_raw(),
+    })
+}
+
+impl FolderOptions {
+    fn layout(&self) -> Layout {
+        let channels = match self.colour {
+            Colour::Grey => 1,
+            Colour::Rgb => 3,
+        };
+        Layout::Image { height: self.height, width: self.width, channels }
+    }
+}
+
+/// Sides of images beyond what is ever modelled pixel by pixel.
+const MOST_SIDE: usize = 4096;

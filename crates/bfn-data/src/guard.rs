@@ -1,0 +1,21 @@
+//! Libraries that panic where a file is damaged.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use crate::error::DataError;
+
+/// What `read` answers; where it panics, that the file is not what was `expected`.
+///
+/// For libraries of which mutated files have shown that they panic. Nothing that `read` has touched is used after it.
+pub(crate) fn guarded<T>(
+    path: &Path,
+    expected: &str,
+    read: impl FnOnce() -> Result<T, DataError>,
+) -> Result<T, DataError> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+        let found = format!("what its reader could not bear ({})", said.unwrap_or("no reason given"));
+        Err(DataError::malformed(path, 0, expected, found))
+    })
+}

@@ -1,0 +1,156 @@
+//! All modelled columns of a table, and the variables that they are.
+
+use bfn_core::VariableKind;
+use csv::Writer;
+use serde::{Deserialize, Serialize};
+
+use crate::error::DataError;
+
+use super::{Cell, Column, ColumnRule, RawTable};
+
+/// The modelled columns of a table.
+///
+/// Their variables are ordered by kind, so that those of one kind lie together: real numbers, then bins from few
+/// to many, then classes from few to many; within a kind in the order of the columns.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Vec<Column>", into = "Vec<Column>")]
+pub struct Columns {
+    columns: Vec<Column>,
+    variables: Vec<TableVariable>,
+}
+
+/// A variable of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableVariable {
+    /// The column it belongs to, counted from 0.
+    pub column: usize,
+    /// What it says of the column.
+    pub role: Role,
+    /// What it can be.
+    pub kind: VariableKind,
+}
+
+/// What a variable says of a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Its value.
+    Value,
+    /// Whether the value is missing: class 1 if so.
+    Mark,
+}
+
+impl From<Vec<Column>> for Columns {
+    fn from(columns: Vec<Column>) -> Self {
+        let mut variables = Vec::new();
+        for (place, column) in columns.iter().enumerate() {
+            variables.push(TableVariable { column: place, role: Role::Value, kind: column.kind() });
+            if column.has_mark() {
+                let kind = VariableKind::Discrete { classes: 2 };
+                variables.push(TableVariable { column: place, role: Role::Mark, kind });
+            }
+        }
+        variables.sort_by_key(|variable| match variable.kind {
+            VariableKind::Continuous => (0, 0),
+            VariableKind::Discretised { bins } => (1, bins),
+            VariableKind::Discrete { classes } => (2, classes),
+        });
+        Self { columns, variables }
+    }
+}
+
+impl From<Columns> for Vec<Column> {
+    fn from(columns: Columns) -> Self {
+        columns.columns
+    }
+}
+
+impl Columns {
+    /// Learns from a table what the rules leave open; of real numbers, from the training rows alone.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Cell`] for a cell that is not what its column's rule says; [`DataError::Invalid`] for rules that
+    /// make no sense.
+    pub fn fit(raw: &RawTable, rules: &[ColumnRule], training: &[usize]) -> Result<Self, DataError> {
+        let fit = |(column, rule): (usize, &ColumnRule)| Column::fit(raw, column, &rule.kind, training);
+        let columns = ColumnRule::matched(raw, rules)?.into_iter().map(fit);
+        Ok(columns.collect::<Result<Vec<Column>, _>>()?.into())
+    }
+
+    /// The columns, in the table's order.
+    #[must_use]
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// The variables of a row, in their order.
+    #[must_use]
+    pub fn variables(&self) -> &[TableVariable] {
+        &self.variables
+    }
+
+    /// The values of a row of a table that has these columns: a real number, or the index of a bin or class.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Cell`] for a cell that no value stands for; [`DataError::Invalid`] where a column is not there.
+    pub fn encode(&self, raw: &RawTable, row: usize) -> Result<Vec<f64>, DataError> {
+        let mut values = Vec::with_capacity(self.variables.len());
+        for variable in &self.variables {
+            let column = &self.columns[variable.column];
+            let Some(place) = raw.names.iter().position(|name| *name == column.name) else {
+                let expected = format!("the column {:?} in {}", column.name, raw.path.display());
+                return Err(DataError::invalid("column", expected, "none of that name"));
+            };
+            let cell = &raw.columns[place][row];
+            values.push(match variable.role {
+                Role::Mark => f64::from(u8::from(*cell == Cell::Missing)),
+                Role::Value => {
+                    let expected = || format!("what {:?} stands for", column.transform);
+                    column.encode(cell).ok_or_else(|| raw.wrong(place, row, expected()))?
+                }
+            });
+        }
+        Ok(values)
+    }
+
+    /// The cells that values stand for, in the order of the columns: [`Self::encode`] undone.
+    ///
+    /// # Shapes
+    ///
+    /// `values`: `[D]`
+    ///
+    /// # Panics
+    ///
+    /// If there is another number of values.
+    #[must_use]
+    pub fn decode(&self, values: &[f64]) -> Vec<Cell> {
+        let (expected, found) = (self.variables.len(), values.len());
+        assert_eq!(expected, found, "expected {expected} values, found {found}");
+        let mut cells = vec![Cell::Missing; self.columns.len()];
+        let mut marked = vec![false; self.columns.len()];
+        for (variable, value) in self.variables.iter().zip(values) {
+            match variable.role {
+                Role::Value => cells[variable.column] = self.columns[variable.column].decode(*value),
+                Role::Mark => marked[variable.column] = *value >= 0.5,
+            }
+        }
+        cells.iter_mut().zip(marked).filter(|(_, marked)| *marked).for_each(|(cell, _)| *cell = Cell::Missing);
+        cells
+    }
+
+    /// Rows of values `[N, D]` as CSV, with the names of the columns in the first line.
+    ///
+    /// # Errors
+    ///
+    /// None at present: memory has room.
+    pub fn to_csv<'a>(&self, rows: impl IntoIterator<Item = &'a [f64]>) -> Result<Vec<u8>, DataError> {
+        let unwritable = |error: csv::Error| DataError::unwritable("the table".as_ref(), error.into());
+        let mut writer = Writer::from_writer(Vec::new());
+        writer.write_record(self.columns.iter().map(|column| &column.name)).map_err(unwritable)?;
+        for row in rows {
+            writer.write_record(self.decode(row).iter().map(Cell::to_string)).map_err(unwritable)?;
+        }
+        writer.into_inner().map_err(|error| DataError::unwritable("the table".as_ref(), error.into_error()))
+    }
+}

@@ -1,0 +1,51 @@
+//! Tables: rows of columns of different kinds.
+//!
+//! A [`RawTable`] is what a CSV or Parquet file holds. [`ColumnRule`]s say which of its columns are modelled, and
+//! as what; fitted to the rows of the training split they become [`Columns`], which turn rows into variables and
+//! variables back into rows.
+
+mod column;
+mod columns;
+mod csv_file;
+mod parquet_file;
+mod raw;
+mod rule;
+
+pub use column::{Column, Missing, Transform};
+pub use columns::{Columns, Role, TableVariable};
+pub use raw::{Cell, RawTable};
+pub use rule::{ColumnKind, ColumnRule, RealMap};
+
+use crate::dataset::{Layout, Split};
+use crate::error::DataError;
+use crate::rows::{Kinds, Rows};
+use crate::split::Shares;
+use crate::values::{Row, Values};
+
+/// One split of a table.
+///
+/// The rows that `shares` holds out are chosen at random, the same in every run. What is learnt from the data about
+/// real numbers (means, quantiles) is learnt from the training rows alone; classes and the range of integers, where
+/// no rule gives them, are those of all rows.
+///
+/// # Errors
+///
+/// [`DataError::Cell`] for a cell that is not what its column's rule says; [`DataError::Invalid`] for rules or shares
+/// that make no sense.
+pub fn table(raw: &RawTable, rules: &[ColumnRule], shares: Shares, split: Split) -> Result<Rows, DataError> {
+    let count = raw.rows() as u64;
+    let held_out = shares.of(count)?;
+    let training: Vec<usize> = held_out.members(count, Split::Train).map(|row| row as usize).collect();
+    let columns = Columns::fit(raw, rules, &training)?;
+    let members: Vec<usize> = held_out.members(count, split).map(|row| row as usize).collect();
+    let kinds = Kinds::Each(columns.variables().iter().map(|variable| variable.kind).collect());
+    let mut values = Values::zeros(kinds.storage(), members.len(), columns.variables().len());
+    for (row, member) in members.iter().enumerate() {
+        let encoded = columns.encode(raw, *member)?;
+        match values.row_mut(row) {
+            Row::Reals(out) => out.iter_mut().zip(encoded).for_each(|(out, value)| *out = value as f32),
+            out => out.set(encoded.into_iter().map(|value| value as u32)),
+        }
+    }
+    Ok(Rows::new(Layout::Table { columns }, kinds, values))
+}

@@ -1,0 +1,131 @@
+//! What a file holds, before anything is made of it.
+
+use std::path::{Path, PathBuf};
+
+use crate::bytes;
+use crate::error::DataError;
+
+use super::{csv_file, parquet_file};
+
+/// The content of a table, column by column.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RawTable {
+    pub(super) path: PathBuf,
+    pub(super) names: Vec<String>,
+    /// `[columns][rows]`
+    pub(super) columns: Vec<Vec<Cell>>,
+    pub(super) rows: usize,
+}
+
+/// One cell.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cell {
+    /// Nothing, or what stands for nothing.
+    Missing,
+    /// An integer of a typed file.
+    Integer(i64),
+    /// A real number of a typed file.
+    Real(f64),
+    /// Text, which may spell a number.
+    Text(Box<str>),
+}
+
+impl RawTable {
+    /// Reads a CSV file, plain or gzip, or a Parquet file; its first bytes tell which. In CSV the cells that are
+    /// empty or one of `missing` are missing; in Parquet those that are null.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Unreadable`], and what [`Self::parse`] finds wrong.
+    pub fn read(path: &Path, missing: &[String]) -> Result<Self, DataError> {
+        Self::parse(path, &bytes::read(path)?, missing)
+    }
+
+    /// Parses the bytes of a file; `path` only serves messages.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Malformed`] where the bytes are not such a file, rows differ in length, or there are no columns,
+    /// no rows or two columns of one name.
+    pub fn parse(path: &Path, bytes: &[u8], missing: &[String]) -> Result<Self, DataError> {
+        let (names, columns) = if bytes.starts_with(parquet_file::MAGIC) {
+            parquet_file::parse(path, bytes)?
+        } else {
+            csv_file::parse(path, bytes, missing)?
+        };
+        let rows = columns.first().map_or(0, Vec::len);
+        if rows == 0 {
+            return Err(DataError::malformed(path, 0, "a table of at least one column and one row", "none"));
+        }
+        if let Some(twice) = names.iter().enumerate().find(|(place, name)| names[..*place].contains(name)) {
+            return Err(DataError::malformed(path, 0, "columns of different names", format!("{:?} twice", twice.1)));
+        }
+        Ok(Self { path: path.to_owned(), names, columns, rows })
+    }
+
+    /// The names of the columns.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The number of rows.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The cells of a column.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such column.
+    #[must_use]
+    pub fn column(&self, column: usize) -> &[Cell] {
+        &self.columns[column]
+    }
+
+    /// The error of a cell that is not what was expected.
+    pub(super) fn wrong(&self, column: usize, row: usize, expected: impl Into<String>) -> DataError {
+        DataError::Cell {
+            path: self.path.clone(),
+            row: row as u64 + 1,
+            column: self.names[column].clone(),
+            expected: expected.into(),
+            found: self.columns[column][row].to_string(),
+        }
+    }
+}
+
+impl Cell {
+    /// The number that the cell is or spells.
+    pub(super) fn number(&self) -> Option<f64> {
+        match self {
+            Self::Missing => None,
+            Self::Integer(value) => Some(*value as f64),
+            Self::Real(value) => Some(*value),
+            Self::Text(text) => text.trim().parse().ok(),
+        }
+    }
+
+    /// The integer that the cell is or spells; 3.0 is one too.
+    pub(super) fn integer(&self) -> Option<i64> {
+        match self {
+            Self::Integer(value) => Some(*value),
+            Self::Text(text) if text.trim().parse::<i64>().is_ok() => text.trim().parse().ok(),
+            // Beyond 2⁵³ not every integer is a real number.
+            _ => self.number().filter(|value| value.fract() == 0.0 && value.abs() < 9e15).map(|value| value as i64),
+        }
+    }
+}
+
+impl std::fmt::Display for Cell {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Missing => Ok(()),
+            Self::Integer(value) => write!(out, "{value}"),
+            Self::Real(value) => write!(out, "{value}"),
+            Self::Text(text) => out.write_str(text),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! What the classes of a text mean.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::alphabet::Alphabet;
+use crate::error::DataError;
+use crate::guard::guarded;
+
+/// What the classes of a text mean.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Vocabulary {
+    /// Characters.
+    Characters(Alphabet),
+    /// Bytes: 256 classes.
+    Bytes,
+    /// The tokens of a tokenizer.
+    Tokens(Tokenizer),
+}
+
+impl Vocabulary {
+    /// The number of classes, K.
+    #[must_use]
+    pub fn classes(&self) -> usize {
+        match self {
+            Self::Characters(alphabet) => alphabet.classes(),
+            Self::Bytes => 256,
+            Self::Tokens(tokenizer) => tokenizer.classes(),
+        }
+    }
+
+    /// The text that these classes spell: UTF-8, unless they are bytes.
+    ///
+    /// # Panics
+    ///
+    /// If a class is not below [`Self::classes`].
+    #[must_use]
+    pub fn decode(&self, classes: &[usize]) -> Vec<u8> {
+        match self {
+            Self::Characters(alphabet) => alphabet.decode(classes.iter().copied()).into_bytes(),
+            Self::Bytes => classes.iter().map(|class| u8::try_from(*class).expect("a class below 256")).collect(),
+            Self::Tokens(tokenizer) => tokenizer.decode(classes).into_bytes(),
+        }
+    }
+}
+
+/// A tokenizer from a `tokenizers` JSON file.
+#[derive(Clone)]
+pub struct Tokenizer {
+    json: Arc<str>,
+    tokenizer: Arc<tokenizers::Tokenizer>,
+    classes: usize,
+}
+
+impl Tokenizer {
+    /// Parses the JSON that the Hugging Face library `tokenizers` writes; `path` only serves messages.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Malformed`] where the bytes are no such JSON; [`DataError::Invalid`] for fewer than two tokens.
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, DataError> {
+        let expected = "a tokenizer as `tokenizers` saves it in JSON";
+        let refused = |found: String| DataError::malformed(path, 0, expected, found);
+        let json = std::str::from_utf8(bytes).map_err(|error| refused(error.to_string()))?;
+        let tokenizer = guarded(path, expected, || {
+            tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| refused(error.to_string()))
+        })?;
+        // Numbers of tokens may have gaps.
+        let greatest = tokenizer.get_vocab(true).into_values().max();
+        let classes = greatest.map_or(0, |greatest| greatest as usize + 1);
+        if classes < 2 {
+            return Err(DataError::invalid("tokenizer", "at least 2 tokens", classes));
+        }
+        Ok(Self { json: json.into(), tokenizer: Arc::new(tokenizer), classes })
+    }
+
+    /// The JSON that the tokenizer was made from.
+    #[must_use]
+    pub fn json(&self) -> &str {
+        &self.json
+    }
+
+    /// The number of tokens, K: one more than the greatest token's number.
+    #[must_use]
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// The tokens of a text; `path` only serves messages.
+    ///
+    /// The text is taken in pieces of about a megabyte that end with a line, since a tokenizer's memory is many
+    /// times its input.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Malformed`] where the tokenizer refuses the text, as one without a token for the unknown may.
+    pub fn encode(&self, path: &Path, text: &str) -> Result<Vec<u32>, DataError> {
+        let mut tokens = Vec::new();
+        let mut done = 0;
+        for piece in pieces(text) {
+            let expected = "text that the tokenizer knows";
+            let encoded = guarded(path, expected, || {
+                self.tokenizer
+                    .encode_fast(piece, false)
+                    .map_err(|error| DataError::malformed(path, done as u64, expected, format!("an error ({error})")))
+            })?;
+            tokens.extend_from_slice(encoded.get_ids());
+            done += piece.len();
+        }
+        Ok(tokens)
+    }
+
+    fn decode(&self, classes: &[usize]) -> String {
+        let tokens: Vec<u32> = classes.iter().map(|class| *class as u32).collect();
+        // Numbers that no token has spell nothing; the tokenizer fails for no other reason.
+        self.tokenizer.decode(&tokens, false).unwrap_or_default()
+    }
+}
+
+const PIECE: usize = 1 << 20;
+
+fn pieces(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let from = rest.len().min(PIECE);
+        let end = rest.as_bytes()[from..].iter().position(|byte| *byte == b'\n').map_or(rest.len(), |at| from + at + 1);
+        let (piece, after) = rest.split_at(end);
+        rest = after;
+        Some(piece)
+    })
+}
+
+impl PartialEq for Tokenizer {
+    fn eq(&self, other: &Self) -> bool {
+        self.json == other.json
+    }
+}
+
+impl fmt::Debug for Tokenizer {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Tokenizer({} tokens)", self.classes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_end_with_lines_and_are_the_whole_text() {
+        let line = "ä line of text\n";
+        let text = line.repeat(200_000) + "the end";
+        let pieces: Vec<&str> = pieces(&text).collect();
+        assert_eq!(pieces.len(), 4);
+        assert_eq!(pieces.concat(), text);
+        assert!(pieces[..3].iter().all(|piece| piece.ends_with('\n') && piece.len() <= PIECE + line.len()));
+    }
+}

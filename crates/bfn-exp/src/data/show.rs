@@ -1,0 +1,163 @@
+//! `bfn data show`: counts, means and examples.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use bfn_core::VariableKind;
+use bfn_data::{Dataset, Draw, KNOWN, Layout, Seed, Split, Values, Windows};
+
+use super::ShowArgs;
+use crate::config::{
+    Cifar10Config, DataConfig, DigitsConfig, Experiment, FlipConfig, MnistConfig, PixelsConfig, Text8Config,
+};
+use crate::form::{Arrangement, Form};
+use crate::picture::{self, Format};
+use crate::run::write_file;
+use crate::task::Source;
+
+/// All splits, in the order they are shown.
+pub(super) const SPLITS: [Split; 3] = [Split::Train, Split::Validation, Split::Test];
+
+/// Shows all splits of the data, and writes the first examples of the first.
+#[allow(clippy::print_stdout, reason = "results are what this command is for")]
+pub(super) fn show(args: &ShowArgs) -> Result<()> {
+    let data = data_of(args)?;
+    let mut first = None;
+    for split in SPLITS {
+        let source = data.open(split, Windows::InOrder)?;
+        println!("{}, {split}: {} examples", source.title, source.dataset.len());
+        summarise(source.dataset.as_ref())?;
+        first.get_or_insert(source);
+    }
+    match (&args.out, first) {
+        (Some(path), Some(source)) => write(path, &source, args.count as usize),
+        _ => Ok(()),
+    }
+}
+
+/// The data that are asked for by name or by an experiment.
+fn data_of(args: &ShowArgs) -> Result<DataConfig> {
+    let none = DataConfig { root: args.root.root.clone(), ..DataConfig::default() };
+    Ok(match args.what.as_str() {
+        "digits" => DataConfig { digits: Some(DigitsConfig {}), ..none },
+        "mnist" => DataConfig { mnist: Some(MnistConfig { pixels: PixelsConfig::Grey { bins: 256 } }), ..none },
+        "cifar10" => DataConfig { cifar10: Some(Cifar10Config { bins: 256, flip: FlipConfig::Never }), ..none },
+        "text8" => DataConfig { text8: Some(Text8Config { length: 256 }), ..none },
+        path if Path::new(path).is_file() => {
+            let data = Experiment::read(Path::new(path), &[])?.data;
+            DataConfig { root: args.root.root.clone().or(data.root.clone()), ..data }
+        }
+        other => {
+            let names: Vec<&str> = KNOWN.iter().map(|known| known.name).collect();
+            bail!("{other:?} is neither known by name ({}) nor an experiment file that is there", names.join(", "))
+        }
+    })
+}
+
+/// Prints counts and means: of all, of the channels of images, of the examples of each class, of the symbols of texts.
+#[allow(clippy::print_stdout, reason = "results are what this command is for")]
+fn summarise(data: &dyn Dataset) -> Result<()> {
+    let variables = data.layout().variables();
+    // As many means as an image has channels, or a table columns.
+    let groups = match data.layout() {
+        Layout::Image { channels, .. } => *channels,
+        Layout::Table { columns } => columns.variables().len(),
+        _ => 1,
+    };
+    let names = data.label_names();
+    let (mut sums, mut of_class) = (vec![0.0; groups], vec![(0_u64, 0.0); names.len()]);
+    let symbols = match (data.layout(), data.kind(0)) {
+        (Layout::Text { .. }, VariableKind::Discrete { classes }) => classes,
+        _ => 0,
+    };
+    let mut counts = vec![0_u64; symbols];
+    let mut example = Values::zeros(data.storage(), 1, variables);
+    for index in 0..data.len() {
+        data.read(index, DRAW, example.row_mut(0))?;
+        let mut total = 0.0;
+        for variable in 0..variables {
+            let value = example.at(0, variable);
+            sums[variable % groups] += value;
+            total += value;
+            if let Some(count) = counts.get_mut(value as usize) {
+                *count += 1;
+            }
+        }
+        if let Some((count, sum)) = data.label(index).and_then(|label| of_class.get_mut(label as usize)) {
+            *count += 1;
+            *sum += total / variables as f64;
+        }
+    }
+    let per_group = (data.len() * variables / groups) as f64;
+    if let Layout::Text { vocabulary, .. } = data.layout() {
+        let total: u64 = counts.iter().sum();
+        let mut order: Vec<usize> = (0..symbols).collect();
+        order.sort_by_key(|class| std::cmp::Reverse(counts[*class]));
+        let share = |class: &usize| {
+            let symbol = String::from_utf8_lossy(&vocabulary.decode(&[*class])).into_owned();
+            format!("{symbol:?} {:.2} %", 100.0 * counts[*class] as f64 / total.max(1) as f64)
+        };
+        let most: Vec<String> = order.iter().take(12).map(share).collect();
+        println!("  {symbols} symbols; the most frequent: {}", most.join(", "));
+        return Ok(());
+    }
+    if let Layout::Table { columns } = data.layout() {
+        for (variable, sum) in columns.variables().iter().zip(&sums) {
+            let name = &columns.columns()[variable.column].name;
+            println!("  {name}, {:?}, {:?}: mean {:.4}", variable.role, variable.kind, sum / per_group);
+        }
+        return Ok(());
+    }
+    let means: Vec<String> = sums.iter().map(|sum| format!("{:.3}", sum / per_group)).collect();
+    println!("  {variables} variables, {:?}; mean {}", data.kind(0), means.join(", "));
+    for (name, (count, sum)) in names.iter().zip(of_class) {
+        println!("  class {name}: {count} examples, mean {:.3}", sum / count.max(1) as f64);
+    }
+    Ok(())
+}
+
+const DRAW: Draw = Draw { seed: Seed(0), epoch: 0 };
+
+/// Writes the first examples of a split.
+fn write(path: &Path, source: &Source, count: usize) -> Result<()> {
+    let data = source.dataset.as_ref();
+    let form = Form::of(data)?;
+    let variables = form.dimensions();
+    let mut values = Vec::new();
+    let mut example = Values::zeros(data.storage(), 1, variables);
+    for index in 0..count.min(data.len()) {
+        data.read(index, DRAW, example.row_mut(0))?;
+        values.extend((0..variables).map(|variable| example.at(0, variable)));
+    }
+    let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    let wrong = |what: &str, right: &str| {
+        let shown = path.display();
+        anyhow::anyhow!("{shown}: these data are {what}; use {right}")
+    };
+    match &form.arrangement {
+        Arrangement::Image { height, width, channels } => {
+            ensure!(ending == "png", wrong("images", ".png"));
+            let levels = form.values();
+            let whole = |value: &f64| if levels > 1 { *value as usize } else { ((value + 1.0) * 127.5) as usize };
+            let pixels: Vec<usize> = values.iter().map(whole).collect();
+            let levels = if levels > 1 { levels } else { 256 };
+            picture::write_grid(path, &pixels, Format { height: *height, width: *width, channels: *channels, levels })
+        }
+        Arrangement::Table { columns } => {
+            ensure!(ending == "csv", wrong("rows of a table", ".csv"));
+            write_file(path, &columns.to_csv(values.chunks_exact(variables))?)
+        }
+        Arrangement::Sequence { .. } => Err(wrong("sequences", "none: they are numbers in your own file")),
+        _ => {
+            ensure!(ending == "txt", wrong("text", ".txt"));
+            let vocabulary = form.vocabulary()?.context("text has a vocabulary")?;
+            let mut text = Vec::new();
+            for window in values.chunks_exact(variables) {
+                let classes: Vec<usize> = window.iter().map(|class| *class as usize).collect();
+                text.extend(vocabulary.decode(&classes));
+                text.push(b'\n');
+            }
+            write_file(path, &text)
+        }
+    }
+}
