@@ -30,7 +30,7 @@ fn main() -> ExitCode {
 /// `[network.own]` with `name = "perceptron"`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Settings {
+pub(crate) struct Settings {
     /// Numbers in a hidden layer.
     width: usize,
     /// Residual blocks.
