@@ -235,6 +235,14 @@ impl<S, H> ContinuousFlow<S, H> {
     pub fn schedule(&self) -> &S {
         &self.schedule
     }
+
+    /// The accuracy β(to) − β(from) of the message sent between two times; see [`Schedule::step_accuracy`].
+    pub fn step_accuracy(&self, from: f64, to: f64) -> f64
+    where
+        S: Schedule<f64>,
+    {
+        self.schedule.step_accuracy(&from, &to)
+    }
 }
 
 impl Reconstruction {
@@ -295,7 +303,7 @@ where
     }
 
     fn step_accuracy(&self, from: f64, to: f64) -> f64 {
-        self.schedule.step_accuracy(&from, &to)
+        self.step_accuracy(from, to)
     }
 
     fn send(&self, x: &Tensor<B>, alpha: &Tensor<B>, noise: &Tensor<B>) -> Tensor<B> {
@@ -311,7 +319,7 @@ where
         let x_hat = output.mean();
         assert_same("data and prediction", &x_hat.shape(), &x.shape());
         let rate = self.schedule.alpha(t).align(x.rank()) * 0.5;
-        rate * (x - x_hat).square()
+        rate.squared_error(x, &x_hat)
     }
 
     /// [`ContinuousDistribution::divergence`]: α/2 · (x − x̂)² for the point mass.

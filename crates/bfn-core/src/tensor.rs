@@ -142,6 +142,21 @@ impl<B: Backend> Tensor<B> {
         Self::new(B::linear_combination(&self.array, &x.array, &b.array, &y.array))
     }
 
+    /// `self · (x − y)²`.
+    pub fn squared_error(&self, x: &Self, y: &Self) -> Self {
+        Self::new(B::squared_error(&self.array, &x.array, &y.array))
+    }
+
+    /// Σ_i `weights[i]` · `tensors[i]`, for tensors of one shape.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there are no tensors, or not as many weights.
+    pub fn weighted_sum(weights: &[f64], tensors: &[&Self]) -> Self {
+        let arrays: Vec<&B::Array> = tensors.iter().map(|tensor| &tensor.array).collect();
+        Self::new(B::weighted_sum(weights, &arrays))
+    }
+
     /// `self²`.
     pub fn square(&self) -> Self {
         self * self
@@ -178,9 +193,9 @@ impl<B: Backend> Tensor<B> {
         Self::new(B::gather_last(&self.array, &indices.array))
     }
 
-    /// `self` with `values` added at `[…, indices[…]]`.
-    pub fn scatter_add_last(&self, indices: &Indices<B>, values: &Self) -> Self {
-        Self::new(B::scatter_add_last(&self.array, &indices.array, &values.array))
+    /// `self` with `values` added at `[…, indices[…]]`; the memory of `self` may be used again.
+    pub fn scatter_add_last(self, indices: &Indices<B>, values: &Self) -> Self {
+        Self::new(B::scatter_add_last(self.array, &indices.array, &values.array))
     }
 
     /// The index of the largest number along the last axis, which is removed.
@@ -196,6 +211,34 @@ impl<B: Backend> Tensor<B> {
     /// Σ_j Φ((edges_j − self) · inverse_deviation); see [`Backend::sum_normal_cdf`].
     pub fn sum_normal_cdf(&self, edges: &[f64], inverse_deviation: &Self) -> Self {
         Self::new(B::sum_normal_cdf(edges, &self.array, &inverse_deviation.array))
+    }
+
+    /// ln(Φ(self + half_width) − Φ(self − half_width)); see [`Backend::normal_ln_mass`].
+    pub fn normal_ln_mass(&self, half_width: &Self) -> Self {
+        Self::new(B::normal_ln_mass(&self.array, &half_width.array))
+    }
+
+    /// The logarithms of the masses of N(self, 1/inverse_deviation²) between `edges`; see
+    /// [`Backend::normal_ln_masses`].
+    pub fn normal_ln_masses(&self, edges: &[f64], inverse_deviation: &Self) -> Self {
+        Self::new(B::normal_ln_masses(edges, &self.array, &inverse_deviation.array))
+    }
+
+    /// `f` of tensors whose first axis are independent rows; see [`Backend::by_rows`].
+    ///
+    /// # Panics
+    ///
+    /// Panics if the tensors have different numbers of rows.
+    pub fn by_rows(arguments: &[&Self], width: usize, f: impl Fn(&[Self]) -> Self + Sync) -> Self {
+        let arrays: Vec<&B::Array> = arguments.iter().map(|argument| &argument.array).collect();
+        for argument in arguments {
+            let (first, shape) = (arguments[0].shape(), argument.shape());
+            assert!(!shape.is_empty() && shape[0] == first[0], "rows of shapes {first:?} and {shape:?}");
+        }
+        Self::new(B::by_rows(&arrays, width, &|parts: &[B::Array]| {
+            let parts: Vec<Self> = parts.iter().map(|part| Self::new(B::alias(part))).collect();
+            f(&parts).into_array()
+        }))
     }
 }
 
@@ -230,6 +273,8 @@ functions! {
     sum_last => sum_last;
     /// The largest number along the last axis, which is removed. Carries no gradient.
     max_last => max_last;
+    /// Σ self² over the last axis, which is removed.
+    sum_of_squares_last => sum_of_squares_last;
     /// Running sums along the last axis.
     cumulative_sum_last => cumulative_sum_last;
     /// ln Σ e^self over the last axis, which is removed.
