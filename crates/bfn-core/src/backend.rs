@@ -156,6 +156,11 @@ pub trait Backend: Copy + Debug + 'static {
         Self::add(&Self::ln(&Self::sum_last(&Self::exp(&shifted))), &peak)
     }
 
+    /// ln Σ e^(a + b) over the last axis, which is removed: the receivers of the n-step losses.
+    fn log_sum_exp_of_sum_last(a: &Self::Array, b: &Self::Array) -> Self::Array {
+        Self::log_sum_exp_last(&Self::add(a, b))
+    }
+
     /// `a − ln Σ e^a` over the last axis: normalised log-probabilities.
     fn log_softmax_last(a: &Self::Array) -> Self::Array {
         let peak = Self::max_last(a);

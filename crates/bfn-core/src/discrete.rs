@@ -114,7 +114,7 @@ pub fn send<B: Backend>(x: &Indices<B>, alpha: &Tensor<B>, noise: &Tensor<B>) ->
 /// Source: Graves et al. 2023, section 6.
 pub fn log_ratio<B: Backend>(x: &Indices<B>, y: &Tensor<B>, log_probabilities: &Tensor<B>) -> Tensor<B> {
     assert_same("message and probabilities", &log_probabilities.shape(), &y.shape());
-    y.gather_last(x) - (log_probabilities + y).log_sum_exp_last()
+    y.gather_last(x) - log_probabilities.log_sum_exp_of_sum_last(y)
 }
 
 /// ln p_S(y | x; α) − ln p_R(y | θ; t, α) for the factorised receiver.

@@ -12,7 +12,7 @@ use broadcast::{broadcast_shape, fused, stretched};
 use ndarray::{ArcArray, ArrayD, ArrayViewD, Axis, IxDyn};
 use normal::Edges;
 use num_traits::Float;
-use pieces::{filled, over_pieces};
+use pieces::collected;
 use rows::{mapped, reduced, rows};
 
 use crate::special;
@@ -77,12 +77,7 @@ fn standard<F: Element>(array: ArrayD<F>) -> Array<F> {
 
 fn map<F: Element>(a: &Array<F>, f: impl Fn(F) -> F + Sync) -> Array<F> {
     let values = flat(a);
-    let out = filled(values.len(), 1, F::zero(), |start, out| {
-        for (out, x) in out.iter_mut().zip(&values[start..]) {
-            *out = f(*x);
-        }
-    });
-    from_vec(a.shape(), out)
+    from_vec(a.shape(), collected(values.len(), 1, |range, out| out.extend(values[range].iter().map(|x| f(*x)))))
 }
 
 fn flat<F: Element>(a: &Array<F>) -> &[F] {
@@ -212,13 +207,7 @@ impl<F: Element> Backend for Nd<F> {
         reduced(a, rows::peak)
     }
     fn cumulative_sum_last(a: &Self::Array) -> Self::Array {
-        mapped(a, |row, out| {
-            let mut sum = F::zero();
-            for (x, out) in row.iter().zip(out) {
-                sum = sum + *x;
-                *out = sum;
-            }
-        })
+        mapped(a, rows::cumulative_sum)
     }
     fn slice_last(a: &Self::Array, start: usize, length: usize) -> Self::Array {
         let (outer, axis) = rows(a.shape());
@@ -253,9 +242,10 @@ impl<F: Element> Backend for Nd<F> {
     fn scatter_add_last(a: Self::Array, indices: &Self::Indices, values: &Self::Array) -> Self::Array {
         check_indices("scatter_add_last", a.shape(), indices.shape());
         let (_, length) = rows(a.shape());
-        let Some(values) = values.broadcast(indices.raw_dim()) else {
-            panic!("values of shape {:?} do not broadcast to indices of shape {:?}", values.shape(), indices.shape());
-        };
+        let (values_shape, shape) = (values.shape(), indices.shape());
+        let fits = broadcast_shape("scatter_add_last", values_shape, shape) == shape;
+        assert!(fits, "values of shape {values_shape:?} do not broadcast to indices of shape {shape:?}");
+        let values = stretched(values, shape);
         let mut out = a.into_owned();
         if let Some(flat) = out.as_slice_mut() {
             for ((row, index), value) in flat.chunks_exact_mut(length).zip(indices.iter()).zip(values.iter()) {
@@ -294,12 +284,14 @@ impl<F: Element> Backend for Nd<F> {
         for array in arrays {
             assert!(array.shape() == shape, "weighted_sum: shapes {shape:?} and {:?} differ", array.shape());
         }
-        let out = filled(arrays[0].len(), 1, F::zero(), |start, out| {
-            for (part, out) in out.chunks_mut(PART).enumerate() {
-                let start = start + part * PART;
-                for (weight, array) in weights.iter().zip(arrays) {
+        let out = collected(arrays[0].len(), 1, |range, out| {
+            for start in range.clone().step_by(PART) {
+                let part = start..range.end.min(start + PART);
+                let (first, rest) = (F::of(weights[0]), out.len());
+                out.extend(flat(arrays[0])[part.clone()].iter().map(|x| first * *x));
+                for (weight, array) in weights.iter().zip(arrays).skip(1) {
                     let weight = F::of(*weight);
-                    for (out, x) in out.iter_mut().zip(&flat(array)[start..]) {
+                    for (out, x) in out[rest..].iter_mut().zip(&flat(array)[part.clone()]) {
                         *out = *out + weight * *x;
                     }
                 }
@@ -315,6 +307,18 @@ impl<F: Element> Backend for Nd<F> {
     }
     fn log_sum_exp_last(a: &Self::Array) -> Self::Array {
         reduced(a, rows::log_sum_exp)
+    }
+    fn log_sum_exp_of_sum_last(a: &Self::Array, b: &Self::Array) -> Self::Array {
+        if a.shape() != b.shape() {
+            return Self::log_sum_exp_last(&Self::add(a, b));
+        }
+        let (outer, length) = rows(a.shape());
+        let (a, b) = (flat(a), flat(b));
+        let row = |row: usize| row * length..(row + 1) * length;
+        let out = collected(outer.iter().product(), 1, |range, out| {
+            out.extend(range.map(|i| rows::log_sum_exp_of_sum(&a[row(i)], &b[row(i)])));
+        });
+        from_vec(outer, out)
     }
     fn log_softmax_last(a: &Self::Array) -> Self::Array {
         mapped(a, rows::log_softmax)
@@ -336,10 +340,9 @@ impl<F: Element> Backend for Nd<F> {
         let (mean, inverse) = (stretched(mean, &joint), stretched(inverse_deviation, &joint));
         let (mean, inverse, edges) = (flat(&mean), flat(&inverse), Edges::new(edges));
         let intervals = edges.intervals();
-        let out = filled(mean.len() * intervals, intervals, F::zero(), |start, out| {
-            let first = start / intervals;
-            for (i, out) in out.chunks_exact_mut(intervals).enumerate() {
-                edges.normal_ln_masses(mean[first + i], inverse[first + i], out);
+        let out = collected(mean.len() * intervals, intervals, |range, out| {
+            for i in range.start / intervals..range.end / intervals {
+                edges.normal_ln_masses(mean[i], inverse[i], out);
             }
         });
         from_vec(&[&joint[..], &[intervals]].concat(), out)
@@ -353,10 +356,12 @@ impl<F: Element> Backend for Nd<F> {
         const BLOCK: usize = 1 << 13;
         let count = arguments[0].shape()[0];
         let per_block = (BLOCK / width.max(1)).max(1);
-        let mut out = vec![F::zero(); count];
-        over_pieces(&mut out, per_block, |start, out| {
-            let parts: Vec<Self::Array> = arguments.iter().map(|argument| part(argument, start, out.len())).collect();
-            out.copy_from_slice(flat(&f(&parts)));
+        let out = collected(count, per_block, |range, out| {
+            for start in range.clone().step_by(per_block) {
+                let rows = per_block.min(range.end - start);
+                let parts: Vec<Self::Array> = arguments.iter().map(|argument| part(argument, start, rows)).collect();
+                out.extend_from_slice(flat(&f(&parts)));
+            }
         });
         from_vec(&[count], out)
     }

@@ -198,6 +198,11 @@ impl<B: Backend> Tensor<B> {
         Self::new(B::scatter_add_last(self.array, &indices.array, &values.array))
     }
 
+    /// ln Σ e^(self + other) over the last axis, which is removed.
+    pub fn log_sum_exp_of_sum_last(&self, other: &Self) -> Self {
+        Self::new(B::log_sum_exp_of_sum_last(&self.array, &other.array))
+    }
+
     /// The index of the largest number along the last axis, which is removed.
     pub fn argmax_last(&self) -> Indices<B> {
         Indices::new(B::argmax_last(&self.array))

@@ -52,6 +52,9 @@ fn check_rows<B: Backend>(context: &Context<'_, B>, shape: &[usize], values: &[f
     let probabilities: Vec<f64> = normalised.iter().map(|x| x.exp()).collect();
     let size = values.iter().filter(|x| x.is_finite()).fold(1.0, |size: f64, x| size.max(x.abs()));
     context.check_terms("log_sum_exp_last", &a.log_sum_exp_last(), outer, &totals, size);
+    let (half, zero) = (&a * 0.5, a.full(&[1], 0.0));
+    context.check_terms("log_sum_exp_of_sum_last", &half.log_sum_exp_of_sum_last(&half), outer, &totals, size);
+    context.check_terms("log_sum_exp_of_sum_last", &a.log_sum_exp_of_sum_last(&zero), outer, &totals, size);
     context.check_terms("log_softmax_last", &a.log_softmax_last(), shape, &normalised, size);
     context.check_terms("softmax_last", &a.softmax_last(), shape, &probabilities, 1.0);
 }
@@ -207,6 +210,11 @@ fn provided_bodies<B: Backend>(context: &Context<'_, B>) {
         ("squared_error", column.squared_error(&rows, &wide), plain_column.squared_error(&plain_rows, &plain_wide)),
         ("sum_of_squares_last", rows.sum_of_squares_last(), plain_rows.sum_of_squares_last()),
         ("log_sum_exp_last", rows.log_sum_exp_last(), plain_rows.log_sum_exp_last()),
+        (
+            "log_sum_exp_of_sum_last",
+            rows.log_sum_exp_of_sum_last(&wide),
+            plain_rows.log_sum_exp_of_sum_last(&plain_wide),
+        ),
         ("log_softmax_last", rows.log_softmax_last(), plain_rows.log_softmax_last()),
         ("softmax_last", rows.softmax_last(), plain_rows.softmax_last()),
         ("sum_normal_cdf", wide.sum_normal_cdf(&edges, &scale), plain_wide.sum_normal_cdf(&edges, &plain_scale)),

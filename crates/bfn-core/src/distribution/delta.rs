@@ -46,7 +46,7 @@ impl<B: Backend> ContinuousDistribution<B> for Delta<B> {
     type Blurred = Normal<B>;
 
     fn blurred(&self, deviation: f64) -> Normal<B> {
-        Normal { mean: self.x_hat.clone(), deviation: self.x_hat.full_like(deviation) }
+        Normal { mean: self.x_hat.clone(), deviation: self.x_hat.full(&[1], deviation) }
     }
 
     /// α/2 · (x − x̂)², the exact divergence of two normals; the noise is not needed.

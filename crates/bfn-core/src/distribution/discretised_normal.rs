@@ -13,7 +13,7 @@ use crate::{Backend, FiniteDistribution, Indices, NoiseSource, OutputDistributio
 /// first bin and 1 right of the last. Bin k ∈ {0..K−1} has the centre (2k + 1)/K − 1 and edges 1/K
 /// to either side.
 ///
-/// `mean` and `deviation` > 0 have shape `[…]` each.
+/// `mean` has shape `[…]`, `deviation` > 0 the same or one that broadcasts to it.
 ///
 /// Source: Graves et al. 2023, section 5.
 #[derive(Debug, Clone)]
@@ -86,7 +86,8 @@ impl<B: Backend> BinDistribution<B> for DiscretisedNormal<B> {
     fn divergence(&self, x: &Tensor<B>, alpha: &Tensor<B>, noise: &Tensor<B>) -> Tensor<B> {
         let Self { mean, deviation, bins, probability } = self;
         let (bins, probability) = (*bins, *probability);
-        divergence_by_rows(x, alpha, noise, [mean, deviation], bins, |[mean, deviation]| Self {
+        let deviation = mean.full_like(0.0) + deviation;
+        divergence_by_rows(x, alpha, noise, [mean, &deviation], bins, |[mean, deviation]| Self {
             mean: mean.clone(),
             deviation: deviation.clone(),
             bins,

@@ -1,12 +1,12 @@
 //! Functions of several arrays, element by element, that broadcast.
 
-use ndarray::IxDyn;
+use std::array::from_fn;
 
-use super::pieces::filled;
+use super::pieces::collected;
 use super::{Array, Element, flat, from_vec};
 
 /// The numbers of an operand that are repeated at a time.
-const REPEAT: usize = 256;
+const REPEAT: usize = 512;
 
 /// `f` of the numbers of N arrays that broadcast, in one pass.
 pub(super) fn fused<F: Element, const N: usize>(
@@ -18,41 +18,44 @@ pub(super) fn fused<F: Element, const N: usize>(
     let shape = shapes.iter().skip(1).fold(shapes[0].to_vec(), |shape, other| broadcast_shape(name, &shape, other));
     let blocks = Blocks::new(&shape, shapes);
     let values = arrays.map(flat);
-    let count = shape.iter().product();
-    let out = filled(count, blocks.length, F::zero(), |start, out| {
+    let out = collected(shape.iter().product(), blocks.length, |range, out| {
         // What is constant over a block is repeated, so that one loop over slices serves every combination.
         let mut repeated = [[F::zero(); REPEAT]; N];
-        for (number, out) in out.chunks_exact_mut(blocks.length.max(1)).enumerate() {
-            let offsets = blocks.offsets(start / blocks.length.max(1) + number);
+        for block in range.start / blocks.length..range.end / blocks.length {
+            let offsets = blocks.offsets(block);
             for n in 0..N {
                 if blocks.constant[n] {
-                    repeated[n][..REPEAT.min(out.len())].fill(values[n][offsets[n]]);
+                    repeated[n][..REPEAT.min(blocks.length)].fill(values[n][offsets[n]]);
                 }
             }
-            for (part, out) in out.chunks_mut(REPEAT).enumerate() {
-                let operands: [&[F]; N] = std::array::from_fn(|n| {
-                    if blocks.constant[n] {
-                        &repeated[n][..out.len()]
-                    } else {
-                        &values[n][offsets[n] + part * REPEAT..][..out.len()]
-                    }
+            for start in (0..blocks.length).step_by(REPEAT) {
+                let length = REPEAT.min(blocks.length - start);
+                let operands: [&[F]; N] = from_fn(|n| match blocks.constant[n] {
+                    true => &repeated[n][..length],
+                    false => &values[n][offsets[n] + start..][..length],
                 });
-                for (i, out) in out.iter_mut().enumerate() {
-                    *out = f(std::array::from_fn(|n| operands[n][i]));
-                }
+                out.extend((0..length).map(|i| f(from_fn(|n| operands[n][i]))));
             }
         }
     });
     from_vec(&shape, out)
 }
 
-/// An array stretched to a shape; the array itself where it has that shape.
+/// An array stretched to a shape that it broadcasts to; the array itself where it has that shape.
 pub(super) fn stretched<F: Element>(array: &Array<F>, shape: &[usize]) -> Array<F> {
     if array.shape() == shape {
         return array.clone();
     }
-    let view = array.broadcast(IxDyn(shape)).expect("a joint shape is one to which each array broadcasts");
-    from_vec(shape, view.iter().copied().collect())
+    let (blocks, values) = (Blocks::new(shape, [array.shape()]), flat(array));
+    let mut out = Vec::with_capacity(shape.iter().product());
+    for block in 0..blocks.outer.iter().product() {
+        let [offset] = blocks.offsets(block);
+        match blocks.constant[0] {
+            true => out.resize(out.len() + blocks.length, values[offset]),
+            false => out.extend_from_slice(&values[offset..][..blocks.length]),
+        }
+    }
+    from_vec(shape, out)
 }
 
 /// NumPy's rule: aligned at the last axis, an axis of length 1 stretches.
@@ -75,7 +78,7 @@ fn length(shape: &[usize], axis: usize, rank: usize) -> usize {
 
 /// Blocks of the joint shape over which each operand either runs along or stays the same.
 struct Blocks<const N: usize> {
-    /// The numbers of a block.
+    /// The numbers of a block; 1 where there are none at all.
     length: usize,
     constant: [bool; N],
     /// The lengths of the axes before those of the block, and how far each operand moves along them.
@@ -110,7 +113,7 @@ impl<const N: usize> Blocks<N> {
                 elements[n] *= length;
             }
         }
-        Self { length: block, constant, outer: shape[..first].to_vec(), strides }
+        Self { length: block.max(1), constant, outer: shape[..first].to_vec(), strides }
     }
 
     /// Where each operand is at the beginning of a block.

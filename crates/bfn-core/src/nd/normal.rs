@@ -40,31 +40,33 @@ impl<'a> Edges<'a> {
         F::of(inside + (self.edges.len() - last) as f64)
     }
 
-    /// The logarithms of the masses of the edges + 1 intervals.
-    pub(super) fn normal_ln_masses<F: Element>(&self, mean: F, inverse_deviation: F, out: &mut [F]) {
+    /// Appends the logarithms of the masses of the edges + 1 intervals.
+    pub(super) fn normal_ln_masses<F: Element>(&self, mean: F, inverse_deviation: F, out: &mut Vec<F>) {
         let (mean, inverse) = (mean.widen(), inverse_deviation.widen());
-        let z = |j: usize| (self.edges[j] - mean) * inverse;
-        let last = self.edges.len();
-        out[0] = F::of(normal_ln_cdf(z(0)));
-        out[last] = F::of(normal_ln_cdf(-z(last - 1)));
-        // The tail beyond the edge, on its own side of the mean: Φ(−|z|).
-        let tail = |z: f64| normal_cdf(-z.abs());
-        let mut left = z(0);
-        let mut left_tail = tail(left);
-        for (j, out) in (1..last).zip(&mut out[1..]) {
-            let right = z(j);
-            let right_tail = tail(right);
-            *out = F::of(ln_mass(Edge { z: left, tail: left_tail }, Edge { z: right, tail: right_tail }, || {
+        let edge = |j: usize| {
+            let z = (self.edges[j] - mean) * inverse;
+            Edge { z, tail: normal_cdf(-z.abs()) }
+        };
+        let last = self.edges.len() - 1;
+        let mut left = edge(0);
+        out.push(F::of(normal_ln_cdf(left.z)));
+        out.extend((1..=last).map(|j| {
+            let right = edge(j);
+            let whole = || {
                 let middle = 0.5 * (self.edges[j - 1] + self.edges[j]);
                 let half = 0.5 * (self.edges[j] - self.edges[j - 1]);
                 normal_ln_mass((middle - mean) * inverse, half * inverse)
-            }));
-            (left, left_tail) = (right, right_tail);
-        }
+            };
+            let mass = ln_mass(left, right, whole);
+            left = right;
+            F::of(mass)
+        }));
+        out.push(F::of(normal_ln_cdf(-left.z)));
     }
 }
 
 /// An edge in units of the deviation from the mean, and Φ(−|z|).
+#[derive(Clone, Copy)]
 struct Edge {
     z: f64,
     tail: f64,

@@ -1,41 +1,49 @@
-//! Filling an array piece by piece, on all cores with the feature `rayon`.
+//! Computing an array piece by piece, on all cores with the feature `rayon`.
 //!
 //! Every number depends on its place alone, so the pieces and the number of threads change no bit of the result.
 
+use std::ops::Range;
+
+use super::Element;
+
 /// The numbers that are worth a task of their own.
+#[cfg(feature = "rayon")]
 const PIECE: usize = 1 << 13;
 
-/// An array of `count` numbers that `fill` computes, given the place of the first and the memory of as many as it
-/// likes, always a multiple of `unit`.
-pub(super) fn filled<T, Fill>(count: usize, unit: usize, zero: T, fill: Fill) -> Vec<T>
-where
-    T: Copy + Send + Sync,
-    Fill: Fn(usize, &mut [T]) + Sync,
-{
-    let mut out = vec![zero; count];
-    let unit = unit.max(1);
-    let length = unit * PIECE.div_ceil(unit);
-    over_pieces(&mut out, length, fill);
+/// An array of `count` numbers. `append` adds those of a range to what is there; ranges begin and end at multiples
+/// of `unit`.
+#[cfg(not(feature = "rayon"))]
+pub(super) fn collected<F: Element>(
+    count: usize,
+    _unit: usize,
+    append: impl Fn(Range<usize>, &mut Vec<F>) + Sync,
+) -> Vec<F> {
+    let mut out = Vec::with_capacity(count);
+    append(0..count, &mut out);
     out
 }
 
-/// `fill` for each piece of `length` numbers.
-#[cfg(not(feature = "rayon"))]
-pub(super) fn over_pieces<T: Send>(out: &mut [T], length: usize, fill: impl Fn(usize, &mut [T]) + Sync) {
-    for (number, piece) in out.chunks_mut(length).enumerate() {
-        fill(number * length, piece);
-    }
-}
-
-/// `fill` for each piece of `length` numbers.
+/// An array of `count` numbers. `append` adds those of a range to what is there; ranges begin and end at multiples
+/// of `unit`.
 #[cfg(feature = "rayon")]
-pub(super) fn over_pieces<T: Send>(out: &mut [T], length: usize, fill: impl Fn(usize, &mut [T]) + Sync) {
+pub(super) fn collected<F: Element>(
+    count: usize,
+    unit: usize,
+    append: impl Fn(Range<usize>, &mut Vec<F>) + Sync,
+) -> Vec<F> {
     use rayon::prelude::*;
-    if out.len() <= length {
-        if !out.is_empty() {
-            fill(0, out);
-        }
-        return;
+    let unit = unit.max(1);
+    let length = unit * PIECE.div_ceil(unit);
+    if count <= length {
+        let mut out = Vec::with_capacity(count);
+        append(0..count, &mut out);
+        return out;
     }
-    out.par_chunks_mut(length).enumerate().for_each(|(number, piece)| fill(number * length, piece));
+    let mut out = vec![F::zero(); count];
+    out.par_chunks_mut(length).enumerate().for_each_init(Vec::new, |piece, (number, out)| {
+        piece.clear();
+        append(number * length..number * length + out.len(), piece);
+        out.copy_from_slice(piece);
+    });
+    out
 }

@@ -109,15 +109,14 @@ impl Coefficients {
         same("prediction", step.signal);
         let (mut weights, mut terms) = (vec![self.signal], vec![step.signal]);
         if self.state != 0.0 {
-            (weights, terms) = (vec![self.state, self.signal], vec![theta, step.signal]);
+            weights.push(self.state);
+            terms.push(theta);
         }
-        let difference = step.other.map(|other| {
+        if let Some(other) = step.other {
             same("other prediction", &other.signal);
-            step.signal - &other.signal
-        });
-        if let Some(difference) = &difference {
-            weights.push(self.slope);
-            terms.push(difference);
+            weights[0] += self.slope;
+            weights.push(-self.slope);
+            terms.push(&other.signal);
         }
         if let Some(noise) = step.noise {
             same("noise", noise);
