@@ -1,6 +1,9 @@
 //! The array library behind the equations.
 
+use std::f64::consts::PI;
 use std::fmt::Debug;
+
+use crate::special::NARROW;
 
 /// An array library, named by a zero-sized marker.
 ///
@@ -96,7 +99,9 @@ pub trait Backend: Copy + Debug + 'static {
     /// `out[…] = a[…, indices[…]]`: one number picked along the last axis, which is removed.
     fn gather_last(a: &Self::Array, indices: &Self::Indices) -> Self::Array;
     /// `a` with `values[…]` added at `[…, indices[…]]`; `values` broadcasts to the shape of `indices`.
-    fn scatter_add_last(a: &Self::Array, indices: &Self::Indices, values: &Self::Array) -> Self::Array;
+    ///
+    /// `a` is given away, so that its memory may be used again.
+    fn scatter_add_last(a: Self::Array, indices: &Self::Indices, values: &Self::Array) -> Self::Array;
     /// The index of the largest number along the last axis, which is removed.
     fn argmax_last(a: &Self::Array) -> Self::Indices;
 
@@ -115,6 +120,33 @@ pub trait Backend: Copy + Debug + 'static {
         Self::add(&Self::mul(a, x), &Self::mul(b, y))
     }
 
+    /// Σ_i `weights[i]` · `arrays[i]`, for arrays of one shape: the steps of a sampler.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there are no arrays, or not as many weights.
+    fn weighted_sum(weights: &[f64], arrays: &[&Self::Array]) -> Self::Array {
+        assert!(
+            !arrays.is_empty() && weights.len() == arrays.len(),
+            "{} weights, {} arrays",
+            weights.len(),
+            arrays.len()
+        );
+        let scaled = |i: usize| Self::affine(arrays[i], weights[i], 0.0);
+        (1..arrays.len()).fold(scaled(0), |sum, i| Self::add(&sum, &scaled(i)))
+    }
+
+    /// `scale · (a − b)²`, the loss of a message about numbers.
+    fn squared_error(scale: &Self::Array, a: &Self::Array, b: &Self::Array) -> Self::Array {
+        let difference = Self::sub(a, b);
+        Self::mul(scale, &Self::mul(&difference, &difference))
+    }
+
+    /// Σ a² over the last axis, which is removed.
+    fn sum_of_squares_last(a: &Self::Array) -> Self::Array {
+        Self::sum_last(&Self::mul(a, a))
+    }
+
     /// ln Σ e^a over the last axis, which is removed.
     fn log_sum_exp_last(a: &Self::Array) -> Self::Array {
         let peak = Self::max_last(a);
@@ -122,6 +154,11 @@ pub trait Backend: Copy + Debug + 'static {
         kept.push(1);
         let shifted = Self::sub(a, &Self::reshape(&peak, &kept));
         Self::add(&Self::ln(&Self::sum_last(&Self::exp(&shifted))), &peak)
+    }
+
+    /// ln Σ e^(a + b) over the last axis, which is removed: the receivers of the n-step losses.
+    fn log_sum_exp_of_sum_last(a: &Self::Array, b: &Self::Array) -> Self::Array {
+        Self::log_sum_exp_last(&Self::add(a, b))
     }
 
     /// `a − ln Σ e^a` over the last axis: normalised log-probabilities.
@@ -153,5 +190,86 @@ pub trait Backend: Copy + Debug + 'static {
         let distance = Self::sub(&edges, &Self::reshape(mean, &kept));
         let scaled = Self::mul(&distance, &Self::reshape(inverse_deviation, &scale_shape));
         Self::sum_last(&Self::normal_cdf(&scaled))
+    }
+
+    /// ln(Φ(offset + half_width) − Φ(offset − half_width)), element by element: the logarithm of a standard
+    /// normal's mass in a bin whose middle is at `offset`.
+    ///
+    /// Accurate relative to the larger of 1 and the result, for wide bins, for narrow ones, and far into the
+    /// tails; see [`normal_ln_mass`](crate::special::normal_ln_mass). `half_width` is above 0.
+    fn normal_ln_mass(offset: &Self::Array, half_width: &Self::Array) -> Self::Array {
+        let limit = NARROW * NARROW;
+        let square = Self::mul(offset, offset);
+        let squared_width = Self::affine(&Self::mul(half_width, half_width), 4.0, 0.0);
+        let scaled = Self::mul(&square, &squared_width);
+        let size = Self::mul(&Self::clamp(&square, 1.0, f64::INFINITY), &squared_width);
+
+        // Both branches are limited to where they are chosen, so that neither has an infinite slope elsewhere.
+        let (q, cq) = (Self::clamp(&squared_width, 0.0, limit), Self::clamp(&scaled, 0.0, limit));
+        let times = |a: &Self::Array, b: &Self::Array| Self::mul(a, b);
+        let second = Self::sub(&cq, &q);
+        let q_squared = times(&q, &q);
+        let fourth =
+            Self::add(&times(&cq, &Self::add(&cq, &Self::affine(&q, -6.0, 0.0))), &Self::affine(&q_squared, 3.0, 0.0));
+        let inner = Self::add(
+            &times(&cq, &Self::add(&cq, &Self::affine(&q, -15.0, 0.0))),
+            &Self::affine(&q_squared, 45.0, 0.0),
+        );
+        let sixth = Self::add(&times(&cq, &inner), &Self::affine(&times(&q_squared, &q), -15.0, 0.0));
+        let series = Self::weighted_sum(&[1.0 / 24.0, 1.0 / 1920.0, 1.0 / 322_560.0], &[&second, &fourth, &sixth]);
+        let ln_width = Self::affine(&Self::ln(half_width), 1.0, 2.0_f64.ln() - 0.5 * (2.0 * PI).ln());
+        let narrow = Self::add(&Self::add(&Self::affine(&square, -0.5, 0.0), &ln_width), &Self::ln_1p(&series));
+
+        let distance = Self::affine(&Self::abs(offset), -1.0, 0.0);
+        let near = Self::normal_ln_cdf(&Self::add(&distance, half_width));
+        let far = Self::normal_ln_cdf(&Self::sub(&distance, half_width));
+        let ratio = Self::clamp(&Self::sub(&far, &near), f64::NEG_INFINITY, -1e-30);
+        let complement = Self::affine(&Self::exp_m1(&ratio), -1.0, 0.0);
+        let wide = Self::add(&near, &Self::ln(&complement));
+        Self::where_below(&size, limit, &narrow, &wide)
+    }
+
+    /// ln(Φ(z_(k+1)) − Φ(z_k)) for each interval of increasing `edges`, along a new last axis, with
+    /// z_k = (edges_k − mean) · inverse_deviation, and what lies beyond the outermost edges in the first and the
+    /// last of the edges + 1 intervals.
+    ///
+    /// All log-probabilities of a discretised normal. An implementation may compute each edge's Φ once.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there are no edges.
+    fn normal_ln_masses(edges: &[f64], mean: &Self::Array, inverse_deviation: &Self::Array) -> Self::Array {
+        assert!(!edges.is_empty(), "the intervals of no edges are not known");
+        let unsqueezed = |a: &Self::Array| {
+            let mut kept = Self::shape(a);
+            kept.push(1);
+            Self::reshape(a, &kept)
+        };
+        let (mean, inverse_deviation) = (unsqueezed(mean), unsqueezed(inverse_deviation));
+        let row = |values: &[f64]| Self::from_values(&mean, &[values.len()], values);
+        let from_mean = |values: &[f64]| Self::mul(&Self::sub(&row(values), &mean), &inverse_deviation);
+        let first = Self::normal_ln_cdf(&from_mean(&edges[..1]));
+        let last = Self::normal_ln_cdf(&Self::affine(&from_mean(&edges[edges.len() - 1..]), -1.0, 0.0));
+        if edges.len() == 1 {
+            return Self::concat_last(&[&first, &last]);
+        }
+        let middles: Vec<f64> = edges.windows(2).map(|pair| 0.5 * (pair[0] + pair[1])).collect();
+        let half_widths: Vec<f64> = edges.windows(2).map(|pair| 0.5 * (pair[1] - pair[0])).collect();
+        let inner = Self::normal_ln_mass(&from_mean(&middles), &Self::mul(&row(&half_widths), &inverse_deviation));
+        Self::concat_last(&[&first, &inner, &last])
+    }
+
+    /// `f` of arrays whose first axis are independent rows, of one number of them each.
+    ///
+    /// `f` makes arrays of about `width` numbers per row on its way to a result of one number per row. An
+    /// implementation may call it for some of the rows at a time, so that these arrays never exist as a whole, and
+    /// may take first derivatives alone.
+    fn by_rows(
+        arguments: &[&Self::Array],
+        _width: usize,
+        f: &(dyn Fn(&[Self::Array]) -> Self::Array + Sync),
+    ) -> Self::Array {
+        let all: Vec<Self::Array> = arguments.iter().map(|argument| Self::alias(argument)).collect();
+        f(&all)
     }
 }

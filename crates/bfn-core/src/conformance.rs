@@ -1,7 +1,7 @@
 //! The suite that every backend runs in its own tests (feature `conformance`).
 //!
 //! Each primitive and each composite of [`Backend`] is held against plain loops over f64, with
-//! broadcasting and extreme inputs; mistaken shapes must panic and name both shapes; and the
+//! broadcasting and extreme inputs, and each composite against its provided body; mistaken shapes must panic and name both shapes; and the
 //! equations of the three kinds of data, computed on the backend from end to end, must agree with
 //! [`Nd`](crate::Nd) in f64.
 //!
@@ -18,6 +18,7 @@ mod elementwise;
 mod equations;
 mod indexing;
 mod last_axis;
+mod provided;
 mod shapes;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -89,12 +89,12 @@ where
 ///
 /// # Formula
 ///
-/// scale = 1/γ(t), ratio = √((1−γ)/γ).
+/// scale = 1/γ(t), ratio = √((1−γ)/γ), and both 0 where t < [`T_MIN`].
 #[derive(Debug, Clone)]
 pub struct NoiseToData<B: Backend> {
-    /// 1/γ(t).
+    /// 1/γ(t), or 0 before [`T_MIN`].
     pub scale: Tensor<B>,
-    /// √((1−γ)/γ).
+    /// √((1−γ)/γ), or 0 before [`T_MIN`].
     pub ratio: Tensor<B>,
     t: Tensor<B>,
 }
@@ -107,13 +107,13 @@ impl<B: Backend> NoiseToData<B> {
         let late = t.clamp(T_MIN, 1.0);
         let gamma = schedule.gamma(&late);
         let ratio = (schedule.one_minus_gamma(&late) / &gamma).sqrt();
-        Self { scale: gamma.recip(), ratio, t }
+        let known = |factor: &Tensor<B>| t.where_below(T_MIN, &t.full(&[1], 0.0), factor);
+        Self { scale: known(&gamma.recip()), ratio: known(&ratio), t }
     }
 
     /// x̂ = μ/γ − √((1−γ)/γ) ε̂, and 0 where t < [`T_MIN`].
     pub fn mean(&self, mu: &Tensor<B>, epsilon_hat: &Tensor<B>) -> Tensor<B> {
-        let x_hat = self.scale.combine(mu, &-&self.ratio, epsilon_hat);
-        self.before_t_min(0.0, &x_hat)
+        self.scale.combine(mu, &-&self.ratio, epsilon_hat)
     }
 
     /// σ_x = √((1−γ)/γ) e^(ln σ_ε) limited to [1e−3, 10], and 1 where t < [`T_MIN`].
@@ -121,17 +121,13 @@ impl<B: Backend> NoiseToData<B> {
     /// The exponent is limited to [−10, 10], as in the published code.
     pub fn deviation(&self, ln_sigma: &Tensor<B>) -> Tensor<B> {
         let sigma = (&self.ratio * ln_sigma.clamp(-10.0, 10.0).exp()).clamp(1e-3, 10.0);
-        self.before_t_min(1.0, &sigma)
+        self.t.where_below(T_MIN, &sigma.full(&[1], 1.0), &sigma)
     }
 
     /// The same factors for parameters with one more axis.
     pub(crate) fn unsqueeze_last(&self) -> Self {
         let Self { scale, ratio, t } = self;
         Self { scale: scale.unsqueeze_last(), ratio: ratio.unsqueeze_last(), t: t.unsqueeze_last() }
-    }
-
-    fn before_t_min(&self, value: f64, otherwise: &Tensor<B>) -> Tensor<B> {
-        self.t.where_below(T_MIN, &otherwise.full(&[1], value), otherwise)
     }
 }
 
@@ -235,6 +231,14 @@ impl<S, H> ContinuousFlow<S, H> {
     pub fn schedule(&self) -> &S {
         &self.schedule
     }
+
+    /// The accuracy β(to) − β(from) of the message sent between two times; see [`Schedule::step_accuracy`].
+    pub fn step_accuracy(&self, from: f64, to: f64) -> f64
+    where
+        S: Schedule<f64>,
+    {
+        self.schedule.step_accuracy(&from, &to)
+    }
 }
 
 impl Reconstruction {
@@ -295,7 +299,7 @@ where
     }
 
     fn step_accuracy(&self, from: f64, to: f64) -> f64 {
-        self.schedule.step_accuracy(&from, &to)
+        self.step_accuracy(from, to)
     }
 
     fn send(&self, x: &Tensor<B>, alpha: &Tensor<B>, noise: &Tensor<B>) -> Tensor<B> {
@@ -311,7 +315,7 @@ where
         let x_hat = output.mean();
         assert_same("data and prediction", &x_hat.shape(), &x.shape());
         let rate = self.schedule.alpha(t).align(x.rank()) * 0.5;
-        rate * (x - x_hat).square()
+        rate.squared_error(x, &x_hat)
     }
 
     /// [`ContinuousDistribution::divergence`]: α/2 · (x − x̂)² for the point mass.

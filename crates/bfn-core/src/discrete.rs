@@ -93,9 +93,9 @@ pub fn send<B: Backend>(x: &Indices<B>, alpha: &Tensor<B>, noise: &Tensor<B>) ->
     let shape = noise.shape();
     let classes = shape[shape.len() - 1] as f64;
     let alpha = alpha.align(shape.len());
-    let background = (&alpha * classes).sqrt() * noise - &alpha;
-    let peak = (&alpha * classes).squeeze_last();
-    background.scatter_add_last(x, &peak)
+    let total = &alpha * classes;
+    let background = total.sqrt().combine(noise, &alpha, &alpha.full(&[1], -1.0));
+    background.scatter_add_last(x, &total.squeeze_last())
 }
 
 /// ln p_S(y | x; α) − ln p_R(y | θ; t, α) for the joint mixture receiver.
@@ -114,7 +114,7 @@ pub fn send<B: Backend>(x: &Indices<B>, alpha: &Tensor<B>, noise: &Tensor<B>) ->
 /// Source: Graves et al. 2023, section 6.
 pub fn log_ratio<B: Backend>(x: &Indices<B>, y: &Tensor<B>, log_probabilities: &Tensor<B>) -> Tensor<B> {
     assert_same("message and probabilities", &log_probabilities.shape(), &y.shape());
-    y.gather_last(x) - (log_probabilities + y).log_sum_exp_last()
+    y.gather_last(x) - log_probabilities.log_sum_exp_of_sum_last(y)
 }
 
 /// ln p_S(y | x; α) − ln p_R(y | θ; t, α) for the factorised receiver.
@@ -192,6 +192,19 @@ impl<S> DiscreteFlow<S> {
     pub fn classes(&self) -> usize {
         self.classes
     }
+
+    /// The number of network outputs per variable: K logits, or for K = 2 the one logit of class 1.
+    pub fn outputs_per_variable(&self) -> usize {
+        if self.classes == 2 { 1 } else { self.classes }
+    }
+
+    /// The accuracy β(to) − β(from) of the message sent between two times; see [`Schedule::step_accuracy`].
+    pub fn step_accuracy(&self, from: f64, to: f64) -> f64
+    where
+        S: Schedule<f64>,
+    {
+        self.schedule.step_accuracy(&from, &to)
+    }
 }
 
 impl<B, S> BayesianFlow<B> for DiscreteFlow<S>
@@ -205,7 +218,7 @@ where
 
     /// K logits, or for K = 2 the one logit of class 1.
     fn outputs_per_variable(&self) -> usize {
-        if self.classes == 2 { 1 } else { self.classes }
+        self.outputs_per_variable()
     }
 
     fn message_shape(&self, data_shape: &[usize]) -> Vec<usize> {
@@ -238,7 +251,7 @@ where
     /// softmax of K logits; for K = 2 a sigmoid of one logit, that of class 1 against class 0. See [`Readout`].
     fn output(&self, theta: &Logits<B>, network_output: &Tensor<B>, _t: &Tensor<B>) -> Categorical<B> {
         let shape = theta.0.shape();
-        let per_variable = BayesianFlow::<B>::outputs_per_variable(self);
+        let per_variable = self.outputs_per_variable();
         assert_same("network output", &with_last(&shape[..shape.len() - 1], per_variable), &network_output.shape());
         match (self.classes, self.readout) {
             (2, Readout::Direct) => Categorical::from_binary_logit(&network_output.squeeze_last()),
@@ -252,7 +265,7 @@ where
     }
 
     fn step_accuracy(&self, from: f64, to: f64) -> f64 {
-        self.schedule.step_accuracy(&from, &to)
+        self.step_accuracy(from, to)
     }
 
     fn send(&self, x: &Indices<B>, alpha: &Tensor<B>, noise: &Tensor<B>) -> Tensor<B> {
@@ -269,7 +282,7 @@ where
     /// With β(t) = β(1) t² the factor is K β(1) t. Source: Graves et al. 2023, section 6.
     fn loss_continuous_time(&self, x: &Indices<B>, output: &Categorical<B>, t: &Tensor<B>) -> Tensor<B> {
         let e_hat = output.probabilities();
-        let distance = 1.0 - 2.0 * e_hat.gather_last(x) + e_hat.square().sum_last();
+        let distance = 1.0 - 2.0 * e_hat.gather_last(x) + e_hat.sum_of_squares_last();
         let rate = self.schedule.alpha(t) * (0.5 * self.classes as f64);
         rate.align(distance.rank()) * distance
     }

@@ -5,7 +5,7 @@ use crate::distribution::{BinDistribution, Probability, RealValued, centre};
 use crate::error::{Error, check_count};
 use crate::head::{BinHead, Context, NormalHead, Prediction};
 use crate::shape::{assert_same, with_last};
-use crate::{Backend, BayesianFlow, ExponentialSchedule, FiniteDistribution, Indices};
+use crate::{Backend, BayesianFlow, ExponentialSchedule, Indices};
 use crate::{OutputDistribution, Schedule, Tensor};
 
 /// The Bayesian flow of discretised data: bin indices 0..K−1 outside, bin centres in [−1, 1] inside.
@@ -108,6 +108,14 @@ impl<S, H> DiscretisedFlow<S, H> {
         &self.schedule
     }
 
+    /// The accuracy β(to) − β(from) of the message sent between two times; see [`Schedule::step_accuracy`].
+    pub fn step_accuracy(&self, from: f64, to: f64) -> f64
+    where
+        S: Schedule<f64>,
+    {
+        self.schedule.step_accuracy(&from, &to)
+    }
+
     /// K, the number of bins.
     pub fn bins(&self) -> usize {
         self.bins
@@ -165,7 +173,7 @@ where
     }
 
     fn step_accuracy(&self, from: f64, to: f64) -> f64 {
-        self.schedule.step_accuracy(&from, &to)
+        self.step_accuracy(from, to)
     }
 
     /// [`continuous::send`] at the bin centres.
@@ -182,12 +190,12 @@ where
         let k_hat = output.mean();
         assert_same("data and prediction", &k_hat.shape(), &x.shape());
         let rate = self.schedule.alpha(t).align(k_hat.rank()) * 0.5;
-        rate * (self.centres(x, &k_hat) - k_hat).square()
+        rate.squared_error(&self.centres(x, &k_hat), &k_hat)
     }
 
-    /// [`log_ratio`] of one message.
+    /// [`log_ratio`] of one message, by [`BinDistribution::divergence`].
     fn loss_step(&self, x: &Indices<B>, output: &H::Output, alpha: &Tensor<B>, noise: &Tensor<B>) -> Tensor<B> {
-        log_ratio(&self.centres(x, noise), alpha, noise, &output.log_probabilities())
+        output.divergence(&self.centres(x, noise), alpha, noise)
     }
 
     fn loss_reconstruction(&self, x: &Indices<B>, output: &H::Output) -> Tensor<B> {

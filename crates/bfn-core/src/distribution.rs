@@ -31,6 +31,8 @@ pub use discretised_normal::DiscretisedNormal;
 pub use mixture::NormalMixture;
 pub use normal::Normal;
 
+use crate::discretised::log_ratio;
+use crate::shape::assert_same;
 use crate::{Backend, FiniteDistribution, Indices, OutputDistribution, Tensor};
 
 /// An [`OutputDistribution`] over numbers: over real numbers, or over bins that stand for their centres.
@@ -47,13 +49,47 @@ pub trait RealValued<B: Backend>: OutputDistribution<B> + Sized {
 }
 
 /// A distribution over the K equal bins of [−1, 1].
-pub trait BinDistribution<B: Backend>: FiniteDistribution<B, Value = Indices<B>> + RealValued<B> {}
+pub trait BinDistribution<B: Backend>: FiniteDistribution<B, Value = Indices<B>> + RealValued<B> {
+    /// The estimate ln p_S(y | x; α) − ln p_R(y | θ; t, α) of KL(p_S ‖ p_R) from one message y = x + ε/√α, in
+    /// nats, per variable: [`log_ratio`] of all log-probabilities, or the same without an array of them all.
+    ///
+    /// `x` are bin centres of shape `[B, D]`, `alpha` is one number per example (or any shape that broadcasts
+    /// once axes of length 1 are appended), `noise` ε standard normal of the shape of `x`.
+    fn divergence(&self, x: &Tensor<B>, alpha: &Tensor<B>, noise: &Tensor<B>) -> Tensor<B> {
+        log_ratio(x, alpha, noise, &self.log_probabilities())
+    }
+}
 
-impl<B, O> BinDistribution<B> for O
+/// [`log_ratio`] of a distribution with these parameters, some variables at a time.
+///
+/// `parameters` have the shape of `x`, with any axes after it; `width` numbers per variable come up on the way.
+fn divergence_by_rows<B, D, const N: usize>(
+    x: &Tensor<B>,
+    alpha: &Tensor<B>,
+    noise: &Tensor<B>,
+    parameters: [&Tensor<B>; N],
+    width: usize,
+    distribution: impl Fn([&Tensor<B>; N]) -> D + Sync,
+) -> Tensor<B>
 where
     B: Backend,
-    O: FiniteDistribution<B, Value = Indices<B>> + RealValued<B>,
+    D: FiniteDistribution<B>,
 {
+    let shape = x.shape();
+    assert_same("sender noise", &shape, &noise.shape());
+    let variables = shape.iter().product();
+    let alpha = x.full_like(0.0) + alpha.align(x.rank());
+    let flat = |tensor: &Tensor<B>| {
+        let found = tensor.shape();
+        assert_same("data and prediction", &shape, &found[..shape.len().min(found.len())]);
+        tensor.reshape(&[&[variables], &found[shape.len()..]].concat())
+    };
+    let rows = [flat(x), flat(&alpha), flat(noise)].into_iter().chain(parameters.map(flat)).collect::<Vec<_>>();
+    let divergence = Tensor::by_rows(&rows.iter().collect::<Vec<_>>(), width, |rows| {
+        let output = distribution(std::array::from_fn(|n| &rows[3 + n]));
+        log_ratio(&rows[0], &rows[1], &rows[2], &output.log_probabilities())
+    });
+    divergence.reshape(&shape)
 }
 
 /// A distribution over real numbers that has a density and can be gathered into bins.

@@ -175,41 +175,31 @@ impl<B: Backend> Head<B> for MixtureHead {
     }
 }
 
-impl<B: Backend> BinHead<B> for NormalHead {
-    type Output = DiscretisedNormal<B>;
+/// A head over real numbers serves bins as well: its density is gathered into them.
+macro_rules! discretised {
+    ($Head:ty => $Output:ident) => {
+        impl<B: Backend> BinHead<B> for $Head {
+            type Output = $Output<B>;
 
-    fn outputs_per_variable(&self, _bins: usize) -> usize {
-        Head::<B>::outputs_per_variable(self)
-    }
+            fn outputs_per_variable(&self, _bins: usize) -> usize {
+                Head::<B>::outputs_per_variable(self)
+            }
 
-    fn output(
-        &self,
-        context: &Context<B>,
-        network_output: &Tensor<B>,
-        bins: usize,
-        probability: Probability,
-    ) -> DiscretisedNormal<B> {
-        Head::output(self, context, network_output).discretised(bins, probability)
-    }
+            fn output(
+                &self,
+                context: &Context<B>,
+                network_output: &Tensor<B>,
+                bins: usize,
+                probability: Probability,
+            ) -> $Output<B> {
+                Head::output(self, context, network_output).discretised(bins, probability)
+            }
+        }
+    };
 }
 
-impl<B: Backend> BinHead<B> for MixtureHead {
-    type Output = DiscretisedMixture<B>;
-
-    fn outputs_per_variable(&self, _bins: usize) -> usize {
-        Head::<B>::outputs_per_variable(self)
-    }
-
-    fn output(
-        &self,
-        context: &Context<B>,
-        network_output: &Tensor<B>,
-        bins: usize,
-        probability: Probability,
-    ) -> DiscretisedMixture<B> {
-        Head::output(self, context, network_output).discretised(bins, probability)
-    }
-}
+discretised!(NormalHead => DiscretisedNormal);
+discretised!(MixtureHead => DiscretisedMixture);
 
 impl<B: Backend> BinHead<B> for CategoricalHead {
     type Output = BinCategorical<B>;

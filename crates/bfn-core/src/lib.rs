@@ -83,7 +83,7 @@
 //! let mut theta = flow.prior(&like);
 //! let mut nats = 0.0;
 //! for times in uniform_grid(10).windows(2) {
-//!     let alpha = BayesianFlow::<bfn_core::Nd>::step_accuracy(&flow, times[0], times[1]);
+//!     let alpha = flow.step_accuracy(times[0], times[1]);
 //!     let (t, accuracy) = (like.full(&[1], times[0]), like.full(&[1], alpha));
 //!     let output = flow.output(&theta, &network(&theta.0), &t);
 //!     let epsilon = noise.normal(&like);

@@ -19,6 +19,7 @@
 //! Each part has its own accuracies, so messages and step losses are told the two *times* of a step, where
 //! a [`BayesianFlow`] of one kind is told the accuracy.
 
+mod motion;
 mod part;
 mod sampler;
 mod values;
@@ -129,7 +130,7 @@ macro_rules! with_output {
                 let $x = $values.indices();
                 $value
             }
-            (part, _) => panic!("the output of another kind was given for the {:?} part", part.kind()),
+            (part, _) => part.panic_at_other_kind(),
         }
     };
 }

@@ -3,8 +3,17 @@
 use std::fmt::Debug;
 use std::marker::PhantomData;
 
-use ndarray::{ArcArray, ArrayD, ArrayViewD, Axis, IxDyn, Zip};
+mod broadcast;
+mod normal;
+mod pieces;
+mod rows;
+
+use broadcast::{broadcast_shape, fused, stretched};
+use ndarray::{ArcArray, ArrayD, ArrayViewD, Axis, IxDyn};
+use normal::Edges;
 use num_traits::Float;
+use pieces::collected;
+use rows::{mapped, reduced, rows};
 
 use crate::special;
 use crate::{Backend, Indices, Tensor};
@@ -66,47 +75,9 @@ fn standard<F: Element>(array: ArrayD<F>) -> Array<F> {
     if array.is_standard_layout() { array.into_shared() } else { array.as_standard_layout().into_owned().into_shared() }
 }
 
-fn map<F: Element>(a: &Array<F>, f: impl Fn(F) -> F) -> Array<F> {
-    a.mapv(f).into_shared()
-}
-
-fn zip<F: Element>(name: &str, a: &Array<F>, b: &Array<F>, f: impl Fn(F, F) -> F) -> Array<F> {
-    if a.shape() == b.shape() {
-        let mut out = a.to_owned();
-        out.zip_mut_with(b, |x, y| *x = f(*x, *y));
-        return out.into_shared();
-    }
-    let shape = IxDyn(&broadcast_shape(name, a.shape(), b.shape()));
-    let mut out = ArrayD::from_elem(shape.clone(), F::zero());
-    if let (Some(a), Some(b)) = (a.broadcast(shape.clone()), b.broadcast(shape)) {
-        Zip::from(&mut out).and(&a).and(&b).for_each(|out, x, y| *out = f(*x, *y));
-    }
-    out.into_shared()
-}
-
-/// NumPy's rule: aligned at the last axis, an axis of length 1 stretches.
-fn broadcast_shape(name: &str, a: &[usize], b: &[usize]) -> Vec<usize> {
-    let rank = a.len().max(b.len());
-    let length = |shape: &[usize], axis: usize| (axis + shape.len()).checked_sub(rank).map_or(1, |i| shape[i]);
-    let joint = |axis| match (length(a, axis), length(b, axis)) {
-        (1, n) | (n, 1) => n,
-        (m, n) => {
-            assert!(m == n, "{name}: shapes {a:?} and {b:?} do not broadcast");
-            n
-        }
-    };
-    (0..rank).map(joint).collect()
-}
-
-/// Rows along the last axis: their number, and their length.
-fn rows(shape: &[usize]) -> Rows {
-    let length = *shape.last().expect("an operation over the last axis needs an axis");
-    Rows { outer: shape[..shape.len() - 1].to_vec(), length }
-}
-
-struct Rows {
-    outer: Vec<usize>,
-    length: usize,
+fn map<F: Element>(a: &Array<F>, f: impl Fn(F) -> F + Sync) -> Array<F> {
+    let values = flat(a);
+    from_vec(a.shape(), collected(values.len(), 1, |range, out| out.extend(values[range].iter().map(|x| f(*x)))))
 }
 
 fn flat<F: Element>(a: &Array<F>) -> &[F] {
@@ -119,12 +90,6 @@ fn from_vec<T: Clone>(shape: &[usize], values: Vec<T>) -> ArcArray<T, IxDyn> {
         Ok(array) => array.into_shared(),
         Err(_) => panic!("{count} values do not fill the shape {shape:?}"),
     }
-}
-
-fn reduce<F: Element>(a: &Array<F>, f: impl Fn(&[F]) -> F) -> Array<F> {
-    let Rows { outer, length } = rows(a.shape());
-    let values = flat(a).chunks_exact(length.max(1)).map(f).collect();
-    from_vec(&outer, values)
 }
 
 fn check_indices(name: &str, a: &[usize], indices: &[usize]) {
@@ -170,16 +135,16 @@ impl<F: Element> Backend for Nd<F> {
     }
 
     fn add(a: &Self::Array, b: &Self::Array) -> Self::Array {
-        zip("a + b", a, b, |x, y| x + y)
+        fused("a + b", [a, b], |[x, y]| x + y)
     }
     fn sub(a: &Self::Array, b: &Self::Array) -> Self::Array {
-        zip("a - b", a, b, |x, y| x - y)
+        fused("a - b", [a, b], |[x, y]| x - y)
     }
     fn mul(a: &Self::Array, b: &Self::Array) -> Self::Array {
-        zip("a * b", a, b, |x, y| x * y)
+        fused("a * b", [a, b], |[x, y]| x * y)
     }
     fn div(a: &Self::Array, b: &Self::Array) -> Self::Array {
-        zip("a / b", a, b, |x, y| x / y)
+        fused("a / b", [a, b], |[x, y]| x / y)
     }
     fn affine(a: &Self::Array, scale: f64, offset: f64) -> Self::Array {
         let (scale, offset) = (F::of(scale), F::of(offset));
@@ -228,71 +193,60 @@ impl<F: Element> Backend for Nd<F> {
     }
     fn where_below(a: &Self::Array, threshold: f64, below: &Self::Array, otherwise: &Self::Array) -> Self::Array {
         let threshold = F::of(threshold);
-        let branches = broadcast_shape("where_below", below.shape(), otherwise.shape());
-        let shape = IxDyn(&broadcast_shape("where_below", a.shape(), &branches));
-        let mut out = ArrayD::from_elem(shape.clone(), F::zero());
-        let views = (a.broadcast(shape.clone()), below.broadcast(shape.clone()), otherwise.broadcast(shape));
-        if let (Some(a), Some(below), Some(otherwise)) = views {
-            Zip::from(&mut out)
-                .and(&a)
-                .and(&below)
-                .and(&otherwise)
-                .for_each(|out, x, below, otherwise| *out = if *x < threshold { *below } else { *otherwise });
-        }
-        out.into_shared()
+        fused(
+            "where_below",
+            [below, otherwise, a],
+            |[below, otherwise, x]| if x < threshold { below } else { otherwise },
+        )
     }
 
     fn sum_last(a: &Self::Array) -> Self::Array {
-        reduce(a, |row| row.iter().fold(F::zero(), |sum, x| sum + *x))
+        reduced(a, rows::sum)
     }
     fn max_last(a: &Self::Array) -> Self::Array {
-        reduce(a, |row| row.iter().fold(F::neg_infinity(), |peak, x| if *x > peak || x.is_nan() { *x } else { peak }))
+        reduced(a, rows::peak)
     }
     fn cumulative_sum_last(a: &Self::Array) -> Self::Array {
-        let Rows { length, .. } = rows(a.shape());
-        let mut out = a.to_owned();
-        if let Some(values) = out.as_slice_mut() {
-            for row in values.chunks_exact_mut(length.max(1)) {
-                let mut sum = F::zero();
-                for x in row {
-                    sum = sum + *x;
-                    *x = sum;
-                }
-            }
-        }
-        out.into_shared()
+        mapped(a, rows::cumulative_sum)
     }
     fn slice_last(a: &Self::Array, start: usize, length: usize) -> Self::Array {
-        let Rows { length: axis, .. } = rows(a.shape());
+        let (outer, axis) = rows(a.shape());
         let end = start + length;
         assert!(end <= axis, "slice_last: part {start}..{end} lies outside the last axis of shape {:?}", a.shape());
-        let last = Axis(a.ndim() - 1);
-        standard(a.slice_axis(last, (start..start + length).into()).into_owned())
+        let values = flat(a);
+        let parts = (0..outer.iter().product()).flat_map(|row: usize| &values[row * axis + start..][..length]);
+        from_vec(&[outer, &[length]].concat(), parts.copied().collect())
     }
     fn concat_last(parts: &[&Self::Array]) -> Self::Array {
-        let views: Vec<ArrayViewD<'_, F>> = parts.iter().map(|part| part.view()).collect();
-        let last = Axis(views[0].ndim() - 1);
-        match ndarray::concatenate(last, &views) {
-            Ok(joined) => standard(joined),
-            Err(_) => {
-                let shapes: Vec<&[usize]> = parts.iter().map(|part| part.shape()).collect();
-                panic!("arrays of shapes {shapes:?} cannot be joined along their last axis")
+        let (outer, _) = rows(parts[0].shape());
+        let shapes: Vec<&[usize]> = parts.iter().map(|part| part.shape()).collect();
+        let fits = shapes.iter().all(|shape| rows(shape).0 == outer);
+        assert!(fits, "arrays of shapes {shapes:?} cannot be joined along their last axis");
+        let parts: Vec<(&[F], usize)> = parts.iter().map(|part| (flat(part), rows(part.shape()).1)).collect();
+        let length = parts.iter().map(|(_, length)| length).sum();
+        let count: usize = outer.iter().product();
+        let mut joined = Vec::with_capacity(count * length);
+        for row in 0..count {
+            for (values, length) in &parts {
+                joined.extend_from_slice(&values[row * length..][..*length]);
             }
         }
+        from_vec(&[outer, &[length]].concat(), joined)
     }
     fn gather_last(a: &Self::Array, indices: &Self::Indices) -> Self::Array {
         check_indices("gather_last", a.shape(), indices.shape());
-        let Rows { outer, length } = rows(a.shape());
+        let (outer, length) = rows(a.shape());
         let values = flat(a).chunks_exact(length).zip(indices.iter()).map(|(row, index)| row[*index]).collect();
-        from_vec(&outer, values)
+        from_vec(outer, values)
     }
-    fn scatter_add_last(a: &Self::Array, indices: &Self::Indices, values: &Self::Array) -> Self::Array {
+    fn scatter_add_last(a: Self::Array, indices: &Self::Indices, values: &Self::Array) -> Self::Array {
         check_indices("scatter_add_last", a.shape(), indices.shape());
-        let Rows { length, .. } = rows(a.shape());
-        let Some(values) = values.broadcast(indices.raw_dim()) else {
-            panic!("values of shape {:?} do not broadcast to indices of shape {:?}", values.shape(), indices.shape());
-        };
-        let mut out = a.to_owned();
+        let (_, length) = rows(a.shape());
+        let (values_shape, shape) = (values.shape(), indices.shape());
+        let fits = broadcast_shape("scatter_add_last", values_shape, shape) == shape;
+        assert!(fits, "values of shape {values_shape:?} do not broadcast to indices of shape {shape:?}");
+        let values = stretched(values, shape);
+        let mut out = a.into_owned();
         if let Some(flat) = out.as_slice_mut() {
             for ((row, index), value) in flat.chunks_exact_mut(length).zip(indices.iter()).zip(values.iter()) {
                 row[*index] = row[*index] + *value;
@@ -301,9 +255,9 @@ impl<F: Element> Backend for Nd<F> {
         out.into_shared()
     }
     fn argmax_last(a: &Self::Array) -> Self::Indices {
-        let Rows { outer, length } = rows(a.shape());
+        let (outer, length) = rows(a.shape());
         let best = |row: &[F]| (1..length).fold(0, |best, i| if row[i] > row[best] { i } else { best });
-        from_vec(&outer, flat(a).chunks_exact(length).map(best).collect())
+        from_vec(outer, flat(a).chunks_exact(length).map(best).collect())
     }
 
     fn indices_to_reals(indices: &Self::Indices, _like: &Self::Array) -> Self::Array {
@@ -313,4 +267,109 @@ impl<F: Element> Backend for Nd<F> {
         // `as` saturates: below 0 and NaN give 0.
         a.mapv(|x| (x.widen() as usize).min(count - 1)).into_shared()
     }
+
+    fn linear_combination(a: &Self::Array, x: &Self::Array, b: &Self::Array, y: &Self::Array) -> Self::Array {
+        fused("a · x + b · y", [a, x, b, y], |[a, x, b, y]| a * x + b * y)
+    }
+    fn weighted_sum(weights: &[f64], arrays: &[&Self::Array]) -> Self::Array {
+        /// Numbers that stay in the fastest memory from one array to the next.
+        const PART: usize = 1024;
+        assert!(
+            !arrays.is_empty() && weights.len() == arrays.len(),
+            "{} weights, {} arrays",
+            weights.len(),
+            arrays.len()
+        );
+        let shape = arrays[0].shape();
+        for array in arrays {
+            assert!(array.shape() == shape, "weighted_sum: shapes {shape:?} and {:?} differ", array.shape());
+        }
+        let out = collected(arrays[0].len(), 1, |range, out| {
+            for start in range.clone().step_by(PART) {
+                let part = start..range.end.min(start + PART);
+                let (first, rest) = (F::of(weights[0]), out.len());
+                out.extend(flat(arrays[0])[part.clone()].iter().map(|x| first * *x));
+                for (weight, array) in weights.iter().zip(arrays).skip(1) {
+                    let weight = F::of(*weight);
+                    for (out, x) in out[rest..].iter_mut().zip(&flat(array)[part.clone()]) {
+                        *out = *out + weight * *x;
+                    }
+                }
+            }
+        });
+        from_vec(shape, out)
+    }
+    fn squared_error(scale: &Self::Array, a: &Self::Array, b: &Self::Array) -> Self::Array {
+        fused("scale · (a - b)²", [scale, a, b], |[scale, a, b]| scale * ((a - b) * (a - b)))
+    }
+    fn sum_of_squares_last(a: &Self::Array) -> Self::Array {
+        reduced(a, |row| row.iter().fold(F::zero(), |sum, x| sum + *x * *x))
+    }
+    fn log_sum_exp_last(a: &Self::Array) -> Self::Array {
+        reduced(a, rows::log_sum_exp)
+    }
+    fn log_sum_exp_of_sum_last(a: &Self::Array, b: &Self::Array) -> Self::Array {
+        if a.shape() != b.shape() {
+            return Self::log_sum_exp_last(&Self::add(a, b));
+        }
+        let (outer, length) = rows(a.shape());
+        let (a, b) = (flat(a), flat(b));
+        let row = |row: usize| row * length..(row + 1) * length;
+        let out = collected(outer.iter().product(), 1, |range, out| {
+            out.extend(range.map(|i| rows::log_sum_exp_of_sum(&a[row(i)], &b[row(i)])));
+        });
+        from_vec(outer, out)
+    }
+    fn log_softmax_last(a: &Self::Array) -> Self::Array {
+        mapped(a, rows::log_softmax)
+    }
+    fn softmax_last(a: &Self::Array) -> Self::Array {
+        mapped(a, rows::softmax)
+    }
+    fn sum_normal_cdf(edges: &[f64], mean: &Self::Array, inverse_deviation: &Self::Array) -> Self::Array {
+        let edges = Edges::new(edges);
+        fused("sum_normal_cdf", [mean, inverse_deviation], |[mean, inverse]| edges.sum_normal_cdf(mean, inverse))
+    }
+    fn normal_ln_mass(offset: &Self::Array, half_width: &Self::Array) -> Self::Array {
+        let mass = |[offset, half]: [F; 2]| F::of(special::normal_ln_mass(offset.widen(), half.widen()));
+        fused("normal_ln_mass", [offset, half_width], mass)
+    }
+    fn normal_ln_masses(edges: &[f64], mean: &Self::Array, inverse_deviation: &Self::Array) -> Self::Array {
+        assert!(!edges.is_empty(), "the intervals of no edges are not known");
+        let joint = broadcast_shape("normal_ln_masses", mean.shape(), inverse_deviation.shape());
+        let (mean, inverse) = (stretched(mean, &joint), stretched(inverse_deviation, &joint));
+        let (mean, inverse, edges) = (flat(&mean), flat(&inverse), Edges::new(edges));
+        let intervals = edges.intervals();
+        let out = collected(mean.len() * intervals, intervals, |range, out| {
+            for i in range.start / intervals..range.end / intervals {
+                edges.normal_ln_masses(mean[i], inverse[i], out);
+            }
+        });
+        from_vec(&[&joint[..], &[intervals]].concat(), out)
+    }
+    fn by_rows(
+        arguments: &[&Self::Array],
+        width: usize,
+        f: &(dyn Fn(&[Self::Array]) -> Self::Array + Sync),
+    ) -> Self::Array {
+        /// Numbers per array that `f` makes, few enough for the caches.
+        const BLOCK: usize = 1 << 13;
+        let count = arguments[0].shape()[0];
+        let per_block = (BLOCK / width.max(1)).max(1);
+        let out = collected(count, per_block, |range, out| {
+            for start in range.clone().step_by(per_block) {
+                let rows = per_block.min(range.end - start);
+                let parts: Vec<Self::Array> = arguments.iter().map(|argument| part(argument, start, rows)).collect();
+                out.extend_from_slice(flat(&f(&parts)));
+            }
+        });
+        from_vec(&[count], out)
+    }
+}
+
+/// Some rows of an array, along its first axis, without a copy.
+fn part<F: Element>(a: &Array<F>, start: usize, count: usize) -> Array<F> {
+    let mut part = a.clone();
+    part.slice_axis_inplace(Axis(0), (start..start + count).into());
+    part
 }

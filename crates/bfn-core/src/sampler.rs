@@ -1,7 +1,7 @@
 //! Drawing data: the paper's sampler, and fast solvers of the same flow as a differential equation.
 //!
-//! [`ancestral`] needs a [`BayesianFlow`] alone. A [`Sampler`] runs every [`Solver`] on a flow whose
-//! [`Dynamics`] are known, that of each kind of data in this crate:
+//! [`ancestral`] needs a [`BayesianFlow`](crate::BayesianFlow) alone. A [`Sampler`] runs every [`Solver`] on a flow
+//! whose [`Motion`] is known, that of each kind of data in this crate and of mixed data:
 //!
 //! ```
 //! use bfn_core::continuous::{Belief, Reconstruction};
@@ -28,12 +28,13 @@ mod discrete;
 mod dynamics;
 mod solver;
 
+pub(crate) use ancestral::exchange;
 pub use ancestral::{ancestral, uniform_grid};
-pub use dynamics::{Advance, Coefficients, Dynamics, Other};
+pub use dynamics::{Advance, Coefficients, Dynamics, Motion, Other};
 pub use solver::{Choice, Last, Scheme, Solver};
 
 use crate::error::{Error, check};
-use crate::{Backend, BayesianFlow, Grid, NoiseSource, OutputDistribution, Tensor};
+use crate::{Backend, Grid, NoiseSource, OutputDistribution, Tensor};
 
 /// A moment of a generative loop, shown to an observer: for progress bars and pictures.
 #[derive(Debug)]
@@ -57,7 +58,7 @@ pub struct Sample<Theta, Output> {
     pub theta: Theta,
     /// The time of the last prediction: the grid's last, or the one before it under [`Last::Prediction`].
     pub t: f64,
-    /// The last prediction, of which a caller takes the mode, a draw, or [`Dynamics::nearest`].
+    /// The last prediction, of which a caller takes the mode, a draw, or [`Motion::nearest`].
     pub output: Output,
     /// How often the predictor was evaluated.
     pub evaluations: usize,
@@ -136,8 +137,8 @@ impl Sampler {
 
     /// Draws a batch of samples.
     ///
-    /// `like` has the shape of a message ([`BayesianFlow::message_shape`]), and the precision and device of
-    /// the result. `predict` maps (θ, t) to the output distribution; a network goes in there, and so does an
+    /// `like` has the shape of a message ([`BayesianFlow::message_shape`](crate::BayesianFlow::message_shape), or
+    /// `[B, W]` for mixed data), and the precision and device of the result. `predict` maps (θ, t) to the output distribution; a network goes in there, and so does an
     /// exact posterior in a test. `observe` is shown the beginning of every step and the end.
     ///
     /// # Errors
@@ -148,12 +149,12 @@ impl Sampler {
         flow: &F,
         like: &Tensor<B>,
         noise: &mut dyn NoiseSource<B>,
-        predict: impl FnMut(&F::Theta, f64) -> Result<F::Output, E>,
-        mut observe: impl FnMut(Moment<'_, F::Theta, F::Output>),
-    ) -> Result<Sample<F::Theta, F::Output>, E>
+        predict: impl FnMut(&F::State, f64) -> Result<F::Prediction, E>,
+        mut observe: impl FnMut(Moment<'_, F::State, F::Prediction>),
+    ) -> Result<Sample<F::State, F::Prediction>, E>
     where
         B: Backend,
-        F: Dynamics<B>,
+        F: Motion<B>,
     {
         let mut predictor = Predictor { flow, temperature: self.temperature, predict, evaluations: 0 };
         let steps = match self.last {
@@ -209,10 +210,16 @@ impl Sampler {
     }
 
     /// What stands for the prediction, as a signal.
-    fn signal<B, F>(&self, flow: &F, output: &F::Output, like: &Tensor<B>, noise: &mut dyn NoiseSource<B>) -> Tensor<B>
+    fn signal<B, F>(
+        &self,
+        flow: &F,
+        output: &F::Prediction,
+        like: &Tensor<B>,
+        noise: &mut dyn NoiseSource<B>,
+    ) -> Tensor<B>
     where
         B: Backend,
-        F: Dynamics<B>,
+        F: Motion<B>,
     {
         match self.choice {
             Choice::Mean => flow.mean_signal(output),
@@ -237,11 +244,11 @@ struct Predictor<'a, F, P> {
 }
 
 impl<F, P> Predictor<'_, F, P> {
-    fn at<B, E>(&mut self, theta: &F::Theta, t: f64) -> Result<F::Output, E>
+    fn at<B, E>(&mut self, theta: &F::State, t: f64) -> Result<F::Prediction, E>
     where
         B: Backend,
-        F: Dynamics<B>,
-        P: FnMut(&<F as BayesianFlow<B>>::Theta, f64) -> Result<<F as BayesianFlow<B>>::Output, E>,
+        F: Motion<B>,
+        P: FnMut(&F::State, f64) -> Result<F::Prediction, E>,
     {
         self.evaluations += 1;
         let output = (self.predict)(theta, t)?;

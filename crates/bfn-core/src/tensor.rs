@@ -1,7 +1,8 @@
 //! Arrays with operators, so that an equation reads like the paper.
 
 use std::fmt;
-use std::ops::{Add, Div, Mul, Neg, Sub};
+
+mod operators;
 
 use crate::{Backend, Nd};
 
@@ -142,6 +143,21 @@ impl<B: Backend> Tensor<B> {
         Self::new(B::linear_combination(&self.array, &x.array, &b.array, &y.array))
     }
 
+    /// `self · (x − y)²`.
+    pub fn squared_error(&self, x: &Self, y: &Self) -> Self {
+        Self::new(B::squared_error(&self.array, &x.array, &y.array))
+    }
+
+    /// Σ_i `weights[i]` · `tensors[i]`, for tensors of one shape.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there are no tensors, or not as many weights.
+    pub fn weighted_sum(weights: &[f64], tensors: &[&Self]) -> Self {
+        let arrays: Vec<&B::Array> = tensors.iter().map(|tensor| &tensor.array).collect();
+        Self::new(B::weighted_sum(weights, &arrays))
+    }
+
     /// `self²`.
     pub fn square(&self) -> Self {
         self * self
@@ -178,9 +194,14 @@ impl<B: Backend> Tensor<B> {
         Self::new(B::gather_last(&self.array, &indices.array))
     }
 
-    /// `self` with `values` added at `[…, indices[…]]`.
-    pub fn scatter_add_last(&self, indices: &Indices<B>, values: &Self) -> Self {
-        Self::new(B::scatter_add_last(&self.array, &indices.array, &values.array))
+    /// `self` with `values` added at `[…, indices[…]]`; the memory of `self` may be used again.
+    pub fn scatter_add_last(self, indices: &Indices<B>, values: &Self) -> Self {
+        Self::new(B::scatter_add_last(self.array, &indices.array, &values.array))
+    }
+
+    /// ln Σ e^(self + other) over the last axis, which is removed.
+    pub fn log_sum_exp_of_sum_last(&self, other: &Self) -> Self {
+        Self::new(B::log_sum_exp_of_sum_last(&self.array, &other.array))
     }
 
     /// The index of the largest number along the last axis, which is removed.
@@ -196,6 +217,34 @@ impl<B: Backend> Tensor<B> {
     /// Σ_j Φ((edges_j − self) · inverse_deviation); see [`Backend::sum_normal_cdf`].
     pub fn sum_normal_cdf(&self, edges: &[f64], inverse_deviation: &Self) -> Self {
         Self::new(B::sum_normal_cdf(edges, &self.array, &inverse_deviation.array))
+    }
+
+    /// ln(Φ(self + half_width) − Φ(self − half_width)); see [`Backend::normal_ln_mass`].
+    pub fn normal_ln_mass(&self, half_width: &Self) -> Self {
+        Self::new(B::normal_ln_mass(&self.array, &half_width.array))
+    }
+
+    /// The logarithms of the masses of N(self, 1/inverse_deviation²) between `edges`; see
+    /// [`Backend::normal_ln_masses`].
+    pub fn normal_ln_masses(&self, edges: &[f64], inverse_deviation: &Self) -> Self {
+        Self::new(B::normal_ln_masses(edges, &self.array, &inverse_deviation.array))
+    }
+
+    /// `f` of tensors whose first axis are independent rows; see [`Backend::by_rows`].
+    ///
+    /// # Panics
+    ///
+    /// Panics if the tensors have different numbers of rows.
+    pub fn by_rows(arguments: &[&Self], width: usize, f: impl Fn(&[Self]) -> Self + Sync) -> Self {
+        let arrays: Vec<&B::Array> = arguments.iter().map(|argument| &argument.array).collect();
+        for argument in arguments {
+            let (first, shape) = (arguments[0].shape(), argument.shape());
+            assert!(!shape.is_empty() && shape[0] == first[0], "rows of shapes {first:?} and {shape:?}");
+        }
+        Self::new(B::by_rows(&arrays, width, &|parts: &[B::Array]| {
+            let parts: Vec<Self> = parts.iter().map(|part| Self::new(B::alias(part))).collect();
+            f(&parts).into_array()
+        }))
     }
 }
 
@@ -230,6 +279,8 @@ functions! {
     sum_last => sum_last;
     /// The largest number along the last axis, which is removed. Carries no gradient.
     max_last => max_last;
+    /// Σ self² over the last axis, which is removed.
+    sum_of_squares_last => sum_of_squares_last;
     /// Running sums along the last axis.
     cumulative_sum_last => cumulative_sum_last;
     /// ln Σ e^self over the last axis, which is removed.
@@ -292,68 +343,3 @@ impl<B: Backend> fmt::Debug for Indices<B> {
         self.array.fmt(f)
     }
 }
-
-macro_rules! operator {
-    ($Op:ident, $op:ident) => {
-        operator!(@tensors $Op, $op, Tensor<B>, Tensor<B>);
-        operator!(@tensors $Op, $op, Tensor<B>, &Tensor<B>);
-        operator!(@tensors $Op, $op, &Tensor<B>, Tensor<B>);
-        operator!(@tensors $Op, $op, &Tensor<B>, &Tensor<B>);
-    };
-    (@tensors $Op:ident, $op:ident, $Left:ty, $Right:ty) => {
-        impl<B: Backend> $Op<$Right> for $Left {
-            type Output = Tensor<B>;
-            fn $op(self, right: $Right) -> Tensor<B> {
-                Tensor::new(B::$op(&self.array, &right.array))
-            }
-        }
-    };
-}
-
-operator!(Add, add);
-operator!(Sub, sub);
-operator!(Mul, mul);
-operator!(Div, div);
-
-macro_rules! operator_with_number {
-    ($($Tensor:ty),*) => {$(
-        impl<B: Backend> Add<f64> for $Tensor {
-            type Output = Tensor<B>;
-            fn add(self, number: f64) -> Tensor<B> { self.affine(1.0, number) }
-        }
-        impl<B: Backend> Sub<f64> for $Tensor {
-            type Output = Tensor<B>;
-            fn sub(self, number: f64) -> Tensor<B> { self.affine(1.0, -number) }
-        }
-        impl<B: Backend> Mul<f64> for $Tensor {
-            type Output = Tensor<B>;
-            fn mul(self, number: f64) -> Tensor<B> { self.affine(number, 0.0) }
-        }
-        impl<B: Backend> Div<f64> for $Tensor {
-            type Output = Tensor<B>;
-            fn div(self, number: f64) -> Tensor<B> { self.affine(1.0 / number, 0.0) }
-        }
-        impl<B: Backend> Add<$Tensor> for f64 {
-            type Output = Tensor<B>;
-            fn add(self, tensor: $Tensor) -> Tensor<B> { tensor.affine(1.0, self) }
-        }
-        impl<B: Backend> Sub<$Tensor> for f64 {
-            type Output = Tensor<B>;
-            fn sub(self, tensor: $Tensor) -> Tensor<B> { tensor.affine(-1.0, self) }
-        }
-        impl<B: Backend> Mul<$Tensor> for f64 {
-            type Output = Tensor<B>;
-            fn mul(self, tensor: $Tensor) -> Tensor<B> { tensor.affine(self, 0.0) }
-        }
-        impl<B: Backend> Div<$Tensor> for f64 {
-            type Output = Tensor<B>;
-            fn div(self, tensor: $Tensor) -> Tensor<B> { tensor.recip().affine(self, 0.0) }
-        }
-        impl<B: Backend> Neg for $Tensor {
-            type Output = Tensor<B>;
-            fn neg(self) -> Tensor<B> { self.affine(-1.0, 0.0) }
-        }
-    )*};
-}
-
-operator_with_number!(Tensor<B>, &Tensor<B>);

@@ -15,8 +15,21 @@ pub type Tensor = bfn_core::Tensor<Torch>;
 /// Class or bin indices of the equations, over libtorch.
 pub type Indices = bfn_core::Indices<Torch>;
 
-/// The numbers that a composite holds at a time beside its result; 64 MiB in f32.
-const CHUNK: usize = 1 << 24;
+/// The numbers of one array that a composite over many bins holds at a time, at most; 4 MiB in f32.
+const LARGEST_BLOCK: usize = 1 << 20;
+
+/// And at least, so that small batches are not taken apart.
+const SMALLEST_BLOCK: usize = 1 << 14;
+
+/// The share of the array over all bins that is held at a time: with some forty such arrays on the way to a
+/// gradient, all of them together stay below that one array.
+const BLOCKS: usize = 64;
+
+/// How many of `units`, of `width` numbers each, are taken at a time.
+fn per_block(units: usize, width: usize) -> usize {
+    let numbers = (units * width / BLOCKS).clamp(SMALLEST_BLOCK, LARGEST_BLOCK);
+    (numbers / width.max(1)).max(1)
+}
 
 fn lengths(a: &Array) -> Vec<usize> {
     a.size().iter().map(|length| *length as usize).collect()
@@ -177,8 +190,8 @@ impl Backend for Torch {
         assert_indices("gather_last", a, indices);
         a.gather(-1, &indices.unsqueeze(-1), false).squeeze_dim(-1)
     }
-    fn scatter_add_last(a: &Array, indices: &Array, values: &Array) -> Array {
-        assert_indices("scatter_add_last", a, indices);
+    fn scatter_add_last(a: Array, indices: &Array, values: &Array) -> Array {
+        assert_indices("scatter_add_last", &a, indices);
         let (values_shape, shape) = (values.size(), indices.size());
         let Ok(values) = values.f_broadcast_to(&shape) else {
             panic!("values of shape {values_shape:?} do not broadcast to indices of shape {shape:?}");
@@ -231,8 +244,7 @@ impl Backend for Torch {
         let (mut density, mut moment) = (mean.zeros_like(), mean.zeros_like());
         {
             let _guard = no_grad_guard();
-            let per_chunk = (CHUNK / mean.numel().max(1)).max(1);
-            for chunk in edges.chunks(per_chunk) {
+            for chunk in edges.chunks(per_block(edges.len(), mean.numel())) {
                 let distance = Self::from_values(mean, &[chunk.len()], chunk) - mean.unsqueeze(-1);
                 let scaled = &distance * inverse_deviation.unsqueeze(-1);
                 if with_gradient {
@@ -250,5 +262,53 @@ impl Backend for Torch {
         let by_mean = density * inverse_deviation.detach() * -peak;
         let by_inverse = moment * peak;
         value + by_mean * (mean - mean.detach()) + by_inverse * (inverse_deviation - inverse_deviation.detach())
+    }
+
+    /// Calls `f` for some rows at a time, and keeps for the gradient that of each row with respect to its own
+    /// arguments instead of everything that `f` made: the sum's gradient is computed block by block and attached as
+    /// a linear function of the arguments. First derivatives are exact; there is no second derivative.
+    fn by_rows(arguments: &[&Array], width: usize, f: &(dyn Fn(&[Array]) -> Array + Sync)) -> Array {
+        let count = arguments[0].size()[0];
+        let rows = per_block(count as usize, width) as i64;
+        // A part of an argument needs a gradient only where gradients are enabled.
+        let needed: Vec<bool> = arguments.iter().map(|argument| argument.narrow(0, 0, 0).requires_grad()).collect();
+        let mut values = Vec::new();
+        let mut gradients: Vec<Vec<Array>> = arguments.iter().map(|_| Vec::new()).collect();
+        for start in (0..count).step_by(rows as usize) {
+            let part = |argument: &Array| argument.detach().narrow(0, start, rows.min(count - start));
+            let parts: Vec<Array> = arguments
+                .iter()
+                .zip(&needed)
+                // A copy where a gradient is needed: a leaf of its own.
+                .map(
+                    |(argument, needed)| {
+                        if *needed { part(argument).copy().set_requires_grad(true) } else { part(argument) }
+                    },
+                )
+                .collect();
+            let value = f(&parts);
+            let leaves: Vec<&Array> =
+                parts.iter().zip(&needed).filter(|(_, needed)| **needed).map(|(part, _)| part).collect();
+            if !leaves.is_empty() {
+                let sum = value.sum(value.kind());
+                let mut found = Array::run_backward(&[&sum], &leaves, false, false).into_iter();
+                for (gradient, needed) in gradients.iter_mut().zip(&needed) {
+                    if *needed {
+                        gradient.extend(found.next());
+                    }
+                }
+            }
+            values.push(value.detach());
+        }
+        let mut value = Array::cat(&values, 0);
+        for ((argument, gradient), needed) in arguments.iter().zip(gradients).zip(needed) {
+            if needed {
+                let gradient = Array::cat(&gradient, 0);
+                let moved = gradient * (*argument - argument.detach());
+                value = value
+                    + if moved.dim() == 1 { moved } else { moved.flatten(1, -1).sum_dim_intlist(-1, false, None) };
+            }
+        }
+        value
     }
 }

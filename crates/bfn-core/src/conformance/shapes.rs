@@ -43,7 +43,14 @@ fn composites<B: Backend>(context: &Context<'_, B>) {
     must_name("a · x", &[left, right], || drop(a.combine(&b, &a, &a)));
     must_name("b · y", &[left, right], || drop(a.combine(&a, &a, &b)));
     must_name("a · x + b · y", &[left, right], || drop(a.combine(&a, &b, &b)));
-    must_name("sum_normal_cdf", &[&[2, 3], &[2, 4]], || drop(a.sum_normal_cdf(&[0.0], &b)));
+    must_name("sum_normal_cdf", &[left, right], || drop(a.sum_normal_cdf(&[0.0], &b)));
+    must_name("normal_ln_mass", &[left, right], || drop(a.normal_ln_mass(&b)));
+    must_name("normal_ln_masses", &[left, right], || drop(a.normal_ln_masses(&[0.0], &b)));
+    must_name("squared_error", &[left, right], || drop(a.squared_error(&b, &a)));
+    must_name("squared_error", &[left, right], || drop(a.squared_error(&a, &b)));
+    must_name("weighted_sum", &[left, right], || drop(Tensor::weighted_sum(&[1.0, 2.0], &[&a, &b])));
+    let rows = context.varied(&[4, 3], 3);
+    must_name("by_rows", &[left, &[4, 3]], || drop(Tensor::by_rows(&[&a, &rows], 1, |rows| rows[0].sum_last())));
 }
 
 fn reshape<B: Backend>(context: &Context<'_, B>) {
@@ -60,9 +67,9 @@ fn indexing<B: Backend>(context: &Context<'_, B>) {
     let indices = context.like.indices_like(&[3, 2], &[0; 6]);
     must_name("gather_last", &[&[2, 3, 4], &[3, 2]], || drop(a.gather_last(&indices)));
     let values = context.varied(&[3, 2], 2);
-    must_name("scatter_add_last", &[&[2, 3, 4], &[3, 2]], || drop(a.scatter_add_last(&indices, &values)));
+    must_name("scatter_add_last", &[&[2, 3, 4], &[3, 2]], || drop(a.clone().scatter_add_last(&indices, &values)));
     let fitting = context.like.indices_like(&[2, 3], &[0; 6]);
-    must_name("scatter_add_last", &[&[2, 3], &[3, 2]], || drop(a.scatter_add_last(&fitting, &values)));
+    must_name("scatter_add_last", &[&[2, 3], &[3, 2]], || drop(a.clone().scatter_add_last(&fitting, &values)));
 }
 
 fn parts<B: Backend>(context: &Context<'_, B>) {

@@ -1,7 +1,7 @@
 //! A free distribution over bins.
 
 use super::bins::every;
-use super::{Categorical, RealValued, centre};
+use super::{BinDistribution, Categorical, RealValued, centre};
 use crate::{Backend, FiniteDistribution, Indices, NoiseSource, OutputDistribution, Tensor};
 
 /// A categorical distribution over the K bins of [−1, 1], whose values are the bin centres.
@@ -42,6 +42,8 @@ impl<B: Backend> FiniteDistribution<B> for BinCategorical<B> {
         self.0.log_probabilities()
     }
 }
+
+impl<B: Backend> BinDistribution<B> for BinCategorical<B> {}
 
 impl<B: Backend> RealValued<B> for BinCategorical<B> {
     fn mean(&self) -> Tensor<B> {

@@ -36,19 +36,27 @@ pub(super) fn every<B: Backend>(like: &Tensor<B>, bins: usize) -> Tensor<B> {
     like.from_values_like(&[bins], &every)
 }
 
+/// The K − 1 edges between the bins.
+pub(super) fn inner_edges(bins: usize) -> Vec<f64> {
+    (1..bins).map(|j| 2.0 * j as f64 / bins as f64 - 1.0).collect()
+}
+
 /// ln of the mass of N(mean, deviation²) in bin k, where k (as real numbers), `mean` and `deviation` broadcast.
 pub(super) fn log_mass<B: Backend>(k: &Tensor<B>, mean: &Tensor<B>, deviation: &Tensor<B>, bins: usize) -> Tensor<B> {
+    let inverse = deviation.recip();
     let half_width = 1.0 / bins as f64;
     let offset = centre(k, bins) - mean;
-    // By symmetry the bin may lie on the lower side, where the distribution function keeps its digits.
-    let distance = -offset.abs();
-    let near = ((&distance + half_width) / deviation).normal_ln_cdf();
-    let far = ((&distance - half_width) / deviation).normal_ln_cdf();
-    let inner = &near + (-(far - &near).clamp(f64::NEG_INFINITY, -1e-30).exp_m1()).ln();
-    let first = ((&offset + half_width) / deviation).normal_ln_cdf();
-    let last = ((half_width - &offset) / deviation).normal_ln_cdf();
-    let not_first = k.where_below(0.5, &first, &inner);
-    k.where_below(bins as f64 - 1.5, &not_first, &last)
+    let inner = (&offset * &inverse).normal_ln_mass(&(&inverse * half_width));
+    // The outermost bins reach to infinity: their mass is a tail, by symmetry a lower one.
+    let outwards = k.where_below(0.5, &offset, &-&offset);
+    let tail = ((outwards + half_width) * inverse).normal_ln_cdf();
+    let not_first = k.where_below(bins as f64 - 1.5, &inner, &tail);
+    k.where_below(0.5, &tail, &not_first)
+}
+
+/// The same of all bins, along a new last axis.
+pub(super) fn log_masses<B: Backend>(mean: &Tensor<B>, deviation: &Tensor<B>, bins: usize) -> Tensor<B> {
+    mean.normal_ln_masses(&inner_edges(bins), &deviation.recip())
 }
 
 /// ln of the density of N(mean, deviation²) at the centre of bin k times the bin's width.

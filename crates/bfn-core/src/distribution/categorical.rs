@@ -2,16 +2,16 @@
 
 use crate::{Backend, FiniteDistribution, Indices, NoiseSource, OutputDistribution, Tensor};
 
-/// A categorical distribution, kept as normalised log-probabilities of shape `[…, K]`.
+/// A categorical distribution, kept as logits of shape `[…, K]`, which are normalised when they are asked for.
 #[derive(Debug, Clone)]
 pub struct Categorical<B: Backend> {
-    log_probabilities: Tensor<B>,
+    logits: Tensor<B>,
 }
 
 impl<B: Backend> Categorical<B> {
     /// p(k) ∝ e^(logits_k) over the last axis.
     pub fn from_logits(logits: &Tensor<B>) -> Self {
-        Self { log_probabilities: logits.log_softmax_last() }
+        Self { logits: logits.clone() }
     }
 
     /// Two classes from the logit of class 1: p(1) = 1 / (1 + e^(−logit)). `logit` has no class axis.
@@ -23,7 +23,7 @@ impl<B: Backend> Categorical<B> {
     /// The distribution at a temperature T: p(k)^(1/T), normalised.
     #[must_use]
     pub fn tempered(&self, temperature: f64) -> Self {
-        Self::from_logits(&(&self.log_probabilities / temperature))
+        Self::from_logits(&(self.log_probabilities() / temperature))
     }
 
     /// A draw of every variable from numbers uniform on [0, 1), of shape `[…]`: the first class at
@@ -32,7 +32,7 @@ impl<B: Backend> Categorical<B> {
     /// A class of probability 0 is never drawn, not even where rounding takes `uniform` to 1 or the
     /// cumulative probability ends below it.
     pub fn sample(&self, uniform: &Tensor<B>) -> Indices<B> {
-        let shape = self.log_probabilities.shape();
+        let shape = self.logits.shape();
         let classes = shape[shape.len() - 1];
         let cumulative = self.probabilities().cumulative_sum_last();
         let (zero, one) = (cumulative.full(&[1], 0.0), cumulative.full(&[1], 1.0));
@@ -47,22 +47,26 @@ impl<B: Backend> OutputDistribution<B> for Categorical<B> {
     type Value = Indices<B>;
 
     fn mode(&self) -> Indices<B> {
-        self.log_probabilities.argmax_last()
+        self.logits.argmax_last()
     }
 
     fn log_prob(&self, x: &Indices<B>) -> Tensor<B> {
-        self.log_probabilities.gather_last(x)
+        self.log_probabilities().gather_last(x)
     }
 
     fn draw(&self, noise: &mut dyn NoiseSource<B>) -> Indices<B> {
-        let shape = self.log_probabilities.shape();
-        let like = self.log_probabilities.full(&shape[..shape.len() - 1], 0.0);
+        let shape = self.logits.shape();
+        let like = self.logits.full(&shape[..shape.len() - 1], 0.0);
         self.sample(&noise.uniform(&like))
     }
 }
 
 impl<B: Backend> FiniteDistribution<B> for Categorical<B> {
     fn log_probabilities(&self) -> Tensor<B> {
-        self.log_probabilities.clone()
+        self.logits.log_softmax_last()
+    }
+
+    fn probabilities(&self) -> Tensor<B> {
+        self.logits.softmax_last()
     }
 }

@@ -1,7 +1,7 @@
 //! A mixture of normals whose mass is gathered into K equal bins of [−1, 1].
 
-use super::bins::{Probability, bin, every, floored, log_density, log_mass};
-use super::{Categorical, NormalMixture, RealValued, discretised_normal};
+use super::bins::{Probability, bin, every, floored, log_density, log_mass, log_masses};
+use super::{BinDistribution, Categorical, NormalMixture, RealValued, discretised_normal, divergence_by_rows};
 use crate::shape::assert_same;
 use crate::{Backend, FiniteDistribution, Indices, NoiseSource, OutputDistribution, Tensor};
 
@@ -37,12 +37,6 @@ impl<B: Backend> DiscretisedMixture<B> {
         let Self { weights, means, deviations, .. } = self.clone();
         bin(&NormalMixture { weights, means, deviations }.sample(uniform, noise), self.bins)
     }
-
-    /// ln p(k) for k of shape `[…, 1]`, and parameters of shape `[…, M]` that broadcast with it.
-    fn log_mass(&self, k: &Tensor<B>, [weights, means, deviations]: [&Tensor<B>; 3]) -> Tensor<B> {
-        let exact = (weights + log_mass(k, means, deviations, self.bins)).log_sum_exp_last();
-        floored(self.probability, exact, || (weights + log_density(k, means, deviations, self.bins)).log_sum_exp_last())
-    }
 }
 
 impl<B: Backend> OutputDistribution<B> for DiscretisedMixture<B> {
@@ -55,8 +49,11 @@ impl<B: Backend> OutputDistribution<B> for DiscretisedMixture<B> {
     fn log_prob(&self, x: &Indices<B>) -> Tensor<B> {
         let shape = self.means.shape();
         assert_same("data and distribution", &shape[..shape.len() - 1], &x.shape());
-        let k = x.to_reals(&self.means).unsqueeze_last();
-        self.log_mass(&k, [&self.weights.log_probabilities(), &self.means, &self.deviations])
+        let Self { means, deviations, bins, probability, .. } = self;
+        let weights = self.weights.log_probabilities();
+        let k = x.to_reals(means).unsqueeze_last();
+        let exact = (&weights + log_mass(&k, means, deviations, *bins)).log_sum_exp_last();
+        floored(*probability, exact, || (weights + log_density(&k, means, deviations, *bins)).log_sum_exp_last())
     }
 
     fn draw(&self, noise: &mut dyn NoiseSource<B>) -> Indices<B> {
@@ -68,12 +65,48 @@ impl<B: Backend> OutputDistribution<B> for DiscretisedMixture<B> {
 
 impl<B: Backend> FiniteDistribution<B> for DiscretisedMixture<B> {
     fn log_probabilities(&self) -> Tensor<B> {
-        let mut shape = self.means.shape();
-        // Bins along the last axis but one, components along the last, which the sum removes.
-        shape.insert(shape.len() - 1, 1);
-        let weights = self.weights.log_probabilities().reshape(&shape);
-        let k = every(&self.means, self.bins).unsqueeze_last();
-        self.log_mass(&k, [&weights, &self.means.reshape(&shape), &self.deviations.reshape(&shape)])
+        let Self { means, deviations, bins, probability, .. } = self;
+        let weights = self.weights.log_probabilities();
+        let components = means.shape().last().copied().unwrap_or(0);
+        // Components along the last axis, which the sum removes, bins along the last but one.
+        let mixed = |of_component: &dyn Fn(&Tensor<B>, &Tensor<B>) -> Tensor<B>| {
+            let parts: Vec<Tensor<B>> = (0..components)
+                .map(|m| {
+                    let part = of_component(&means.select_last(m), &deviations.select_last(m));
+                    (part + weights.slice_last(m, 1)).unsqueeze_last()
+                })
+                .collect();
+            Tensor::concat_last(&parts.iter().collect::<Vec<_>>()).log_sum_exp_last()
+        };
+        let exact = mixed(&|mean, deviation| log_masses(mean, deviation, *bins));
+        floored(*probability, exact, || {
+            let k = every(means, *bins);
+            mixed(&|mean, deviation| log_density(&k, &mean.unsqueeze_last(), &deviation.unsqueeze_last(), *bins))
+        })
+    }
+}
+
+impl<B: Backend> BinDistribution<B> for DiscretisedMixture<B> {
+    /// Some variables at a time: the arrays over all bins and components never exist as a whole.
+    fn divergence(&self, x: &Tensor<B>, alpha: &Tensor<B>, noise: &Tensor<B>) -> Tensor<B> {
+        let Self { weights, means, deviations, bins, probability } = self;
+        let (bins, probability) = (*bins, *probability);
+        let components = means.shape().last().copied().unwrap_or(0);
+        let logits = weights.log_probabilities();
+        divergence_by_rows(
+            x,
+            alpha,
+            noise,
+            [&logits, means, deviations],
+            bins * components,
+            |[logits, means, deviations]| Self {
+                weights: Categorical::from_logits(logits),
+                means: means.clone(),
+                deviations: deviations.clone(),
+                bins,
+                probability,
+            },
+        )
     }
 }
 

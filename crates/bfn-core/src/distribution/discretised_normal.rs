@@ -1,7 +1,7 @@
 //! A normal distribution whose mass is gathered into K equal bins of [−1, 1].
 
-use super::RealValued;
-use super::bins::{Probability, bin, every, floored, log_density, log_mass};
+use super::bins::{Probability, bin, every, floored, inner_edges, log_density, log_mass, log_masses};
+use super::{BinDistribution, RealValued, divergence_by_rows};
 use crate::shape::assert_same;
 use crate::{Backend, FiniteDistribution, Indices, NoiseSource, OutputDistribution, Tensor};
 
@@ -13,7 +13,7 @@ use crate::{Backend, FiniteDistribution, Indices, NoiseSource, OutputDistributio
 /// first bin and 1 right of the last. Bin k ∈ {0..K−1} has the centre (2k + 1)/K − 1 and edges 1/K
 /// to either side.
 ///
-/// `mean` and `deviation` > 0 have shape `[…]` each.
+/// `mean` has shape `[…]`, `deviation` > 0 the same or one that broadcasts to it.
 ///
 /// Source: Graves et al. 2023, section 5.
 #[derive(Debug, Clone)]
@@ -43,17 +43,11 @@ impl<B: Backend> DiscretisedNormal<B> {
     pub fn sample(&self, noise: &Tensor<B>) -> Indices<B> {
         bin(&(&self.mean + &self.deviation * noise), self.bins)
     }
-
-    fn log_mass(&self, k: &Tensor<B>, mean: &Tensor<B>, deviation: &Tensor<B>) -> Tensor<B> {
-        let exact = log_mass(k, mean, deviation, self.bins);
-        floored(self.probability, exact, || log_density(k, mean, deviation, self.bins))
-    }
 }
 
 /// The mean over bin centres of a discretised normal; see [`DiscretisedNormal::mean`].
 pub(super) fn mean<B: Backend>(mean: &Tensor<B>, deviation: &Tensor<B>, bins: usize) -> Tensor<B> {
-    let edges: Vec<f64> = (1..bins).map(|j| 2.0 * j as f64 / bins as f64 - 1.0).collect();
-    let sum = mean.sum_normal_cdf(&edges, &deviation.recip());
+    let sum = mean.sum_normal_cdf(&inner_edges(bins), &deviation.recip());
     // The last centre, less a bin's width for each inner edge that the mass lies left of.
     sum.affine(-2.0 / bins as f64, 1.0 - 1.0 / bins as f64)
 }
@@ -67,7 +61,10 @@ impl<B: Backend> OutputDistribution<B> for DiscretisedNormal<B> {
 
     fn log_prob(&self, x: &Indices<B>) -> Tensor<B> {
         assert_same("data and distribution", &self.mean.shape(), &x.shape());
-        self.log_mass(&x.to_reals(&self.mean), &self.mean, &self.deviation)
+        let Self { mean, deviation, bins, probability } = self;
+        let k = x.to_reals(mean);
+        let exact = log_mass(&k, mean, deviation, *bins);
+        floored(*probability, exact, || log_density(&k, mean, deviation, *bins))
     }
 
     fn draw(&self, noise: &mut dyn NoiseSource<B>) -> Indices<B> {
@@ -77,8 +74,25 @@ impl<B: Backend> OutputDistribution<B> for DiscretisedNormal<B> {
 
 impl<B: Backend> FiniteDistribution<B> for DiscretisedNormal<B> {
     fn log_probabilities(&self) -> Tensor<B> {
-        let k = every(&self.mean, self.bins);
-        self.log_mass(&k, &self.mean.unsqueeze_last(), &self.deviation.unsqueeze_last())
+        let Self { mean, deviation, bins, probability } = self;
+        floored(*probability, log_masses(mean, deviation, *bins), || {
+            log_density(&every(mean, *bins), &mean.unsqueeze_last(), &deviation.unsqueeze_last(), *bins)
+        })
+    }
+}
+
+impl<B: Backend> BinDistribution<B> for DiscretisedNormal<B> {
+    /// Some variables at a time: the arrays over all bins never exist as a whole.
+    fn divergence(&self, x: &Tensor<B>, alpha: &Tensor<B>, noise: &Tensor<B>) -> Tensor<B> {
+        let Self { mean, deviation, bins, probability } = self;
+        let (bins, probability) = (*bins, *probability);
+        let deviation = mean.full_like(0.0) + deviation;
+        divergence_by_rows(x, alpha, noise, [mean, &deviation], bins, |[mean, deviation]| Self {
+            mean: mean.clone(),
+            deviation: deviation.clone(),
+            bins,
+            probability,
+        })
     }
 }
 

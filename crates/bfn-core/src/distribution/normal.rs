@@ -12,7 +12,7 @@ use crate::{Backend, NoiseSource, OutputDistribution, Tensor};
 ///
 /// ln p(x) = −½((x − mean)/deviation)² − ln deviation − ½ ln 2π.
 ///
-/// `mean` and `deviation` > 0 have the shape of the data.
+/// `mean` has the shape of the data, `deviation` > 0 the same or one that broadcasts to it.
 ///
 /// Source: Graves et al. 2023, section 4.
 #[derive(Debug, Clone)]
@@ -33,7 +33,8 @@ impl<B: Backend> Normal<B> {
 
 /// ln N(x; mean, deviation²), where all three broadcast.
 pub(super) fn log_density<B: Backend>(x: &Tensor<B>, mean: &Tensor<B>, deviation: &Tensor<B>) -> Tensor<B> {
-    ((x - mean) / deviation).square() * -0.5 - deviation.ln() - 0.5 * (2.0 * PI).ln()
+    let precision = deviation.square().recip();
+    (precision * -0.5).squared_error(x, mean) - (deviation.ln() + 0.5 * (2.0 * PI).ln())
 }
 
 impl<B: Backend> OutputDistribution<B> for Normal<B> {

@@ -46,4 +46,9 @@ impl<C, X, D> Part<C, X, D> {
         | Self::Discrete { variables, .. }) = self;
         *variables
     }
+
+    /// The caller gave this part the output distribution of another kind.
+    pub(super) fn panic_at_other_kind(&self) -> ! {
+        panic!("the output of another kind was given for the {:?} part", self.kind())
+    }
 }

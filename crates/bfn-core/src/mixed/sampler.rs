@@ -3,10 +3,13 @@
 use super::{MixedFlow, PartTheta, Predicted};
 use crate::continuous::Belief;
 use crate::discrete::Logits;
-use crate::sampler::Moment;
-use crate::{Backend, BayesianFlow, Indices, NoiseSource, OutputDistribution, Tensor};
+use crate::sampler::{Moment, exchange};
+use crate::{Backend, BayesianFlow, Indices, Interval, NoiseSource, OutputDistribution, Tensor};
 
 /// The paper's ancestral sampler for mixed data; see [`sampler::ancestral`](crate::sampler::ancestral).
+///
+/// A [`Sampler`](crate::sampler::Sampler) runs this and every other solver, if the parts' flows have a
+/// [`Motion`](crate::sampler::Motion).
 ///
 /// `like` has the shape `[B, message_width]`.
 ///
@@ -19,7 +22,7 @@ pub fn ancestral<B, C, X, D, E>(
     grid: &[f64],
     noise: &mut dyn NoiseSource<B>,
     mut predict: impl FnMut(&[PartTheta<B>], f64) -> Result<Predicted<B, C, X, D>, E>,
-    mut observe: impl FnMut(Moment<'_, Vec<PartTheta<B>>, Predicted<B, C, X, D>>),
+    observe: impl FnMut(Moment<'_, Vec<PartTheta<B>>, Predicted<B, C, X, D>>),
 ) -> Result<Predicted<B, C, X, D>, E>
 where
     B: Backend,
@@ -27,18 +30,10 @@ where
     X: BayesianFlow<B, Data = Indices<B>, Theta = Belief<B>>,
     D: BayesianFlow<B, Data = Indices<B>, Theta = Logits<B>>,
 {
-    let steps = grid.len().saturating_sub(1);
-    let mut theta = flow.prior(like);
-    for (step, times) in grid.windows(2).enumerate() {
-        let (s, t) = (times[0], times[1]);
-        let output = predict(&theta, s)?;
-        observe(Moment { step, steps, t: s, theta: &theta, output: &output });
+    let predict = |theta: &Vec<PartTheta<B>>, t: f64| predict(theta, t);
+    exchange(flow.prior(like), grid, predict, observe, |theta, output, Interval { from, to }| {
         let x = output.draw(noise);
-        let y = flow.send(&x, s, t, &noise.normal(like));
-        theta = flow.update(&theta, &y, s, t);
-    }
-    let t = grid.last().copied().unwrap_or(0.0);
-    let output = predict(&theta, t)?;
-    observe(Moment { step: steps, steps, t, theta: &theta, output: &output });
-    Ok(output)
+        let y = flow.send(&x, from, to, &noise.normal(like));
+        flow.update(theta, &y, from, to)
+    })
 }

@@ -1,7 +1,7 @@
 //! The paper's sampler, for any flow.
 
 use super::Moment;
-use crate::{Backend, BayesianFlow, NoiseSource, OutputDistribution, Tensor};
+use crate::{Backend, BayesianFlow, Interval, NoiseSource, OutputDistribution, Tensor};
 
 /// The paper's ancestral sampler.
 ///
@@ -25,23 +25,36 @@ pub fn ancestral<B, F, E>(
     like: &Tensor<B>,
     grid: &[f64],
     noise: &mut dyn NoiseSource<B>,
-    mut predict: impl FnMut(&F::Theta, f64) -> Result<F::Output, E>,
-    mut observe: impl FnMut(Moment<'_, F::Theta, F::Output>),
+    predict: impl FnMut(&F::Theta, f64) -> Result<F::Output, E>,
+    observe: impl FnMut(Moment<'_, F::Theta, F::Output>),
 ) -> Result<F::Output, E>
 where
     B: Backend,
     F: BayesianFlow<B>,
 {
-    let steps = grid.len().saturating_sub(1);
-    let mut theta = flow.prior(like);
-    for (step, times) in grid.windows(2).enumerate() {
-        let (s, t) = (times[0], times[1]);
-        let output = predict(&theta, s)?;
-        observe(Moment { step, steps, t: s, theta: &theta, output: &output });
-        let alpha = flow.step_accuracy(s, t);
+    exchange(flow.prior(like), grid, predict, observe, |theta, output, interval| {
+        let alpha = flow.step_accuracy(interval.from, interval.to);
         let x = output.draw(noise);
         let y = flow.send(&x, &like.full(&[1], alpha), &noise.normal(like));
-        theta = flow.update(&theta, &y, alpha);
+        flow.update(theta, &y, alpha)
+    })
+}
+
+/// The loop of the ancestral sampler: `receive` sends a message about the prediction and updates θ with it.
+pub(crate) fn exchange<Theta, Output, E>(
+    prior: Theta,
+    grid: &[f64],
+    mut predict: impl FnMut(&Theta, f64) -> Result<Output, E>,
+    mut observe: impl FnMut(Moment<'_, Theta, Output>),
+    mut receive: impl FnMut(&Theta, &Output, Interval) -> Theta,
+) -> Result<Output, E> {
+    let steps = grid.len().saturating_sub(1);
+    let mut theta = prior;
+    for (step, times) in grid.windows(2).enumerate() {
+        let interval = Interval { from: times[0], to: times[1] };
+        let output = predict(&theta, interval.from)?;
+        observe(Moment { step, steps, t: interval.from, theta: &theta, output: &output });
+        theta = receive(&theta, &output, interval);
     }
     let t = grid.last().copied().unwrap_or(0.0);
     let output = predict(&theta, t)?;

@@ -1,6 +1,6 @@
 //! The dynamics of normal beliefs: continuous and discretised data.
 
-use super::{Advance, Coefficients, Dynamics, Scheme};
+use super::{Advance, Coefficients, Motion, Scheme};
 use crate::continuous::Belief;
 use crate::distribution::{BinDistribution, ContinuousDistribution, RealValued, bin, centre};
 use crate::head::{BinHead, Head};
@@ -84,13 +84,16 @@ fn middle<S: Schedule>(schedule: &S, from: f64, to: f64) -> f64 {
     schedule.time(&(schedule.beta(&from).sqrt() * schedule.beta(&to).sqrt()))
 }
 
-impl<B, S, H> Dynamics<B> for ContinuousFlow<S, H>
+impl<B, S, H> Motion<B> for ContinuousFlow<S, H>
 where
     B: Backend,
     S: Schedule<f64> + Schedule<Tensor<B>>,
     H: Head<B>,
     H::Output: ContinuousDistribution<B>,
 {
+    type State = Belief<B>;
+    type Prediction = H::Output;
+
     fn mean_signal(&self, output: &H::Output) -> Tensor<B> {
         output.mean()
     }
@@ -122,13 +125,16 @@ where
     }
 }
 
-impl<B, S, H> Dynamics<B> for DiscretisedFlow<S, H>
+impl<B, S, H> Motion<B> for DiscretisedFlow<S, H>
 where
     B: Backend,
     S: Schedule<f64> + Schedule<Tensor<B>>,
     H: BinHead<B>,
     H::Output: BinDistribution<B>,
 {
+    type State = Belief<B>;
+    type Prediction = H::Output;
+
     /// k̂.
     fn mean_signal(&self, output: &H::Output) -> Tensor<B> {
         output.mean()

@@ -1,6 +1,6 @@
 //! The dynamics of logits: discrete data.
 
-use super::{Advance, Coefficients, Dynamics, Scheme};
+use super::{Advance, Coefficients, Motion, Scheme};
 use crate::discrete::Logits;
 use crate::distribution::Categorical;
 use crate::{Backend, DiscreteFlow, FiniteDistribution, Indices, OutputDistribution, Schedule, Tensor};
@@ -58,11 +58,14 @@ fn coefficients<S: Schedule, B: Backend>(schedule: &S, classes: usize, step: &Ad
     }
 }
 
-impl<B, S> Dynamics<B> for DiscreteFlow<S>
+impl<B, S> Motion<B> for DiscreteFlow<S>
 where
     B: Backend,
     S: Schedule<f64> + Schedule<Tensor<B>>,
 {
+    type State = Logits<B>;
+    type Prediction = Categorical<B>;
+
     fn mean_signal(&self, output: &Categorical<B>) -> Tensor<B> {
         output.probabilities().affine(self.classes() as f64, -1.0)
     }

@@ -1,7 +1,7 @@
 //! What a flow must know for its θ to follow a differential equation.
 
 use super::Scheme;
-use crate::{Backend, BayesianFlow, Tensor};
+use crate::{Backend, BayesianFlow, OutputDistribution, Tensor};
 
 /// The prediction at another time than the step's first, from which a scheme of second order takes its slope.
 #[derive(Debug, Clone)]
@@ -49,33 +49,53 @@ pub struct Coefficients {
     pub noise: f64,
 }
 
-/// A flow as a stochastic or an ordinary differential equation.
+/// What a [`Sampler`](super::Sampler) moves: a flow as a stochastic or an ordinary differential equation.
 ///
 /// The *signal* of a value is what messages about it say, E\[y\]/α in the shape of a message: x for
-/// continuous data, the bin's centre for discretised data, K e_x − 1 for discrete data.
+/// continuous data, the bin's centre for discretised data, K e_x − 1 for discrete data, and for mixed data those
+/// of its parts.
 ///
 /// Source: Xue et al. 2024, sections 4 to 6.
-pub trait Dynamics<B: Backend>: BayesianFlow<B> {
+pub trait Motion<B: Backend> {
+    /// The parameters θ of the input distribution.
+    type State;
+    /// The output distribution.
+    type Prediction: OutputDistribution<B>;
+
     /// The mean prediction as a signal: x̂, k̂ or K ê − 1.
-    fn mean_signal(&self, output: &Self::Output) -> Tensor<B>;
+    fn mean_signal(&self, output: &Self::Prediction) -> Tensor<B>;
 
     /// Data as a signal, in the shape of the message `like`.
-    fn signal(&self, x: &Self::Data, like: &Tensor<B>) -> Tensor<B>;
+    fn signal(&self, x: &<Self::Prediction as OutputDistribution<B>>::Value, like: &Tensor<B>) -> Tensor<B>;
 
     /// The possible value nearest to the mean prediction, of every variable.
-    fn nearest(&self, output: &Self::Output) -> Self::Data;
+    fn nearest(&self, output: &Self::Prediction) -> <Self::Prediction as OutputDistribution<B>>::Value;
 
     /// The prediction at a temperature T: probabilities or densities to the power 1/T, normalised.
-    fn tempered(&self, output: Self::Output, temperature: f64) -> Self::Output;
+    fn tempered(&self, output: Self::Prediction, temperature: f64) -> Self::Prediction;
 
     /// θ at a first time t, from standard normal `noise`: the flow distribution of a signal of 0.
-    fn start(&self, t: f64, noise: &Tensor<B>) -> Self::Theta;
+    fn start(&self, t: f64, noise: &Tensor<B>) -> Self::State;
 
     /// θ' at the end of a step.
-    fn advance(&self, theta: &Self::Theta, step: &Advance<'_, B>) -> Self::Theta;
+    fn advance(&self, theta: &Self::State, step: &Advance<'_, B>) -> Self::State;
 
     /// The time half-way between two others, in the variable in which predictions are extrapolated.
     fn middle(&self, from: f64, to: f64) -> f64;
+}
+
+/// A [`BayesianFlow`] that a [`Sampler`](super::Sampler) can move: that of each kind of data in this crate.
+pub trait Dynamics<B: Backend>:
+    BayesianFlow<B> + Motion<B, State = <Self as BayesianFlow<B>>::Theta, Prediction = <Self as BayesianFlow<B>>::Output>
+{
+}
+
+impl<B, F> Dynamics<B> for F
+where
+    B: Backend,
+    F: BayesianFlow<B>
+        + Motion<B, State = <Self as BayesianFlow<B>>::Theta, Prediction = <Self as BayesianFlow<B>>::Output>,
+{
 }
 
 impl Coefficients {
@@ -87,18 +107,22 @@ impl Coefficients {
     pub fn apply<B: Backend>(&self, theta: &Tensor<B>, step: &Advance<'_, B>) -> Tensor<B> {
         let same = |what: &str, tensor: &Tensor<B>| crate::shape::assert_same(what, &theta.shape(), &tensor.shape());
         same("prediction", step.signal);
-        let mut next = step.signal * self.signal;
+        let (mut weights, mut terms) = (vec![self.signal], vec![step.signal]);
         if self.state != 0.0 {
-            next = theta * self.state + next;
+            weights.push(self.state);
+            terms.push(theta);
         }
         if let Some(other) = step.other {
             same("other prediction", &other.signal);
-            next = next + (step.signal - &other.signal) * self.slope;
+            weights[0] += self.slope;
+            weights.push(-self.slope);
+            terms.push(&other.signal);
         }
         if let Some(noise) = step.noise {
             same("noise", noise);
-            next = next + noise * self.noise;
+            weights.push(self.noise);
+            terms.push(noise);
         }
-        next
+        Tensor::weighted_sum(&weights, &terms)
     }
 }

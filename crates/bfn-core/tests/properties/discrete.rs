@@ -187,7 +187,7 @@ fn updates_with_sender_messages_have_the_flow_distribution() {
     let mut source = source(21);
     let mut theta = flow.prior(&like);
     for pair in [0.0, 0.2, 0.35, 0.6, 0.8].windows(2) {
-        let alpha = BayesianFlow::<Nd>::step_accuracy(&flow, pair[0], pair[1]);
+        let alpha = flow.step_accuracy(pair[0], pair[1]);
         let y = flow.send(&data, &row(&[alpha]), &source.normal(&like));
         theta = flow.update(&theta, &y, alpha);
     }

@@ -84,7 +84,7 @@ fn discrete_data<F: Element>() {
         for classes in [2, 27, 1000] {
             let flow = DiscreteFlow::new(classes, beta_1).unwrap();
             let x = like::<F>().indices_like(&[5], &[0, 1, classes / 2, classes - 2, classes - 1]);
-            let per_variable = BayesianFlow::<Nd<F>>::outputs_per_variable(&flow);
+            let per_variable = flow.outputs_per_variable();
             let values: Vec<f64> = (0..5 * per_variable).map(|i| NETWORK[(7 * i + i / 5) % 5]).collect();
             let network = like::<F>().from_values_like(&[5, per_variable], &values);
             check(&format!("discrete, β(1) = {beta_1}, K = {classes}"), &flow, &x, &[5], &network);

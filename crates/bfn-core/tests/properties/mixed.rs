@@ -155,12 +155,12 @@ fn messages_and_updates_are_those_of_the_parts_alone() {
 
     let (flows, data) = (flows(), data());
     let t = row(&[0.5, 0.5]);
-    let alpha = BayesianFlow::<Nd>::step_accuracy(&flows.continuous, 0.5, 0.75);
+    let alpha = flows.continuous.step_accuracy(0.5, 0.75);
     let alone = flows.continuous.flow(&data.reals, &t, &first.parts[0]);
     let message = flows.continuous.send(&data.reals, &row(&[alpha]), &second.parts[0]);
     let expected = flows.continuous.update(&alone, &message, alpha);
     assert_close(&updated[0].belief().mu.to_values(), &expected.mu.to_values(), 1e-14);
-    let alpha = BayesianFlow::<Nd>::step_accuracy(&flows.discrete, 0.5, 0.75);
+    let alpha = flows.discrete.step_accuracy(0.5, 0.75);
     let alone = flows.discrete.flow(&data.classes, &t, &first.parts[3]);
     let message = flows.discrete.send(&data.classes, &row(&[alpha]), &second.parts[3]);
     let expected = flows.discrete.update(&alone, &message, alpha);

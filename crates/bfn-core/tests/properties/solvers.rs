@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use bfn_core::continuous::{Belief, Reconstruction};
 use bfn_core::discrete::Logits;
 use bfn_core::distribution::{Categorical, Delta};
-use bfn_core::sampler::{Choice, Dynamics, Last, Sample, Sampler, Solver, ancestral, uniform_grid};
+use bfn_core::sampler::{Choice, Dynamics, Last, Motion, Sample, Sampler, Solver, ancestral, uniform_grid};
 use bfn_core::{
     BayesianFlow, ContinuousFlow, DiscreteFlow, DiscretisedFlow, Element, Error, FiniteDistribution, Grid, Nd,
     OutputDistribution, Schedule, Tensor,
@@ -178,7 +178,7 @@ fn choices_stand_for_the_prediction() {
     assert_close(&[mean], &output.mean().to_values(), 1e-12);
     assert_close(&[end(Choice::Mode).0], &[0.75], 1e-12);
     assert_close(&[end(Choice::Nearest).0], &[0.25], 1e-12);
-    assert_eq!(Dynamics::<Nd>::nearest(&flow, &output).to_vec(), [2]);
+    assert_eq!(Motion::<Nd>::nearest(&flow, &output).to_vec(), [2]);
 }
 
 #[test]
@@ -282,7 +282,7 @@ fn all_stay_finite<F: Element>() {
     }
     for (classes, beta_1) in [(2, 3.0), (27, 1e6), (1000, 0.75)] {
         let flow = DiscreteFlow::new(classes, beta_1).unwrap();
-        let per_variable = BayesianFlow::<Nd<F>>::outputs_per_variable(&flow);
+        let per_variable = flow.outputs_per_variable();
         let network: Vec<f64> = (0..5 * per_variable).map(|i| extremes[(7 * i + i / 5) % 5]).collect();
         let network = like.from_values_like(&[5, per_variable], &network);
         let what = format!("K = {classes}, β(1) = {beta_1}");
@@ -300,5 +300,5 @@ fn solvers_stay_finite() {
 fn the_nearest_class_is_the_mode() {
     let flow = DiscreteFlow::new(3, 2.0).unwrap();
     let output = Categorical::from_logits(&tensor(&[2, 3], &[0.0, 2.0, 1.0, 5.0, 0.0, 0.0]));
-    assert_eq!(Dynamics::<Nd>::nearest(&flow, &output).to_vec(), output.mode().to_vec());
+    assert_eq!(Motion::<Nd>::nearest(&flow, &output).to_vec(), output.mode().to_vec());
 }

@@ -119,7 +119,7 @@ proptest! {
         for (row, step) in drawn.iter().enumerate() {
             let part = |noise: &bfn_core::Tensor| tensor(&[1, 1, 3], &noise.to_values()[3 * row..3 * row + 3]);
             let x = indices(&[1, 1], &[2 * row]);
-            let alpha = BayesianFlow::<Nd>::step_accuracy(&flow, step.from, step.to);
+            let alpha = flow.step_accuracy(step.from, step.to);
             let theta = BayesianFlow::<Nd>::flow(&flow, &x, &crate::row(&[step.from]), &part(&epsilon));
             let output = Categorical::from_logits(&(&theta.0 + &logits));
             let expected = flow.loss_step(&x, &output, &crate::row(&[alpha]), &part(&sender)) * step.weight;

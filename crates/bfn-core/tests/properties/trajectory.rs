@@ -60,11 +60,11 @@ proptest! {
             let logits = exchange.ln_weights() + z;
             if classes == 2 { logits.select_last(1) - logits.select_last(0) } else { logits.reshape(&[classes]) }
         };
-        let outputs = BayesianFlow::<Nd>::outputs_per_variable(&flow);
+        let outputs = flow.outputs_per_variable();
         let mut theta = flow.prior(&tensor(&[1, classes], &vec![0.0; classes]));
         let mut total = 0.0;
         for (times, epsilon) in exchange.grid.windows(2).zip(&exchange.noise) {
-            let alpha = BayesianFlow::<Nd>::step_accuracy(&flow, times[0], times[1]);
+            let alpha = flow.step_accuracy(times[0], times[1]);
             let output = flow.output(&theta, &predict(&theta.0).reshape(&[1, outputs]), &row(&[times[0]]));
             let (epsilon, alpha_row) = (tensor(&[1, classes], epsilon), row(&[alpha]));
             total += flow.loss_step(&x, &output, &alpha_row, &epsilon).to_values()[0];
@@ -92,7 +92,7 @@ proptest! {
         let mut theta = BayesianFlow::<Nd>::prior(&flow, &row(&[0.0]));
         let mut total = 0.0;
         for (times, epsilon) in exchange.grid.windows(2).zip(&exchange.noise) {
-            let alpha = BayesianFlow::<Nd>::step_accuracy(&flow, times[0], times[1]);
+            let alpha = flow.step_accuracy(times[0], times[1]);
             if alpha == 0.0 {
                 continue;
             }

@@ -52,7 +52,7 @@ where
 
     let n = reference.count("n_steps");
     let time = |i: usize| i as f64 / n as f64;
-    let alphas: Vec<f64> = (0..n).map(|i| BayesianFlow::<Nd>::step_accuracy(&flow, time(i), time(i + 1))).collect();
+    let alphas: Vec<f64> = (0..n).map(|i| flow.step_accuracy(time(i), time(i + 1))).collect();
     assert_close("alphas", &t.from_values_like(&[n], &alphas), &reference.tensor("alphas"), TOLERANCE);
 
     let prior = Belief { mu: reference.tensor("mu"), rho: t.full(&[1], reference.number("rho")) };

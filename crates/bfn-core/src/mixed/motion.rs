@@ -1,0 +1,101 @@
+//! The solvers on data points of mixed kinds: every part moves under its own schedule, all predicted together.
+
+use super::{MixedFlow, MixedOutput, MixedValues, Part, PartOutput, PartTheta, PartValues, Predicted, join};
+use crate::continuous::Belief;
+use crate::discrete::Logits;
+use crate::sampler::{Advance, Dynamics, Motion, Other};
+use crate::{Backend, BayesianFlow, Indices, Tensor};
+
+/// States and signals are those of the parts; signals, noise and messages are flat, `[B, W]`.
+impl<B, C, X, D> Motion<B> for MixedFlow<B, C, X, D>
+where
+    B: Backend,
+    C: Dynamics<B> + BayesianFlow<B, Data = Tensor<B>, Theta = Belief<B>>,
+    X: Dynamics<B> + BayesianFlow<B, Data = Indices<B>, Theta = Belief<B>>,
+    D: Dynamics<B> + BayesianFlow<B, Data = Indices<B>, Theta = Logits<B>>,
+{
+    type State = Vec<PartTheta<B>>;
+    type Prediction = Predicted<B, C, X, D>;
+
+    fn mean_signal(&self, output: &Predicted<B, C, X, D>) -> Tensor<B> {
+        join(self.parts.iter().zip(&output.0).map(|(part, output)| match (part, output) {
+            (Part::Continuous { flow, .. }, PartOutput::Continuous(output)) => flow.mean_signal(output),
+            (Part::Discretised { flow, .. }, PartOutput::Discretised(output)) => flow.mean_signal(output),
+            (Part::Discrete { flow, .. }, PartOutput::Discrete(output)) => flow.mean_signal(output),
+            (part, _) => part.panic_at_other_kind(),
+        }))
+    }
+
+    fn signal(&self, x: &MixedValues<B>, like: &Tensor<B>) -> Tensor<B> {
+        let parts = self.split_message(like).zip(&self.parts).zip(self.split_values(x));
+        join(parts.map(|((like, part), x)| match part {
+            Part::Continuous { flow, .. } => flow.signal(x.reals(), &like),
+            Part::Discretised { flow, .. } => flow.signal(x.indices(), &like),
+            Part::Discrete { flow, .. } => flow.signal(x.indices(), &like),
+        }))
+    }
+
+    fn nearest(&self, output: &Predicted<B, C, X, D>) -> MixedValues<B> {
+        let values = self.parts.iter().zip(&output.0).map(|(part, output)| match (part, output) {
+            (Part::Continuous { flow, .. }, PartOutput::Continuous(output)) => PartValues::Reals(flow.nearest(output)),
+            (Part::Discretised { flow, .. }, PartOutput::Discretised(output)) => {
+                PartValues::Indices(flow.nearest(output))
+            }
+            (Part::Discrete { flow, .. }, PartOutput::Discrete(output)) => PartValues::Indices(flow.nearest(output)),
+            (part, _) => part.panic_at_other_kind(),
+        });
+        MixedValues(values.collect())
+    }
+
+    fn tempered(&self, output: Predicted<B, C, X, D>, temperature: f64) -> Predicted<B, C, X, D> {
+        let outputs = self.parts.iter().zip(output.0).map(|(part, output)| match (part, output) {
+            (Part::Continuous { flow, .. }, PartOutput::Continuous(output)) => {
+                PartOutput::Continuous(flow.tempered(output, temperature))
+            }
+            (Part::Discretised { flow, .. }, PartOutput::Discretised(output)) => {
+                PartOutput::Discretised(flow.tempered(output, temperature))
+            }
+            (Part::Discrete { flow, .. }, PartOutput::Discrete(output)) => {
+                PartOutput::Discrete(flow.tempered(output, temperature))
+            }
+            (part, _) => part.panic_at_other_kind(),
+        });
+        MixedOutput(outputs.collect())
+    }
+
+    fn start(&self, t: f64, noise: &Tensor<B>) -> Vec<PartTheta<B>> {
+        let parts = self.split_message(noise).zip(&self.parts).map(|(noise, part)| match part {
+            Part::Continuous { flow, .. } => PartTheta::Belief(flow.start(t, &noise)),
+            Part::Discretised { flow, .. } => PartTheta::Belief(flow.start(t, &noise)),
+            Part::Discrete { flow, .. } => PartTheta::Logits(flow.start(t, &noise)),
+        });
+        parts.collect()
+    }
+
+    fn advance(&self, theta: &Vec<PartTheta<B>>, step: &Advance<'_, B>) -> Vec<PartTheta<B>> {
+        let split = |tensor: &Tensor<B>| self.split_message(tensor).collect::<Vec<_>>();
+        let (signals, noises) = (split(step.signal), step.noise.map(split));
+        let others = step.other.map(|other| split(&other.signal));
+        let parts = self.parts.iter().zip(theta).enumerate().map(|(i, (part, theta))| {
+            let (noise, t) = (noises.as_ref().map(|noises| &noises[i]), step.other.map(|other| other.t));
+            let other = others.as_ref().zip(t).map(|(others, t)| Other { t, signal: others[i].clone() });
+            let step = Advance { signal: &signals[i], other: other.as_ref(), noise, ..*step };
+            match part {
+                Part::Continuous { flow, .. } => PartTheta::Belief(flow.advance(theta.belief(), &step)),
+                Part::Discretised { flow, .. } => PartTheta::Belief(flow.advance(theta.belief(), &step)),
+                Part::Discrete { flow, .. } => PartTheta::Logits(flow.advance(theta.logits(), &step)),
+            }
+        });
+        parts.collect()
+    }
+
+    /// The mean of the parts' middles: their order does not depend on where between the two times it lies.
+    fn middle(&self, from: f64, to: f64) -> f64 {
+        let middles = self.parts.iter().map(|part| match part {
+            Part::Continuous { flow, .. } => flow.middle(from, to),
+            Part::Discretised { flow, .. } => flow.middle(from, to),
+            Part::Discrete { flow, .. } => flow.middle(from, to),
+        });
+        middles.sum::<f64>() / self.parts.len() as f64
+    }
+}
