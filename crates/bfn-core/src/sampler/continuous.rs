@@ -4,7 +4,7 @@ use super::{Advance, Coefficients, Dynamics, Scheme};
 use crate::continuous::Belief;
 use crate::distribution::{BinDistribution, ContinuousDistribution, RealValued, bin, centre};
 use crate::head::{BinHead, Head};
-use crate::{Backend, ContinuousFlow, DiscretisedFlow, Indices, Schedule, Tensor};
+use crate::{Backend, ContinuousFlow, DiscretisedFlow, Error, Grid, Indices, Schedule, Tensor, entropy};
 
 /// The coefficients of one step of μ.
 ///
@@ -120,6 +120,10 @@ where
     fn middle(&self, from: f64, to: f64) -> f64 {
         middle(self.schedule(), from, to)
     }
+
+    fn entropy_grid(&self, eta: f64, steps: usize) -> Result<Grid, Error> {
+        entropy::grid_from(entropy::normal, self.schedule(), eta, steps)
+    }
 }
 
 impl<B, S, H> Dynamics<B> for DiscretisedFlow<S, H>
@@ -158,5 +162,9 @@ where
 
     fn middle(&self, from: f64, to: f64) -> f64 {
         middle(self.schedule(), from, to)
+    }
+
+    fn entropy_grid(&self, eta: f64, steps: usize) -> Result<Grid, Error> {
+        entropy::grid_from(entropy::normal, self.schedule(), eta, steps)
     }
 }

@@ -1,7 +1,7 @@
 //! What a flow must know for its θ to follow a differential equation.
 
 use super::Scheme;
-use crate::{Backend, BayesianFlow, Tensor};
+use crate::{Backend, BayesianFlow, Error, Grid, Tensor};
 
 /// The prediction at another time than the step's first, from which a scheme of second order takes its slope.
 #[derive(Debug, Clone)]
@@ -76,6 +76,14 @@ pub trait Dynamics<B: Backend>: BayesianFlow<B> {
 
     /// The time half-way between two others, in the variable in which predictions are extrapolated.
     fn middle(&self, from: f64, to: f64) -> f64;
+
+    /// n steps from `eta` to 1 that each take the same amount from the expected entropy of the input
+    /// distribution; see [`entropy`](crate::entropy).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`entropy::grid_from`](crate::entropy::grid_from).
+    fn entropy_grid(&self, eta: f64, steps: usize) -> Result<Grid, Error>;
 }
 
 impl Coefficients {
