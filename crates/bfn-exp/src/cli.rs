@@ -12,6 +12,7 @@ use crate::evaluate::Steps;
 use crate::overrides::Override;
 use crate::progress::be_quiet;
 use crate::run::Which;
+use crate::solver::SolverArgs;
 use crate::{bench, evaluate, sample, train};
 
 /// Bayesian Flow Networks: train, evaluate, sample.
@@ -141,19 +142,27 @@ pub struct EvaluateArgs {
 pub struct SampleArgs {
     /// The folder of the run.
     pub run: PathBuf,
-    /// The number of sampling steps n, each one evaluation of the network.
+    /// The number of sampling steps n.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     pub steps: u32,
+    #[command(flatten)]
+    pub solver: SolverArgs,
     /// How many samples to draw.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     pub count: u32,
+    /// Samples drawn side by side; each has its own noise whatever its batch.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch: u32,
     /// The seed of all draws.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// .png for images, .txt for text, .safetensors for either; by default samples.png or
-    /// samples.txt in RUN.
+    /// .png or, without an ending, a folder of PNG files for images, .txt for text, .npz or
+    /// .safetensors for either; by default samples.png or samples.txt in RUN.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Write the flow of the first samples through time as an animation, .gif or .png, and a strip beside it.
+    #[arg(long, value_name = "FILE")]
+    pub trajectory: Option<PathBuf>,
     #[command(flatten)]
     pub which: Which,
     /// Where to compute: auto, cpu, cuda or cuda:N.

@@ -2,31 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
-use bfn_core::sampler::uniform_grid;
-use bfn_data::{Alphabet, Seed};
-use bfn_nets::{NamedTensor, Snapshot};
-use tch::Kind;
+use anyhow::Result;
+use bfn_core::sampler::Sampler;
+use bfn_data::Seed;
 
 use crate::cli::SampleArgs;
 use crate::draws::SampleNoise;
-use crate::form::{Arrangement, Form};
+use crate::export::Target;
+use crate::form::Arrangement;
+use crate::generative::View;
 use crate::model::Model;
-use crate::picture::{self, Format};
-use crate::progress::Progress;
-use crate::run::{Trained, write_file};
+use crate::progress::{Progress, say};
+use crate::run::Trained;
 use crate::task::{Arithmetic, Task};
-
-/// Samples in one batch of the sampler.
-const BATCH: usize = 64;
-
-/// What kind of file samples go to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kinds {
-    Png,
-    Txt,
-    Safetensors,
-}
+use crate::trajectory::Trajectory;
 
 /// Draws samples and writes them to a file.
 ///
@@ -37,83 +26,86 @@ pub fn command(args: &SampleArgs) -> Result<()> {
     let trained = Trained::load(&args.run, args.which, args.device, Arithmetic::default())?;
     let task = &trained.task;
     let path = args.out.clone().unwrap_or_else(|| default_path(&args.run, &task.form.arrangement));
-    let kind = kind(&path, &task.form.arrangement)?;
-    let samples = draw(task, &trained.model, args.count as usize, args.steps as usize, Seed(args.seed))?;
-    write(&path, kind, &samples, &task.form)?;
-    eprintln!("{} samples in {} steps: {}", args.count, args.steps, path.display());
+    let target = Target::new(&path, &task.form.arrangement)?;
+    let mut trajectory = args.trajectory.as_ref().map(|path| Trajectory::new(path, &task.form)).transpose()?;
+    let sampler = args.solver.sampler(task, args.steps as usize)?;
+
+    let draws = Draws { task, model: &trained.model, sampler: &sampler, seed: Seed(args.seed), batch: args.batch };
+    let samples = draws.draw(args.count as usize, &mut |batch, view| {
+        // The first batch holds the samples that are shown.
+        if let Some(trajectory) = trajectory.as_mut().filter(|_| batch == 0) {
+            trajectory.record(view);
+        }
+    });
+    target.write(&samples.values, &task.form)?;
+    say(format_args!(
+        "{} samples in {} evaluations of the network each: {}",
+        args.count,
+        samples.evaluations,
+        path.display()
+    ));
+    if let Some(trajectory) = trajectory {
+        trajectory.write()?;
+        let (path, strip) = (args.trajectory.clone().unwrap_or_default(), trajectory.strip_path());
+        say(format_args!("the flow through time: {}, {}", path.display(), strip.display()));
+    }
     Ok(())
 }
 
-/// Draws samples in batches, as bins or classes, `[count, D]` in row-major order.
-///
-/// # Errors
-///
-/// None at present.
-pub fn draw(task: &Task, model: &Model, count: usize, steps: usize, seed: Seed) -> Result<Vec<usize>> {
-    let _no_gradient = tch::no_grad_guard();
-    let grid = uniform_grid(steps);
-    let batches = count.div_ceil(BATCH);
-    let mut progress = Progress::new("sampling", 0, (batches * steps) as u64);
-    let mut samples = Vec::with_capacity(count * task.form.dimensions());
-    for batch in 0..batches {
-        let numbers: Vec<u64> = (batch * BATCH..count.min((batch + 1) * BATCH)).map(|number| number as u64).collect();
-        let shape = [numbers.len(), task.form.dimensions()];
-        let mut noise = SampleNoise::new(seed, numbers);
-        let mut observe = |step: usize, _| progress.message((batch * steps + step) as u64, "steps");
-        samples.extend(task.objective.sample(model, shape, &grid, &mut noise, &mut observe));
+/// How to draw any number of samples: in batches, sample s always from the same noise.
+#[derive(Debug, Clone, Copy)]
+pub struct Draws<'a> {
+    /// The flow and the form of the data.
+    pub task: &'a Task,
+    /// The network.
+    pub model: &'a Model,
+    /// How to sample.
+    pub sampler: &'a Sampler,
+    /// The seed of all noise.
+    pub seed: Seed,
+    /// Samples side by side; at least 1.
+    pub batch: u32,
+}
+
+/// Samples, and what they took.
+#[derive(Debug, Clone)]
+pub struct Samples {
+    /// Bins or classes, `[count, D]` in row-major order.
+    pub values: Vec<usize>,
+    /// Evaluations of the network for each sample.
+    pub evaluations: usize,
+}
+
+impl Draws<'_> {
+    /// Draws samples. `observe` is shown every step of every batch.
+    pub fn draw(&self, count: usize, observe: &mut dyn FnMut(usize, &View<'_>)) -> Samples {
+        let _no_gradient = tch::no_grad_guard();
+        let (batch, variables) = (self.batch as usize, self.task.form.dimensions());
+        let batches = count.div_ceil(batch);
+        let steps = self.sampler.grid().count();
+        let mut progress = Progress::new("sampling", 0, (batches * steps) as u64);
+        let mut samples = Samples { values: Vec::with_capacity(count * variables), evaluations: 0 };
+        for number in 0..batches {
+            let members: Vec<u64> =
+                (number * batch..count.min((number + 1) * batch)).map(|sample| sample as u64).collect();
+            let shape = [members.len(), variables];
+            let mut noise = SampleNoise::new(self.seed, members);
+            let mut show = |view: View<'_>| {
+                progress.message((number * steps + view.step) as u64, "steps");
+                observe(number, &view);
+            };
+            let drawn = self.task.objective.sample(self.model, self.sampler, shape, &mut noise, &mut show);
+            samples.values.extend(drawn.values);
+            samples.evaluations = drawn.evaluations;
+        }
+        progress.finish();
+        samples
     }
-    progress.finish();
-    Ok(samples)
 }
 
 fn default_path(run: &Path, arrangement: &Arrangement) -> PathBuf {
     run.join(match arrangement {
         Arrangement::Text { .. } => "samples.txt",
-        _ => "samples.png",
+        Arrangement::Image { .. } => "samples.png",
     })
-}
-
-/// The kind of file that the path asks for, checked before anything is drawn.
-fn kind(path: &Path, arrangement: &Arrangement) -> Result<Kinds> {
-    let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-    match (ending.as_str(), arrangement) {
-        ("safetensors", _) => Ok(Kinds::Safetensors),
-        ("png", Arrangement::Image { .. }) => Ok(Kinds::Png),
-        ("txt", Arrangement::Text { .. }) => Ok(Kinds::Txt),
-        ("png", _) => bail!("{}: these samples are text; use .txt or .safetensors", path.display()),
-        ("txt", _) => bail!("{}: these samples are images; use .png or .safetensors", path.display()),
-        _ => bail!("{}: samples go to .png (images), .txt (text) or .safetensors", path.display()),
-    }
-}
-
-fn write(path: &Path, kind: Kinds, samples: &[usize], form: &Form) -> Result<()> {
-    match (kind, &form.arrangement) {
-        (Kinds::Png, Arrangement::Image { height, width, channels }) => {
-            let format = Format { height: *height, width: *width, channels: *channels, levels: form.values() };
-            picture::write_grid(path, samples, format)
-        }
-        (Kinds::Txt, Arrangement::Text { length, alphabet }) => {
-            let alphabet = Alphabet::new(alphabet)?;
-            let mut text = String::new();
-            for sample in samples.chunks_exact(*length) {
-                let classes: Vec<u8> = sample.iter().map(|class| *class as u8).collect();
-                text.push_str(&alphabet.decode(&classes));
-                text.push('\n');
-            }
-            write_file(path, text.as_bytes())
-        }
-        _ => {
-            let count = samples.len() / form.dimensions();
-            let shape = match form.arrangement {
-                Arrangement::Image { height, width, channels } => vec![count, height, width, channels],
-                Arrangement::Text { length, .. } => vec![count, length],
-            };
-            let shape: Vec<i64> = shape.into_iter().map(|length| length as i64).collect();
-            let values: Vec<i64> = samples.iter().map(|value| *value as i64).collect();
-            let tensor = tch::Tensor::from_slice(&values).reshape(shape).to_kind(Kind::Uint8);
-            let mut snapshot = Snapshot::new();
-            snapshot.add("", &[NamedTensor::new("samples", &tensor)])?;
-            Ok(snapshot.write(path)?)
-        }
-    }
 }

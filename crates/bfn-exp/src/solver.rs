@@ -1,0 +1,169 @@
+//! How to sample, as named on the command line.
+
+use anyhow::{Context, Result};
+use bfn_core::Grid;
+use bfn_core::sampler::{Choice, Last, Sampler, Solver};
+use clap::{Args, ValueEnum};
+
+use crate::form::Arrangement;
+use crate::task::Task;
+
+/// Where ordinary equations start unless asked otherwise: the published settings.
+const START_OF_IMAGES: f64 = 0.01;
+const START_OF_TEXT: f64 = 0.001;
+
+/// How to sample, apart from the number of steps.
+#[derive(Debug, Clone, Copy, PartialEq, Args)]
+pub struct SolverArgs {
+    /// How the belief moves from one time to the next.
+    #[arg(long, value_enum, default_value_t = SolverName::Ancestral)]
+    pub solver: SolverName,
+    /// The time of the first step, from 0 to below 1; by default 0, or for ode1, ode2 and
+    /// ode2-single, which cannot start there, 0.01 for images and 0.001 for text.
+    #[arg(long, value_name = "TIME")]
+    pub start_time: Option<f64>,
+    /// How the times of the steps are spread.
+    #[arg(long, value_enum, default_value_t = GridName::Uniform)]
+    pub grid: GridName,
+    /// Above 1 for more variety, below for less: logits are divided by it, noise is scaled by its root.
+    #[arg(long, default_value_t = 1.0)]
+    pub temperature: f64,
+    /// Which value stands for the prediction in a step; by default a draw for ancestral, else the mean.
+    #[arg(long, value_enum)]
+    pub choice: Option<ChoiceName>,
+    /// How sampling ends.
+    #[arg(long, value_enum, default_value_t = LastName::Evaluate)]
+    pub last: LastName,
+}
+
+/// A solver of `bfn-core`, see [`Solver`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
+pub enum SolverName {
+    /// The paper's sampler: messages about draws from the prediction.
+    Ancestral,
+    /// Messages about the mean prediction.
+    #[value(name = "sde1")]
+    Sde1,
+    /// The same with the prediction extrapolated from the step before.
+    #[value(name = "sde2")]
+    Sde2,
+    /// The ordinary differential equation, first order.
+    #[value(name = "ode1")]
+    Ode1,
+    /// The same, second order by the step before.
+    #[value(name = "ode2")]
+    Ode2,
+    /// The same, second order by an evaluation half-way: two evaluations a step.
+    #[value(name = "ode2-single")]
+    Ode2Single,
+    /// The belief drawn afresh from the prediction at each step.
+    Redraw,
+    /// The same with one noise for all steps.
+    FixedNoise,
+}
+
+/// A grid of times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
+pub enum GridName {
+    /// Equal steps.
+    Uniform,
+    /// Steps that each take the same amount from the expected entropy of the input distribution.
+    Entropy,
+}
+
+/// A value that stands for the prediction, see [`Choice`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
+pub enum ChoiceName {
+    /// The mean.
+    Mean,
+    /// The most probable value.
+    Mode,
+    /// A draw.
+    Draw,
+    /// The possible value nearest to the mean.
+    Nearest,
+}
+
+/// An end of sampling, see [`Last`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
+pub enum LastName {
+    /// All steps, then one more evaluation at t = 1.
+    Evaluate,
+    /// The prediction at the beginning of the last step is the result, which saves one evaluation.
+    Prediction,
+}
+
+impl SolverArgs {
+    /// The sampler of so many steps for the task.
+    ///
+    /// # Errors
+    ///
+    /// A start or a temperature outside its domain.
+    pub fn sampler(&self, task: &Task, steps: usize) -> Result<Sampler> {
+        let solver = Solver::from(self.solver);
+        let start = self.start_time.unwrap_or_else(|| default_start(solver, &task.form.arrangement));
+        let grid = match self.grid {
+            GridName::Uniform => Grid::uniform_from(start, steps),
+            GridName::Entropy => task.objective.entropy_grid(start, steps),
+        };
+        let grid = grid.with_context(|| format!("no {} grid of {steps} steps from --start-time {start}", self.grid))?;
+        let sampler = Sampler::new(solver, grid).context("in --start-time")?.with_last(self.last.into());
+        let sampler = sampler.with_temperature(self.temperature).context("in --temperature")?;
+        Ok(match self.choice {
+            Some(choice) => sampler.with_choice(choice.into()),
+            None => sampler,
+        })
+    }
+}
+
+fn default_start(solver: Solver, arrangement: &Arrangement) -> f64 {
+    match arrangement {
+        _ if solver.starts_at_zero() => 0.0,
+        Arrangement::Image { .. } => START_OF_IMAGES,
+        Arrangement::Text { .. } => START_OF_TEXT,
+    }
+}
+
+impl From<SolverName> for Solver {
+    fn from(name: SolverName) -> Self {
+        match name {
+            SolverName::Ancestral => Self::Ancestral,
+            SolverName::Sde1 => Self::Sde1,
+            SolverName::Sde2 => Self::Sde2,
+            SolverName::Ode1 => Self::Ode1,
+            SolverName::Ode2 => Self::Ode2,
+            SolverName::Ode2Single => Self::Ode2SingleStep,
+            SolverName::Redraw => Self::Redraw,
+            SolverName::FixedNoise => Self::FixedNoise,
+        }
+    }
+}
+
+impl From<ChoiceName> for Choice {
+    fn from(name: ChoiceName) -> Self {
+        match name {
+            ChoiceName::Mean => Self::Mean,
+            ChoiceName::Mode => Self::Mode,
+            ChoiceName::Draw => Self::Draw,
+            ChoiceName::Nearest => Self::Nearest,
+        }
+    }
+}
+
+impl From<LastName> for Last {
+    fn from(name: LastName) -> Self {
+        match name {
+            LastName::Evaluate => Self::Evaluate,
+            LastName::Prediction => Self::Prediction,
+        }
+    }
+}
+
+impl std::fmt::Display for GridName {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        to.write_str(match self {
+            Self::Uniform => "uniform",
+            Self::Entropy => "entropy",
+        })
+    }
+}
