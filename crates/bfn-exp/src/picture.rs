@@ -72,9 +72,13 @@ impl Picture {
 
     /// Images, one after the other in `shades`, as a grid of so many columns, small ones enlarged.
     pub fn grid(shades: &[u8], format: Format, columns: usize) -> Self {
+        Self::enlarged(shades, format, columns, (SIDE / format.height.max(format.width)).max(1))
+    }
+
+    /// Images as a grid of so many columns, each pixel a square of `scale` pixels.
+    pub fn enlarged(shades: &[u8], format: Format, columns: usize, scale: usize) -> Self {
         let Format { height, width, channels } = format;
         let rows = (shades.len() / format.size()).div_ceil(columns);
-        let scale = (SIDE / height.max(width)).max(1);
         let (cell_height, cell_width) = (height * scale + GAP, width * scale + GAP);
         let mut grid = Self::ground(rows * cell_height + GAP, columns * cell_width + GAP, channels);
         for (number, image) in shades.chunks_exact(format.size()).enumerate() {

@@ -33,10 +33,11 @@ pub fn command(args: &SampleArgs) -> Result<()> {
     let draws = Draws { task, model: &trained.model, sampler: &sampler, seed: Seed(args.seed), batch: args.batch };
     let samples = draws.draw(args.count as usize, &mut |batch, view| {
         // The first batch holds the samples that are shown.
-        if let Some(trajectory) = trajectory.as_mut().filter(|_| batch == 0) {
-            trajectory.record(view);
+        match trajectory.as_mut().filter(|_| batch == 0) {
+            Some(trajectory) => trajectory.record(view),
+            None => Ok(()),
         }
-    });
+    })?;
     target.write(&samples.values, &task.form)?;
     say(format_args!(
         "{} samples in {} evaluations of the network each: {}",
@@ -45,9 +46,8 @@ pub fn command(args: &SampleArgs) -> Result<()> {
         path.display()
     ));
     if let Some(trajectory) = trajectory {
-        trajectory.write()?;
-        let (path, strip) = (args.trajectory.clone().unwrap_or_default(), trajectory.strip_path());
-        say(format_args!("the flow through time: {}, {}", path.display(), strip.display()));
+        let paths: Vec<String> = trajectory.write()?.iter().map(|path| path.display().to_string()).collect();
+        say(format_args!("the flow through time: {}", paths.join(", ")));
     }
     Ok(())
 }
@@ -77,8 +77,12 @@ pub struct Samples {
 }
 
 impl Draws<'_> {
-    /// Draws samples. `observe` is shown every step of every batch.
-    pub fn draw(&self, count: usize, observe: &mut dyn FnMut(usize, &View<'_>)) -> Samples {
+    /// Draws samples. `observe` is shown every step of every batch, with the batch's number.
+    ///
+    /// # Errors
+    ///
+    /// The first that `observe` returns.
+    pub fn draw(&self, count: usize, observe: &mut dyn FnMut(usize, &View<'_>) -> Result<()>) -> Result<Samples> {
         let _no_gradient = tch::no_grad_guard();
         let (batch, variables) = (self.batch as usize, self.task.form.dimensions());
         let batches = count.div_ceil(batch);
@@ -90,16 +94,20 @@ impl Draws<'_> {
                 (number * batch..count.min((number + 1) * batch)).map(|sample| sample as u64).collect();
             let shape = [members.len(), variables];
             let mut noise = SampleNoise::new(self.seed, members);
+            let mut seen = Ok(());
             let mut show = |view: View<'_>| {
                 progress.message((number * steps + view.step) as u64, "steps");
-                observe(number, &view);
+                if seen.is_ok() {
+                    seen = observe(number, &view);
+                }
             };
             let drawn = self.task.objective.sample(self.model, self.sampler, shape, &mut noise, &mut show);
+            seen?;
             samples.values.extend(drawn.values);
             samples.evaluations = drawn.evaluations;
         }
         progress.finish();
-        samples
+        Ok(samples)
     }
 }
 

@@ -20,13 +20,13 @@ pub struct SolverArgs {
     pub solver: SolverName,
     /// The time of the first step, from 0 to below 1; by default 0, or for ode1, ode2 and
     /// ode2-single, which cannot start there, 0.01 for images and 0.001 for text.
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_negative_numbers = true)]
     pub start_time: Option<f64>,
     /// How the times of the steps are spread.
     #[arg(long, value_enum, default_value_t = GridName::Uniform)]
     pub grid: GridName,
     /// Above 1 for more variety, below for less: logits are divided by it, noise is scaled by its root.
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
     pub temperature: f64,
     /// Which value stands for the prediction in a step; by default a draw for ancestral, else the mean.
     #[arg(long, value_enum)]

@@ -7,18 +7,24 @@ use anyhow::{Result, bail, ensure};
 use bfn_nets::Tensor;
 use tch::{Device, Kind};
 
-use crate::export::image_format;
+use crate::export::{image_format, texts};
 use crate::form::{Arrangement, Form};
 use crate::generative::View;
 use crate::picture::{Format, Picture, write_animation};
+use crate::run::write_file;
 
-/// At most so many samples are shown, in the animation and in the strip.
+/// At most so many samples are shown, in the animation and in the strip; fewer of text, which takes more room.
 const SHOWN: usize = 16;
 const SHOWN_IN_STRIP: usize = 6;
+const TEXTS_SHOWN: usize = 2;
 
 /// At most so many moments.
 const FRAMES: usize = 60;
 const FRAMES_IN_STRIP: usize = 11;
+const FRAMES_IN_STRIP_OF_TEXT: usize = 6;
+
+/// The side of a square that shows one symbol at one position of a text.
+const SYMBOL: usize = 4;
 
 /// How long a frame of the animation stays, and the last of them.
 const EACH: Duration = Duration::from_millis(70);
@@ -27,7 +33,8 @@ const REST: Duration = Duration::from_millis(2000);
 /// What is kept of a sampler's way.
 ///
 /// Of images the pixels are shown: of the input distribution left (in the strip above), of the output distribution
-/// right (below). Of text a row for each symbol of the alphabet, a column for each position, white where it is certain.
+/// right (below). Of text a row for each symbol of the alphabet, a column for each position, white where it is certain;
+/// and the most probable text in words.
 #[derive(Debug)]
 pub struct Trajectory {
     path: PathBuf,
@@ -39,8 +46,11 @@ pub struct Trajectory {
 /// What is seen at one time, as bytes.
 #[derive(Debug)]
 struct Moment {
+    t: f64,
     belief: Vec<u8>,
     prediction: Vec<u8>,
+    /// The most probable text of each sample.
+    texts: Vec<String>,
 }
 
 impl Trajectory {
@@ -60,59 +70,100 @@ impl Trajectory {
     }
 
     /// Keeps what is seen, if it is one of the moments that will be shown.
-    pub fn record(&mut self, view: &View<'_>) {
-        if shown(view.step, view.steps, FRAMES) || shown(view.step, view.steps, FRAMES_IN_STRIP) {
-            let (belief, prediction) = (self.shades(&view.belief()), self.shades(&view.prediction()));
-            self.moments.push(Moment { belief, prediction });
+    ///
+    /// # Errors
+    ///
+    /// An alphabet that is none.
+    pub fn record(&mut self, view: &View<'_>) -> Result<()> {
+        if shown(view.step, view.steps, FRAMES) {
+            let prediction = view.prediction();
+            let texts = match self.form.arrangement {
+                Arrangement::Image { .. } => Vec::new(),
+                Arrangement::Text { .. } => texts(&prediction.argmax_last().to_vec(), &self.form)?,
+            };
+            let (belief, prediction) = (self.shades(&view.belief()), self.shades(&prediction));
+            self.moments.push(Moment { t: view.t, belief, prediction, texts });
         }
+        Ok(())
     }
 
-    /// Writes the animation and the strip.
+    /// Writes the animation and the strip, and of text the words; the paths of the files.
     ///
     /// # Errors
     ///
     /// A file that cannot be written.
-    pub fn write(&self) -> Result<()> {
+    pub fn write(&self) -> Result<Vec<PathBuf>> {
         let Some(last) = self.moments.last() else { bail!("no step was recorded") };
         let count = last.belief.len() / self.format.size();
-        let columns = match self.form.arrangement {
-            Arrangement::Image { .. } => (count as f64).sqrt().ceil() as usize,
-            Arrangement::Text { .. } => 1,
-        };
         let frame = |moment: &Moment| {
-            let grid = |shades: &[u8]| Picture::grid(shades, self.format, columns);
+            let grid = |shades: &[u8]| match self.form.arrangement {
+                Arrangement::Image { .. } => Picture::square(shades, self.format),
+                Arrangement::Text { .. } => Picture::enlarged(shades, self.format, 1, SYMBOL),
+            };
             grid(&moment.belief).beside(&grid(&moment.prediction))
         };
         let frames: Vec<Picture> = self.moments.iter().map(frame).collect();
         write_animation(&self.path, &frames, EACH, REST)?;
-        self.strip(count.min(SHOWN_IN_STRIP)).write(&self.strip_path())
+        let strip = self.beside("-strip.png");
+        self.strip(count).write(&strip)?;
+        let mut paths = vec![self.path.clone(), strip];
+        if let Arrangement::Text { .. } = self.form.arrangement {
+            let words = self.beside("-strip.txt");
+            write_file(&words, self.words(count).as_bytes())?;
+            paths.push(words);
+        }
+        Ok(paths)
     }
 
-    /// The path of the strip.
-    pub fn strip_path(&self) -> PathBuf {
+    /// A path beside that of the animation.
+    fn beside(&self, ending: &str) -> PathBuf {
         let stem = self.path.file_stem().unwrap_or_default().to_string_lossy();
-        self.path.with_file_name(format!("{stem}-strip.png"))
+        self.path.with_file_name(format!("{stem}{ending}"))
+    }
+
+    /// The moments that a strip shows.
+    fn strip_moments(&self, count: usize) -> Vec<&Moment> {
+        let last = self.moments.len() - 1;
+        (0..=last).filter(|index| shown(*index, last, count)).map(|index| &self.moments[index]).collect()
     }
 
     /// A row for each sample, a column for each time; input distributions above, predictions below.
     fn strip(&self, count: usize) -> Picture {
-        let last = self.moments.len() - 1;
-        let moments: Vec<&Moment> =
-            (0..=last).filter(|index| shown(*index, last, FRAMES_IN_STRIP)).map(|index| &self.moments[index]).collect();
+        let (moments, count, scale) = match self.form.arrangement {
+            Arrangement::Image { .. } => (self.strip_moments(FRAMES_IN_STRIP), count.min(SHOWN_IN_STRIP), None),
+            Arrangement::Text { .. } => {
+                (self.strip_moments(FRAMES_IN_STRIP_OF_TEXT), count.min(TEXTS_SHOWN), Some(SYMBOL))
+            }
+        };
+        let size = self.format.size();
         let rows = |shades: fn(&Moment) -> &[u8]| {
-            let size = self.format.size();
             let image = |number: usize, moment: &Moment| shades(moment)[number * size..(number + 1) * size].to_vec();
             let all: Vec<u8> =
                 (0..count).flat_map(|number| moments.iter().flat_map(move |moment| image(number, moment))).collect();
-            Picture::grid(&all, self.format, moments.len())
+            match scale {
+                None => Picture::grid(&all, self.format, moments.len()),
+                Some(scale) => Picture::enlarged(&all, self.format, moments.len(), scale),
+            }
         };
         rows(|moment| &moment.belief).above(&rows(|moment| &moment.prediction))
+    }
+
+    /// The most probable text of each sample, a line for each time.
+    fn words(&self, count: usize) -> String {
+        let moments = self.strip_moments(FRAMES_IN_STRIP);
+        let line = |number: usize, moment: &Moment| format!("{:.3}  {}\n", moment.t, moment.texts[number]);
+        let of_sample = |number: usize| moments.iter().map(|moment| line(number, moment)).collect::<String>();
+        (0..count).map(of_sample).collect::<Vec<_>>().join("\n")
     }
 
     /// The bytes of the first samples.
     fn shades(&self, seen: &Tensor) -> Vec<u8> {
         let seen = seen.array().to_device(Device::Cpu).to_kind(Kind::Float);
-        let seen = seen.narrow(0, 0, seen.size()[0].min(SHOWN as i64));
+        let most = match self.form.arrangement {
+            Arrangement::Image { .. } => SHOWN,
+            Arrangement::Text { .. } => TEXTS_SHOWN,
+        };
+        let seen = seen.narrow(0, 0, seen.size()[0].min(most as i64));
         let levels = self.form.values() as f64;
         let unit = match (&self.form.arrangement, seen.dim()) {
             // The root lets faint beliefs be seen.

@@ -124,7 +124,7 @@ fn samples_are_written_for_other_programs() {
 #[test]
 fn trajectories_are_moving_pictures_and_strips() {
     let folder = Folder::new();
-    for run in [folder.digits("digits"), folder.text("text")] {
+    for (run, thinned) in [(folder.digits("digits"), false), (folder.text("text"), true)] {
         let (gif, png) = (folder.path("flow.gif"), folder.path("flow.png"));
         let common = ["sample", &run, "--count", "3", "--out", &folder.path("samples.npz")];
         succeeds(&[&common[..], &["--steps", "7", "--trajectory", &gif]].concat());
@@ -136,7 +136,16 @@ fn trajectories_are_moving_pictures_and_strips() {
         assert!(image::open(&png).is_ok());
         let long = image::open(folder.path("flow-strip.png")).expect("a strip");
         assert_eq!(long.height(), strip.height());
-        assert!(long.width() > strip.width() && long.width() < 3 * strip.width(), "{} {}", long.width(), strip.width());
+        // Of text both strips are thinned out to six times, of images to eleven.
+        assert_eq!((long.width() > strip.width(), long.width() < 2 * strip.width()), (!thinned, true));
+        if thinned {
+            let words = String::from_utf8(folder.bytes("flow-strip.txt")).expect("text");
+            let lines: Vec<&str> = words.lines().filter(|line| !line.is_empty()).collect();
+            assert_eq!(lines.len(), 2 * 11, "{words}");
+            assert!(lines[0].starts_with("0.000  ") && lines[10].starts_with("1.000  "), "{words}");
+            let length = "0.000  ".len() + 16;
+            assert!(lines.iter().all(|line| line.chars().count() == length), "{words}");
+        }
         fails(&[&common[..], &["--trajectory", &folder.path("flow.mp4")]].concat(), &["flow.mp4", ".gif"]);
     }
 }
