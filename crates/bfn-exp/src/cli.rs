@@ -12,8 +12,8 @@ use crate::evaluate::Steps;
 use crate::overrides::Override;
 use crate::progress::be_quiet;
 use crate::run::Which;
-use crate::solver::SolverArgs;
-use crate::{bench, evaluate, sample, train};
+use crate::solver::{GridName, SolverArgs};
+use crate::{bench, evaluate, fitted, sample, train};
 
 /// Bayesian Flow Networks: train, evaluate, sample.
 #[derive(Debug, Parser)]
@@ -34,6 +34,8 @@ enum Command {
     Evaluate(EvaluateArgs),
     /// Draw samples from a trained network.
     Sample(SampleArgs),
+    /// Measure what steps between any two times cost a trained network, for --grid fitted.
+    Grid(GridArgs),
     /// Measure how fast an experiment trains or samples on this machine.
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -107,6 +109,9 @@ pub struct EvaluateArgs {
     /// Numbers of transmission steps n, and `inf` for continuous time.
     #[arg(long, value_delimiter = ',', default_value = "inf")]
     pub steps: Vec<Steps>,
+    /// How the times of n steps are spread; continuous time has no grid.
+    #[arg(long, value_enum, default_value_t = GridName::Uniform)]
+    pub grid: GridName,
     /// How often each example is evaluated, each time at another time and with other noise.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub repeats: u32,
@@ -170,6 +175,34 @@ pub struct SampleArgs {
     pub device: DeviceChoice,
 }
 
+/// Arguments of `bfn grid`.
+#[derive(Debug, Args)]
+pub struct GridArgs {
+    /// The folder of the run, which keeps what is measured.
+    pub run: PathBuf,
+    /// Steps of the fine grid between whose times costs are measured; several times those of the
+    /// grids that will be fitted.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub fine: u32,
+    /// Examples to measure on, from the first on.
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..))]
+    pub examples: u64,
+    /// The part of the data to measure on; not the one that results are reported on.
+    #[arg(long, value_enum, default_value_t = SplitName::Validation)]
+    pub split: SplitName,
+    /// Numbers of steps whose fitted grids are shown; any other number can be asked for later.
+    #[arg(long, value_delimiter = ',', default_value = "10,25", value_parser = clap::value_parser!(u32).range(1..))]
+    pub steps: Vec<u32>,
+    /// The seed of all draws.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    #[command(flatten)]
+    pub which: Which,
+    /// Where to compute: auto, cpu, cuda or cuda:N.
+    #[arg(long, default_value = "auto")]
+    pub device: DeviceChoice,
+}
+
 /// A part of a data set, as named on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SplitName {
@@ -205,6 +238,7 @@ impl Cli {
             Command::Train(args) => train::command(&args),
             Command::Evaluate(args) => evaluate::command(&args),
             Command::Sample(args) => sample::command(&args),
+            Command::Grid(args) => fitted::command(&args),
             Command::Bench(command) => bench::command(&command),
         }
     }

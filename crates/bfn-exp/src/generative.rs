@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use bfn_core::continuous::Belief;
 use bfn_core::discrete::Logits;
 use bfn_core::sampler::{Dynamics, Sampler};
-use bfn_core::{Grid, NoiseSource, OutputDistribution};
+use bfn_core::{NoiseSource, OutputDistribution};
 use bfn_nets::networks::Mode;
 use bfn_nets::{Tensor, Torch};
 
@@ -16,13 +16,6 @@ use crate::objective::{Encoding, Stored};
 
 /// The samplers of one Bayesian flow, whatever its kind.
 pub trait Generative {
-    /// Steps from `start` to 1 that each take the same amount from the expected entropy of the input distribution.
-    ///
-    /// # Errors
-    ///
-    /// A start outside [0, 1), or steps too small to be told apart.
-    fn entropy_grid(&self, start: f64, steps: usize) -> Result<Grid, bfn_core::Error>;
-
     /// Draws a batch of B samples of D variables, `shape` = \[B, D\]. `observe` is shown every step and the end.
     fn sample(
         &self,
@@ -99,10 +92,6 @@ where
     F::Data: Encoding,
     F::Theta: Seen,
 {
-    fn entropy_grid(&self, start: f64, steps: usize) -> Result<Grid, bfn_core::Error> {
-        self.flow.entropy_grid(start, steps)
-    }
-
     fn sample(
         &self,
         model: &Model,

@@ -10,6 +10,7 @@ use tch::{Device, Kind};
 
 use crate::draws::column;
 use crate::generative::{Generative, Seen};
+use crate::gridded::Gridded;
 use crate::model::Model;
 
 /// A term of the bound.
@@ -59,7 +60,7 @@ impl Examples {
 }
 
 /// The losses of one Bayesian flow, whatever its kind; it draws samples as well.
-pub trait Objective: Generative + Debug + Send + Sync {
+pub trait Objective: Generative + Gridded + Debug + Send + Sync {
     /// The number P of network outputs per variable.
     fn outputs_per_variable(&self) -> usize;
 

@@ -234,6 +234,8 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
 /// A trained run, ready to be evaluated or sampled.
 #[derive(Debug)]
 pub struct Trained {
+    /// The folder of the run.
+    pub folder: PathBuf,
     /// The experiment.
     pub experiment: Experiment,
     /// Its flow and the form of its data.
@@ -270,7 +272,7 @@ impl Trained {
         };
         checkpoint.load_into(group, &parameter::named(model.parameters()))?;
         let standing = checkpoint.metadata("standing")?;
-        Ok(Self { experiment, task, model, standing })
+        Ok(Self { folder: folder.to_owned(), experiment, task, model, standing })
     }
 }
 

@@ -28,7 +28,7 @@ pub fn command(args: &SampleArgs) -> Result<()> {
     let path = args.out.clone().unwrap_or_else(|| default_path(&args.run, &task.form.arrangement));
     let target = Target::new(&path, &task.form.arrangement)?;
     let mut trajectory = args.trajectory.as_ref().map(|path| Trajectory::new(path, &task.form)).transpose()?;
-    let sampler = args.solver.sampler(task, args.steps as usize)?;
+    let sampler = args.solver.sampler(&trained, args.steps as usize)?;
 
     let draws = Draws { task, model: &trained.model, sampler: &sampler, seed: Seed(args.seed), batch: args.batch };
     let samples = draws.draw(args.count as usize, &mut |batch, view| {

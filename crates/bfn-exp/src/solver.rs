@@ -1,12 +1,13 @@
 //! How to sample, as named on the command line.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use bfn_core::Grid;
 use bfn_core::sampler::{Choice, Last, Sampler, Solver};
 use clap::{Args, ValueEnum};
 
+use crate::fitted::{MeasuredCosts, fitted_grid};
 use crate::form::Arrangement;
-use crate::task::Task;
+use crate::run::Trained;
 
 /// Where ordinary equations start unless asked otherwise: the published settings.
 const START_OF_IMAGES: f64 = 0.01;
@@ -69,6 +70,8 @@ pub enum GridName {
     Uniform,
     /// Steps that each take the same amount from the expected entropy of the input distribution.
     Entropy,
+    /// The steps that cost least under this network, which `bfn grid` has measured.
+    Fitted,
 }
 
 /// A value that stands for the prediction, see [`Choice`].
@@ -94,25 +97,41 @@ pub enum LastName {
 }
 
 impl SolverArgs {
-    /// The sampler of so many steps for the task.
+    /// The sampler of so many steps for a trained network.
     ///
     /// # Errors
     ///
-    /// A start or a temperature outside its domain.
-    pub fn sampler(&self, task: &Task, steps: usize) -> Result<Sampler> {
+    /// A start or a temperature outside its domain, a grid that has not been measured.
+    pub fn sampler(&self, trained: &Trained, steps: usize) -> Result<Sampler> {
         let solver = Solver::from(self.solver);
-        let start = self.start_time.unwrap_or_else(|| default_start(solver, &task.form.arrangement));
-        let grid = match self.grid {
-            GridName::Uniform => Grid::uniform_from(start, steps),
-            GridName::Entropy => task.objective.entropy_grid(start, steps),
-        };
-        let grid = grid.with_context(|| format!("no {} grid of {steps} steps from --start-time {start}", self.grid))?;
+        let start = self.start_time.unwrap_or_else(|| default_start(solver, &trained.task.form.arrangement));
+        ensure!((0.0..1.0).contains(&start), "--start-time is {start}; it must be at least 0 and below 1");
+        let grid = self.grid.of(trained, start, steps)?;
         let sampler = Sampler::new(solver, grid).context("in --start-time")?.with_last(self.last.into());
         let sampler = sampler.with_temperature(self.temperature).context("in --temperature")?;
         Ok(match self.choice {
             Some(choice) => sampler.with_choice(choice.into()),
             None => sampler,
         })
+    }
+}
+
+impl GridName {
+    /// The grid of so many steps from `start` to 1 for a trained network.
+    ///
+    /// # Errors
+    ///
+    /// A grid that has not been measured, steps too small to be told apart.
+    pub fn of(self, trained: &Trained, start: f64, steps: usize) -> Result<Grid> {
+        let grid = match self {
+            Self::Uniform => Grid::uniform_from(start, steps),
+            Self::Entropy => trained.task.objective.entropy_grid(start, steps),
+            Self::Fitted => {
+                let costs = MeasuredCosts::read(&trained.folder, trained.standing.step)?;
+                return Ok(fitted_grid(&costs, start, steps)?.grid);
+            }
+        };
+        grid.with_context(|| format!("there is no {self} grid of {steps} steps from {start} to 1"))
     }
 }
 
@@ -164,6 +183,7 @@ impl std::fmt::Display for GridName {
         to.write_str(match self {
             Self::Uniform => "uniform",
             Self::Entropy => "entropy",
+            Self::Fitted => "fitted",
         })
     }
 }
