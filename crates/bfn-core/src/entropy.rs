@@ -34,7 +34,7 @@ use std::f64::consts::{E, PI};
 use crate::discrete::send;
 use crate::error::{Error, check, check_count, check_increasing};
 use crate::schedule::{Knot, TabulatedSchedule};
-use crate::{Backend, Schedule, Tensor};
+use crate::{Backend, Grid, Schedule, Tensor};
 
 /// The entropy of the input distribution of one continuous variable, in nats.
 ///
@@ -202,16 +202,38 @@ pub fn linear_schedule(entropy: impl Fn(f64) -> f64, beta_1: f64, knots: usize) 
 ///
 /// [`Error::Parameter`] unless `steps` ≥ 1, and the errors of [`linear_schedule`].
 pub fn grid(entropy: impl Fn(f64) -> f64, schedule: &impl Schedule<f64>, steps: usize) -> Result<Vec<f64>, Error> {
+    Ok(grid_from(entropy, schedule, 0.0, steps)?.times().to_vec())
+}
+
+/// The entropy grid from `eta` on.
+///
+/// # Formula
+///
+/// t₀ = η < … < t_n = 1 with H(β(t_i)) = H(β(η)) + (i/n)(H(β(1)) − H(β(η))).
+///
+/// # Errors
+///
+/// [`Error::Parameter`] unless `steps` ≥ 1 and 0 ≤ `eta` < 1, the errors of [`linear_schedule`], and
+/// [`Error::Grid`] where steps are too small to be told apart.
+pub fn grid_from(
+    entropy: impl Fn(f64) -> f64,
+    schedule: &impl Schedule<f64>,
+    eta: f64,
+    steps: usize,
+) -> Result<Grid, Error> {
     check("steps", steps as f64, "at least 1", steps >= 1)?;
+    check("eta", eta, "at least 0 and below 1", (0.0..1.0).contains(&eta))?;
     let linear = linear_schedule(entropy, schedule.beta(&1.0), steps.clamp(200, 1000))?;
+    // The share of the entropy that is gone at η.
+    let gone = linear.time(&schedule.beta(&eta));
     let time = |i: usize| match i {
-        0 => 0.0,
+        0 => eta,
         i if i == steps => 1.0,
-        i => schedule.time(&linear.beta(&(i as f64 / steps as f64))),
+        i => schedule.time(&linear.beta(&(gone + (1.0 - gone) * (i as f64 / steps as f64)))),
     };
-    let grid: Vec<f64> = (0..=steps).map(time).collect();
-    check_increasing("the entropy grid", &grid)?;
-    Ok(grid)
+    let times: Vec<f64> = (0..=steps).map(time).collect();
+    check_increasing("the entropy grid", &times)?;
+    Grid::new(times)
 }
 
 /// How far from linear the entropy falls along a schedule: the largest distance over `intervals` + 1 equally

@@ -1,5 +1,9 @@
 //! Grids of times, for samplers and n-step losses.
 
+mod fitted;
+
+pub use fitted::{FittedGrid, StepCosts};
+
 use crate::Schedule;
 use crate::error::{Error, check};
 

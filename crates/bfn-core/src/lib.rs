@@ -156,7 +156,7 @@ pub use discrete::DiscreteFlow;
 pub use discretised::DiscretisedFlow;
 pub use error::Error;
 pub use flow::{BayesianFlow, FiniteDistribution, OutputDistribution};
-pub use grid::{Grid, Interval};
+pub use grid::{FittedGrid, Grid, Interval, StepCosts};
 pub use kind::VariableKind;
 pub use mixed::MixedFlow;
 pub use nd::{Element, Nd};

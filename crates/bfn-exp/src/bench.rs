@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use bfn_core::sampler::uniform_grid;
+use bfn_core::Grid;
+use bfn_core::sampler::{Sampler, Solver};
 use bfn_data::{Seed, Split, Windows};
 use bfn_nets::device;
 use serde::Serialize;
@@ -14,6 +15,7 @@ use crate::config::Experiment;
 use crate::draws::SampleNoise;
 use crate::engine::Trainer;
 use crate::form::Form;
+use crate::generative::View;
 use crate::memory;
 use crate::model::Model;
 use crate::phases::{Phases, Shares};
@@ -126,23 +128,24 @@ fn sample(args: &BenchArgs, count: usize) -> Result<Report> {
         let mut noise = SampleNoise::new(Seed(0), (0..count as u64).collect());
         let mut times = Vec::new();
         let mut last = Instant::now();
-        let mut observe = |step: usize, _| {
+        let sampler = Sampler::new(Solver::Ancestral, Grid::uniform(steps)?)?;
+        let mut observe = |view: View<'_>| {
             device::synchronise(model.device());
             times.push(last.elapsed());
             last = Instant::now();
-            progress.message(step as u64, "steps");
+            progress.message(view.step as u64, "steps");
         };
         let shape = [count, task.form.dimensions()];
-        task.objective.sample(&model, shape, &uniform_grid(steps), &mut noise, &mut observe);
+        task.objective.sample(&model, &sampler, shape, &mut noise, &mut observe);
         progress.finish();
-        times
+        anyhow::Ok(times)
     };
     if args.warm_up > 0 {
-        draw(args.warm_up as usize);
+        draw(args.warm_up as usize)?;
     }
     let _ = model.take_time();
     let started = Instant::now();
-    let times = draw(args.steps as usize);
+    let times = draw(args.steps as usize)?;
     let share = model.take_time().as_secs_f64() / started.elapsed().as_secs_f64();
     Ok(Report { network_share: Some(share), ..report("sample", args, &experiment, &model, count, &times)? })
 }

@@ -1,5 +1,7 @@
 //! Estimating the variational bound of a trained network on a split, with its standard error.
 
+mod grid;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 

@@ -14,7 +14,8 @@ use crate::hub::HubFile;
 use crate::overrides::Override;
 use crate::progress::be_quiet;
 use crate::run::{Weights, Which};
-use crate::{bench, data, evaluate, export, import, sample, train};
+use crate::solver::{GridName, SolverArgs};
+use crate::{bench, data, evaluate, export, fitted, import, sample, train};
 
 /// Bayesian Flow Networks: train, evaluate, sample.
 #[derive(Debug, Parser)]
@@ -35,6 +36,8 @@ enum Command {
     Evaluate(EvaluateArgs),
     /// Draw samples from a trained network.
     Sample(SampleArgs),
+    /// Measure what steps between any two times cost a trained network, for --grid fitted.
+    Grid(GridArgs),
     /// Make a run of a checkpoint of the published PyTorch code.
     Import(ImportArgs),
     /// Write the weights of a run for PyTorch, under the names of the published code.
@@ -121,6 +124,9 @@ pub struct EvaluateArgs {
     /// Numbers of transmission steps n, and `inf` for continuous time.
     #[arg(long, value_delimiter = ',', default_value = "inf")]
     pub steps: Vec<Steps>,
+    /// How the times of n steps are spread; continuous time has no grid.
+    #[arg(long, value_enum, default_value_t = GridName::Uniform)]
+    pub grid: GridName,
     /// How often each example is evaluated, each time at another time and with other noise.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub repeats: u32,
@@ -160,19 +166,55 @@ pub struct EvaluateArgs {
 pub struct SampleArgs {
     /// The folder of the run.
     pub run: PathBuf,
-    /// The number of sampling steps n, each one evaluation of the network.
+    /// The number of sampling steps n.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     pub steps: u32,
+    #[command(flatten)]
+    pub solver: SolverArgs,
     /// How many samples to draw.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     pub count: u32,
+    /// Samples drawn side by side; each has its own noise whatever its batch.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch: u32,
     /// The seed of all draws.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// .png for images, .txt for text, .csv for tables, .safetensors for any; by default samples.png or
-    /// samples.txt in RUN.
+    /// .png or, without an ending, a folder of PNG files for images, .txt for text, .csv for tables, .npz or
+    /// .safetensors for any; by default samples.png, samples.txt or samples.csv in RUN.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Write the flow of the first samples through time as an animation, .gif or .png, and a strip beside it.
+    #[arg(long, value_name = "FILE")]
+    pub trajectory: Option<PathBuf>,
+    #[command(flatten)]
+    pub which: Which,
+    /// Where to compute: auto, cpu, cuda or cuda:N.
+    #[arg(long, default_value = "auto")]
+    pub device: DeviceChoice,
+}
+
+/// Arguments of `bfn grid`.
+#[derive(Debug, Args)]
+pub struct GridArgs {
+    /// The folder of the run, which keeps what is measured.
+    pub run: PathBuf,
+    /// Steps of the fine grid between whose times costs are measured; several times those of the
+    /// grids that will be fitted.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub fine: u32,
+    /// Examples to measure on, from the first on.
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..))]
+    pub examples: u64,
+    /// The part of the data to measure on; not the one that results are reported on.
+    #[arg(long, value_enum, default_value_t = SplitName::Validation)]
+    pub split: SplitName,
+    /// Numbers of steps whose fitted grids are shown; any other number can be asked for later.
+    #[arg(long, value_delimiter = ',', default_value = "10,25", value_parser = clap::value_parser!(u32).range(1..))]
+    pub steps: Vec<u32>,
+    /// The seed of all draws.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
     #[command(flatten)]
     pub which: Which,
     /// Where to compute: auto, cpu, cuda or cuda:N.
@@ -245,6 +287,7 @@ impl Cli {
             Command::Train(args) => train::command(&args),
             Command::Evaluate(args) => evaluate::command(&args),
             Command::Sample(args) => sample::command(&args),
+            Command::Grid(args) => fitted::command(&args),
             Command::Import(args) => import::command(&args),
             Command::Export(args) => export::command(&args),
             Command::Bench(command) => bench::command(&command),

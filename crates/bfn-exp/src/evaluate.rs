@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::str::FromStr;
 
 use anyhow::{Result, ensure};
+use bfn_core::Grid;
 use bfn_core::discrete::Receiver;
 use bfn_core::distribution::Probability;
 use bfn_data::{Draw, Histogram, Seed, Split, Windows};
@@ -16,6 +17,7 @@ use crate::form::{Arrangement, Form};
 use crate::objective::Term;
 use crate::progress::Progress;
 use crate::run::{Trained, write_file};
+use crate::solver::GridName;
 use crate::table::{Report, Row};
 use crate::task::{Arithmetic, Source};
 
@@ -101,12 +103,17 @@ pub fn command(args: &EvaluateArgs) -> Result<()> {
         repeats: args.repeats,
         classes: trained.experiment.network.classes(),
     };
-    let results = rows(&estimator, &args.steps, task.form.dimensions(), &|| false)?;
+    let grid = |n: u32| match args.grid {
+        GridName::Uniform => Ok(None),
+        grid => grid.of(&trained, 0.0, n as usize).map(Some),
+    };
+    let results = rows_on(&grid, &estimator, &args.steps, task.form.dimensions(), &|| false)?;
     let report = Report {
         run: args.run.display().to_string(),
         split: split.to_string(),
         examples: estimator.examples(),
         dimensions: task.form.dimensions(),
+        grid: args.grid.to_string(),
         results,
     };
     if let Some(path) = &args.json {
@@ -127,6 +134,26 @@ pub fn rows(
     dimensions: usize,
     stop: &dyn Fn() -> bool,
 ) -> Result<Vec<Row>> {
+    rows_on(&|_| Ok(None), estimator, steps, dimensions, stop)
+}
+
+/// The same on grids of n steps; without one the steps are equal.
+///
+/// # Errors
+///
+/// A split without examples, a grid that is not there.
+pub fn rows_on(
+    grid: &dyn Fn(u32) -> Result<Option<Grid>>,
+    estimator: &Estimator<'_>,
+    steps: &[Steps],
+    dimensions: usize,
+    stop: &dyn Fn() -> bool,
+) -> Result<Vec<Row>> {
+    let grids = steps.iter().map(|steps| match steps {
+        Steps::Finite(n) => grid(*n),
+        Steps::Infinite => Ok(None),
+    });
+    let grids = grids.collect::<Result<Vec<_>>>()?;
     let mut progress = Progress::new("evaluating", 0, estimator.calls() * (steps.len() as u64 + 1));
     let mut done = 0;
     let mut observe = || {
@@ -136,8 +163,12 @@ pub fn rows(
     };
     let mut rows = Vec::new();
     let Some(reconstruction) = estimator.draw(Term::Reconstruction, &mut observe)? else { return Ok(rows) };
-    for steps in steps {
-        let Some(loss) = estimator.draw(steps.term(), &mut observe)? else { break };
+    for (steps, grid) in steps.iter().zip(&grids) {
+        let loss = match grid {
+            Some(grid) => estimator.draw_on(grid, &mut observe)?,
+            None => estimator.draw(steps.term(), &mut observe)?,
+        };
+        let Some(loss) = loss else { break };
         let total = Estimate::of_total(&loss, &reconstruction);
         let per_dim = |nats: f64| nats / dimensions as f64;
         let bits = |nats: f64| per_dim(nats) / std::f64::consts::LN_2;
@@ -160,12 +191,13 @@ fn print(report: &Report, trained: &Trained, source: &Source) -> Result<()> {
     let form = &trained.task.form;
     let unit = form.bits_per_variable();
     println!(
-        "{}: {} of {}, {} examples of {} variables, {}",
+        "{}: {} of {}, {} examples of {} variables, {} grid, {}",
         report.run,
         report.split,
         source.title,
         report.examples,
         report.dimensions,
+        report.grid,
         trained.history()
     );
     println!("{}", report.table(unit).trim_end());

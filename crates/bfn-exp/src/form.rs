@@ -75,6 +75,13 @@ pub enum Variable {
     Mixed,
 }
 
+impl Arrangement {
+    /// Whether the variables are symbols of a text.
+    pub fn is_text(&self) -> bool {
+        matches!(self, Self::Text { .. } | Self::Bytes { .. } | Self::Tokens { .. })
+    }
+}
+
 impl Form {
     /// The form of a data set's examples.
     ///

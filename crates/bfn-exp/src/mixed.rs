@@ -4,8 +4,10 @@ use std::convert::Infallible;
 
 use anyhow::{Context, Result, bail};
 use bfn_core::continuous::Reconstruction;
-use bfn_core::mixed::{self, MixedFlow, MixedValues, Part, PartValues};
-use bfn_core::{ContinuousFlow, DiscreteFlow, DiscretisedFlow, NoiseSource, OutputDistribution, VariableKind};
+use bfn_core::mixed::{self, MixedFlow, MixedValues, Part, PartValues, Predicted};
+use bfn_core::sampler::{Motion, Sampler};
+use bfn_core::times::Step;
+use bfn_core::{ContinuousFlow, DiscreteFlow, DiscretisedFlow, Grid, NoiseSource, OutputDistribution, VariableKind};
 use bfn_data::table::Columns;
 use bfn_nets::networks::Mode;
 use bfn_nets::{Indices, Tensor, Torch};
@@ -13,9 +15,14 @@ use tch::{Device, Kind};
 
 use crate::config::FlowConfig;
 use crate::draws::column;
+use crate::generative::{Drawn, Generative, View};
+use crate::gridded::Gridded;
 use crate::model::Model;
 use crate::objective::{Examples, Objective, Term};
 use crate::task::Arithmetic;
+
+/// What a network predicts of rows.
+type Output = Predicted<Torch, ContinuousFlow, DiscretisedFlow, DiscreteFlow>;
 
 /// The flow of all variables of a row.
 #[derive(Debug)]
@@ -104,6 +111,32 @@ impl Mixed {
         };
         (0..rows).flat_map(of_row).collect()
     }
+
+    /// The noise of θ and that of the message of a step.
+    fn message(examples: &Examples) -> (Tensor, Tensor) {
+        let flow_noise = Tensor::new(examples.noise.shallow_clone());
+        let sender_noise = match &examples.sender_noise {
+            Some(noise) => Tensor::new(noise.shallow_clone()),
+            None => flow_noise.full_like(0.0),
+        };
+        (flow_noise, sender_noise)
+    }
+
+    /// The output distribution for θ ~ p_F(θ | x; t).
+    fn predict(
+        &self,
+        model: &Model,
+        examples: &Examples,
+        x: &MixedValues<Torch>,
+        t: &Tensor,
+        flow_noise: &Tensor,
+        mode: Mode,
+    ) -> Output {
+        let theta = self.flow.flow(x, t, flow_noise);
+        let input = self.flow.network_input(&theta);
+        let network_output = model.predict(&input, t, examples.condition.as_ref(), mode);
+        self.flow.output(&theta, &network_output, t)
+    }
 }
 
 impl Objective for Mixed {
@@ -120,44 +153,83 @@ impl Objective for Mixed {
         let flow = &self.flow;
         let x = self.split(&examples.x);
         let t = column(&examples.t, model.device());
-        let noise = Tensor::new(examples.noise.shallow_clone());
-        let theta = flow.flow(&x, &t, &noise);
-        let output =
-            flow.output(&theta, &model.predict(&flow.network_input(&theta), &t, examples.condition.as_ref(), mode), &t);
+        let (flow_noise, sender_noise) = Self::message(examples);
+        let output = self.predict(model, examples, &x, &t, &flow_noise, mode);
         match term {
             Term::ContinuousTime => flow.loss_continuous_time(&x, &output, &t).per_variable(),
             Term::Reconstruction => flow.loss_reconstruction(&x, &output).per_variable(),
             Term::Step { n } => {
                 let n = f64::from(n);
                 let ends: Vec<f64> = examples.t.iter().map(|t| t + 1.0 / n).collect();
-                let sender_noise = examples
-                    .sender_noise
-                    .as_ref()
-                    .map_or_else(|| noise.full_like(0.0), |noise| Tensor::new(noise.shallow_clone()));
                 flow.loss_step(&x, &output, &examples.t, &ends, &sender_noise).per_variable() * n
             }
         }
     }
+}
 
-    /// A table's rows are draws from the last output distributions, not their modes: a column of classes whose
-    /// shares the others do not settle keeps them.
+/// A table's rows are draws from the last output distributions, not their modes: a column of classes whose
+/// shares the others do not settle keeps them.
+impl Generative for Mixed {
     fn sample(
         &self,
         model: &Model,
+        sampler: &Sampler,
         shape: [usize; 2],
-        grid: &[f64],
         noise: &mut dyn NoiseSource<Torch>,
-        observe: &mut dyn FnMut(usize, usize),
-    ) -> Vec<f64> {
+        observe: &mut dyn FnMut(View<'_>),
+    ) -> Drawn {
         let flow = &self.flow;
         let like = column(&[0.0], model.device()).full(&[shape[0], flow.message_width()], 0.0);
-        let predict = |theta: &[mixed::PartTheta<Torch>], t: f64| {
+        let predict = |theta: &Vec<mixed::PartTheta<Torch>>, t: f64| {
             let t = like.full(&[shape[0]], t);
             let network_output = model.predict(&flow.network_input(theta), &t, None, Mode::Evaluate);
             Ok::<_, Infallible>(flow.output(theta, &network_output, &t))
         };
-        let sampled = mixed::ancestral(flow, &like, grid, noise, predict, |moment| observe(moment.step, moment.steps));
-        let Ok(output) = sampled;
-        Self::joined(&output.draw(noise), shape[0])
+        let sampled = sampler.sample(flow, &like, noise, predict, |moment| {
+            let belief = || flow.network_input(moment.theta);
+            let prediction = || flow.mean_signal(moment.output);
+            let (step, steps, t) = (moment.step, moment.steps, moment.t);
+            observe(View { step, steps, t, belief: &belief, prediction: &prediction });
+        });
+        let Ok(sample) = sampled;
+        Drawn { values: Self::joined(&sample.output.draw(noise), shape[0]), evaluations: sample.evaluations }
+    }
+}
+
+impl Gridded for Mixed {
+    fn entropy_grid(&self, start: f64, steps: usize) -> Result<Grid, bfn_core::Error> {
+        self.flow.entropy_grid(start, steps)
+    }
+
+    fn loss_of_steps(&self, model: &Model, examples: &Examples, steps: &[Step]) -> Tensor {
+        let number = |number: fn(&Step) -> f64| steps.iter().map(number).collect::<Vec<f64>>();
+        let (from, to, weight) = (number(|step| step.from), number(|step| step.to), number(|step| step.weight));
+        let (flow_noise, sender_noise) = Self::message(examples);
+        let x = self.split(&examples.x);
+        let t = column(&from, model.device());
+        let output = self.predict(model, examples, &x, &t, &flow_noise, Mode::Evaluate);
+        let loss = self.flow.loss_step(&x, &output, &from, &to, &sender_noise).per_variable();
+        column(&weight, model.device()).unsqueeze_last() * loss
+    }
+
+    fn step_costs(&self, model: &Model, examples: &Examples, fine: &Grid, observe: &mut dyn FnMut()) -> Vec<f64> {
+        let (flow_noise, sender_noise) = Self::message(examples);
+        let opposite = -&sender_noise;
+        let x = self.split(&examples.x);
+        let count = examples.x.size()[0] as usize;
+        let mut costs = Vec::new();
+        for (number, from) in fine.times()[..fine.count()].iter().enumerate() {
+            observe();
+            let from = vec![*from; count];
+            let output = self.predict(model, examples, &x, &column(&from, model.device()), &flow_noise, Mode::Evaluate);
+            for to in &fine.times()[number + 1..] {
+                let both = [&sender_noise, &opposite].map(|noise| {
+                    let loss = self.flow.loss_step(&x, &output, &from, &vec![*to; count], noise);
+                    loss.total().to_values().iter().sum::<f64>()
+                });
+                costs.push(0.5 * (both[0] + both[1]));
+            }
+        }
+        costs
     }
 }

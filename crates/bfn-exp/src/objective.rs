@@ -1,15 +1,16 @@
-//! Where the equations meet a network: losses and samples of any kind of data.
+//! Where the equations meet a network: losses of any kind of data.
 
-use std::convert::Infallible;
 use std::fmt::Debug;
 
 use bfn_core::distribution::{bin, centre};
-use bfn_core::{BayesianFlow, NoiseSource, OutputDistribution, sampler};
+use bfn_core::sampler::Dynamics;
 use bfn_nets::networks::{Condition, Mode};
 use bfn_nets::{Indices, Tensor, Torch};
 use tch::{Device, Kind};
 
 use crate::draws::column;
+use crate::generative::{Generative, Seen};
+use crate::gridded::Gridded;
 use crate::model::Model;
 
 /// A term of the bound.
@@ -66,8 +67,8 @@ impl Examples {
     }
 }
 
-/// The losses and the sampler of one Bayesian flow, whatever its kind.
-pub trait Objective: Debug + Send + Sync {
+/// The losses of one Bayesian flow, whatever its kind; it draws samples as well.
+pub trait Objective: Generative + Gridded + Debug + Send + Sync {
     /// The number P of network outputs per variable.
     fn outputs_per_variable(&self) -> usize;
 
@@ -76,19 +77,6 @@ pub trait Objective: Debug + Send + Sync {
 
     /// A term of the loss at given times, in nats, per variable: `[B, D]`.
     fn loss(&self, model: &Model, examples: &Examples, term: Term, mode: Mode) -> Tensor;
-
-    /// Samples along a grid of times: bins or classes as whole numbers, real numbers as they are, `[B, D]` in
-    /// row-major order.
-    ///
-    /// `observe` is told after each step how many are done, of how many.
-    fn sample(
-        &self,
-        model: &Model,
-        shape: [usize; 2],
-        grid: &[f64],
-        noise: &mut dyn NoiseSource<Torch>,
-        observe: &mut dyn FnMut(usize, usize),
-    ) -> Vec<f64>;
 }
 
 /// A flow of `bfn-core` over variables of one kind, as a loader stores them.
@@ -133,8 +121,9 @@ impl Encoding for Tensor {
 
 impl<F> Objective for Stored<F>
 where
-    F: BayesianFlow<Torch> + Debug + Send + Sync,
+    F: Dynamics<Torch> + Debug + Send + Sync,
     F::Data: Encoding,
+    F::Theta: Seen,
 {
     fn outputs_per_variable(&self) -> usize {
         self.flow.outputs_per_variable()
@@ -167,26 +156,5 @@ where
                 flow.loss_step(&x, &output, &alpha, &sender_noise) * n
             }
         }
-    }
-
-    fn sample(
-        &self,
-        model: &Model,
-        shape: [usize; 2],
-        grid: &[f64],
-        noise: &mut dyn NoiseSource<Torch>,
-        observe: &mut dyn FnMut(usize, usize),
-    ) -> Vec<f64> {
-        let flow = &self.flow;
-        let like = column(&[0.0], model.device()).full(&flow.message_shape(&shape), 0.0);
-        let predict = |theta: &F::Theta, t: f64| {
-            let t = like.full(&[shape[0]], t);
-            let network_output = model.predict(&flow.network_input(theta), &t, None, Mode::Evaluate);
-            Ok::<_, Infallible>(flow.output(theta, &network_output, &t))
-        };
-        let sampled =
-            sampler::ancestral(flow, &like, grid, noise, predict, |moment| observe(moment.step, moment.steps));
-        let Ok(output) = sampled;
-        output.mode().decode(self.values)
     }
 }

@@ -290,6 +290,8 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
 /// A trained run, ready to be evaluated or sampled.
 #[derive(Debug)]
 pub struct Trained {
+    /// The folder of the run.
+    pub folder: PathBuf,
     /// The experiment.
     pub experiment: Experiment,
     /// Its flow and the form of its data.
@@ -317,7 +319,7 @@ impl Trained {
         let seed = bfn_data::Seed(experiment.training.seed);
         let model = Model::new(&experiment.network, &task.variables, device, experiment.training.precision, seed)?;
         let standing = run.load_weights(which, &model)?;
-        Ok(Self { experiment, task, model, standing, origin })
+        Ok(Self { folder: folder.to_owned(), experiment, task, model, standing, origin })
     }
 
     /// What the weights have been through.

@@ -2,32 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
-use bfn_core::sampler::uniform_grid;
+use anyhow::{Result, ensure};
+use bfn_core::sampler::Sampler;
 use bfn_data::Seed;
-use bfn_nets::{NamedTensor, Snapshot};
-use tch::Kind;
 
 use crate::cli::SampleArgs;
 use crate::draws::SampleNoise;
-use crate::form::{Arrangement, Form, Variable};
+use crate::form::Arrangement;
+use crate::generative::View;
 use crate::model::Model;
-use crate::picture::{self, Format};
-use crate::progress::Progress;
-use crate::run::{Trained, write_file};
+use crate::progress::{Progress, say};
+use crate::run::Trained;
+use crate::target::Target;
 use crate::task::{Arithmetic, Task};
-
-/// Samples in one batch of the sampler.
-const BATCH: usize = 64;
-
-/// What kind of file samples go to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kinds {
-    Png,
-    Txt,
-    Csv,
-    Safetensors,
-}
+use crate::trajectory::Trajectory;
 
 /// Draws samples and writes them to a file.
 ///
@@ -43,33 +31,89 @@ pub fn command(args: &SampleArgs) -> Result<()> {
     );
     let task = &trained.task;
     let path = args.out.clone().unwrap_or_else(|| default_path(&args.run, &task.form.arrangement));
-    let kind = kind(&path, &task.form.arrangement)?;
-    let samples = draw(task, &trained.model, args.count as usize, args.steps as usize, Seed(args.seed))?;
-    write(&path, kind, &samples, &task.form)?;
-    eprintln!("{} samples in {} steps: {}", args.count, args.steps, path.display());
+    let target = Target::new(&path, &task.form.arrangement)?;
+    let mut trajectory = args.trajectory.as_ref().map(|path| Trajectory::new(path, &task.form)).transpose()?;
+    let sampler = args.solver.sampler(&trained, args.steps as usize)?;
+
+    let draws = Draws { task, model: &trained.model, sampler: &sampler, seed: Seed(args.seed), batch: args.batch };
+    let samples = draws.draw(args.count as usize, &mut |batch, view| {
+        // The first batch holds the samples that are shown.
+        match trajectory.as_mut().filter(|_| batch == 0) {
+            Some(trajectory) => trajectory.record(view),
+            None => Ok(()),
+        }
+    })?;
+    target.write(&samples.values, &task.form)?;
+    say(format_args!(
+        "{} samples in {} evaluations of the network each: {}",
+        args.count,
+        samples.evaluations,
+        path.display()
+    ));
+    if let Some(trajectory) = trajectory {
+        let paths: Vec<String> = trajectory.write()?.iter().map(|path| path.display().to_string()).collect();
+        say(format_args!("the flow through time: {}", paths.join(", ")));
+    }
     Ok(())
 }
 
-/// Draws samples in batches, as bins, classes or real numbers, `[count, D]` in row-major order.
-///
-/// # Errors
-///
-/// None at present.
-pub fn draw(task: &Task, model: &Model, count: usize, steps: usize, seed: Seed) -> Result<Vec<f64>> {
-    let _no_gradient = tch::no_grad_guard();
-    let grid = uniform_grid(steps);
-    let batches = count.div_ceil(BATCH);
-    let mut progress = Progress::new("sampling", 0, (batches * steps) as u64);
-    let mut samples = Vec::with_capacity(count * task.form.dimensions());
-    for batch in 0..batches {
-        let numbers: Vec<u64> = (batch * BATCH..count.min((batch + 1) * BATCH)).map(|number| number as u64).collect();
-        let shape = [numbers.len(), task.form.dimensions()];
-        let mut noise = SampleNoise::new(seed, numbers);
-        let mut observe = |step: usize, _| progress.message((batch * steps + step) as u64, "steps");
-        samples.extend(task.objective.sample(model, shape, &grid, &mut noise, &mut observe));
+/// How to draw any number of samples: in batches, sample s always from the same noise.
+#[derive(Debug, Clone, Copy)]
+pub struct Draws<'a> {
+    /// The flow and the form of the data.
+    pub task: &'a Task,
+    /// The network.
+    pub model: &'a Model,
+    /// How to sample.
+    pub sampler: &'a Sampler,
+    /// The seed of all noise.
+    pub seed: Seed,
+    /// Samples side by side; at least 1.
+    pub batch: u32,
+}
+
+/// Samples, and what they took.
+#[derive(Debug, Clone)]
+pub struct Samples {
+    /// Bins or classes as whole numbers, real numbers as they are, `[count, D]` in row-major order.
+    pub values: Vec<f64>,
+    /// Evaluations of the network for each sample.
+    pub evaluations: usize,
+}
+
+impl Draws<'_> {
+    /// Draws samples. `observe` is shown every step of every batch, with the batch's number.
+    ///
+    /// # Errors
+    ///
+    /// The first that `observe` returns.
+    pub fn draw(&self, count: usize, observe: &mut dyn FnMut(usize, &View<'_>) -> Result<()>) -> Result<Samples> {
+        let _no_gradient = tch::no_grad_guard();
+        let (batch, variables) = (self.batch as usize, self.task.form.dimensions());
+        let batches = count.div_ceil(batch);
+        let steps = self.sampler.grid().count();
+        let mut progress = Progress::new("sampling", 0, (batches * steps) as u64);
+        let mut samples = Samples { values: Vec::with_capacity(count * variables), evaluations: 0 };
+        for number in 0..batches {
+            let members: Vec<u64> =
+                (number * batch..count.min((number + 1) * batch)).map(|sample| sample as u64).collect();
+            let shape = [members.len(), variables];
+            let mut noise = SampleNoise::new(self.seed, members);
+            let mut seen = Ok(());
+            let mut show = |view: View<'_>| {
+                progress.message((number * steps + view.step) as u64, "steps");
+                if seen.is_ok() {
+                    seen = observe(number, &view);
+                }
+            };
+            let drawn = self.task.objective.sample(self.model, self.sampler, shape, &mut noise, &mut show);
+            seen?;
+            samples.values.extend(drawn.values);
+            samples.evaluations = drawn.evaluations;
+        }
+        progress.finish();
+        Ok(samples)
     }
-    progress.finish();
-    Ok(samples)
 }
 
 fn default_path(run: &Path, arrangement: &Arrangement) -> PathBuf {
@@ -79,70 +123,4 @@ fn default_path(run: &Path, arrangement: &Arrangement) -> PathBuf {
         Arrangement::Sequence { .. } => "samples.safetensors",
         Arrangement::Image { .. } => "samples.png",
     })
-}
-
-/// The kind of file that the path asks for, checked before anything is drawn.
-fn kind(path: &Path, arrangement: &Arrangement) -> Result<Kinds> {
-    let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-    match (ending.as_str(), arrangement) {
-        ("safetensors", _) => Ok(Kinds::Safetensors),
-        ("png", Arrangement::Image { .. }) => Ok(Kinds::Png),
-        ("txt", Arrangement::Text { .. } | Arrangement::Bytes { .. } | Arrangement::Tokens { .. }) => Ok(Kinds::Txt),
-        ("csv", Arrangement::Table { .. }) => Ok(Kinds::Csv),
-        _ => {
-            let (what, ending) = match arrangement {
-                Arrangement::Image { .. } => ("images", ".png or .safetensors"),
-                Arrangement::Table { .. } => ("rows of a table", ".csv or .safetensors"),
-                Arrangement::Sequence { .. } => ("sequences", ".safetensors"),
-                _ => ("text", ".txt or .safetensors"),
-            };
-            bail!("{}: these samples are {what}; use {ending}", path.display())
-        }
-    }
-}
-
-fn write(path: &Path, kind: Kinds, samples: &[f64], form: &Form) -> Result<()> {
-    match (kind, &form.arrangement) {
-        (Kinds::Png, Arrangement::Image { height, width, channels }) => {
-            let (levels, pixels): (usize, Vec<usize>) = match form.variable {
-                // From −1, black, to 1.
-                Variable::Continuous => {
-                    (256, samples.iter().map(|value| ((value + 1.0) * 127.5).round() as usize).collect())
-                }
-                _ => (form.values(), samples.iter().map(|level| *level as usize).collect()),
-            };
-            let format = Format { height: *height, width: *width, channels: *channels, levels };
-            picture::write_grid(path, &pixels, format)
-        }
-        (Kinds::Txt, _) => {
-            let vocabulary = form.vocabulary()?.context("samples that are no text cannot go to .txt")?;
-            let mut text = Vec::new();
-            for sample in samples.chunks_exact(form.dimensions()) {
-                let classes: Vec<usize> = sample.iter().map(|class| *class as usize).collect();
-                text.extend(vocabulary.decode(&classes));
-                text.push(b'\n');
-            }
-            write_file(path, &text)
-        }
-        (Kinds::Csv, Arrangement::Table { columns }) => {
-            write_file(path, &columns.to_csv(samples.chunks_exact(form.dimensions()))?)
-        }
-        _ => {
-            let count = samples.len() / form.dimensions();
-            let shape = match form.arrangement {
-                Arrangement::Image { height, width, channels } => vec![count, height, width, channels],
-                _ => vec![count, form.dimensions()],
-            };
-            let shape: Vec<i64> = shape.into_iter().map(|length| length as i64).collect();
-            let kind = match form.variable {
-                Variable::Discretised(values) | Variable::Discrete(values) if values <= 256 => Kind::Uint8,
-                Variable::Discretised(_) | Variable::Discrete(_) => Kind::Int,
-                Variable::Continuous | Variable::Mixed => Kind::Float,
-            };
-            let tensor = tch::Tensor::from_slice(samples).reshape(shape).to_kind(kind);
-            let mut snapshot = Snapshot::new();
-            snapshot.add("", &[NamedTensor::new("samples", &tensor)])?;
-            Ok(snapshot.write(path)?)
-        }
-    }
 }

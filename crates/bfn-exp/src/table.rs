@@ -17,6 +17,8 @@ pub struct Report {
     pub examples: usize,
     /// Variables in an example, D.
     pub dimensions: usize,
+    /// How the times of n steps are spread.
+    pub grid: String,
     /// One result for each number of steps.
     pub results: Vec<Row>,
 }

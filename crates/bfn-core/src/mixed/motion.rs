@@ -4,7 +4,7 @@ use super::{MixedFlow, MixedOutput, MixedValues, Part, PartOutput, PartTheta, Pa
 use crate::continuous::Belief;
 use crate::discrete::Logits;
 use crate::sampler::{Advance, Dynamics, Motion, Other};
-use crate::{Backend, BayesianFlow, Indices, Tensor};
+use crate::{Backend, BayesianFlow, Error, Grid, Indices, Schedule, Tensor, entropy};
 
 /// States and signals are those of the parts; signals, noise and messages are flat, `[B, W]`.
 impl<B, C, X, D> Motion<B> for MixedFlow<B, C, X, D>
@@ -97,5 +97,40 @@ where
             Part::Discrete { flow, .. } => flow.middle(from, to),
         });
         middles.sum::<f64>() / self.parts.len() as f64
+    }
+
+    fn expected_entropy<'a>(&'a self) -> Result<Box<dyn Fn(f64) -> f64 + 'a>, Error> {
+        let of_part = |part: &'a Part<C, X, D>| -> Result<Box<dyn Fn(f64) -> f64 + 'a>, Error> {
+            let (variables, entropy) = match part {
+                &Part::Continuous { variables, ref flow } => (variables, flow.expected_entropy()?),
+                &Part::Discretised { variables, ref flow } => (variables, flow.expected_entropy()?),
+                &Part::Discrete { variables, ref flow } => (variables, flow.expected_entropy()?),
+            };
+            Ok(Box::new(move |t| variables as f64 * entropy(t)))
+        };
+        let parts = self.parts.iter().map(of_part).collect::<Result<Vec<_>, Error>>()?;
+        Ok(Box::new(move |t| parts.iter().map(|entropy| entropy(t)).sum()))
+    }
+
+    fn entropy_grid(&self, eta: f64, steps: usize) -> Result<Grid, Error> {
+        entropy::grid_from(self.expected_entropy()?, &TimeItself, eta, steps)
+    }
+}
+
+/// β(t) = t: for an entropy that is known by time, where the parts have schedules of their own.
+#[derive(Debug)]
+struct TimeItself;
+
+impl Schedule for TimeItself {
+    fn beta(&self, t: &f64) -> f64 {
+        *t
+    }
+
+    fn alpha(&self, _t: &f64) -> f64 {
+        1.0
+    }
+
+    fn time(&self, beta: &f64) -> f64 {
+        *beta
     }
 }

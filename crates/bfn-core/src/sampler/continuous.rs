@@ -4,7 +4,7 @@ use super::{Advance, Coefficients, Motion, Scheme};
 use crate::continuous::Belief;
 use crate::distribution::{BinDistribution, ContinuousDistribution, RealValued, bin, centre};
 use crate::head::{BinHead, Head};
-use crate::{Backend, ContinuousFlow, DiscretisedFlow, Indices, Schedule, Tensor};
+use crate::{Backend, ContinuousFlow, DiscretisedFlow, Error, Grid, Indices, Schedule, Tensor, entropy};
 
 /// The coefficients of one step of μ.
 ///
@@ -123,6 +123,14 @@ where
     fn middle(&self, from: f64, to: f64) -> f64 {
         middle(self.schedule(), from, to)
     }
+
+    fn expected_entropy(&self) -> Result<Box<dyn Fn(f64) -> f64 + '_>, Error> {
+        Ok(Box::new(|t| entropy::normal(self.schedule().beta(&t))))
+    }
+
+    fn entropy_grid(&self, eta: f64, steps: usize) -> Result<Grid, Error> {
+        entropy::grid_from(entropy::normal, self.schedule(), eta, steps)
+    }
 }
 
 impl<B, S, H> Motion<B> for DiscretisedFlow<S, H>
@@ -164,5 +172,13 @@ where
 
     fn middle(&self, from: f64, to: f64) -> f64 {
         middle(self.schedule(), from, to)
+    }
+
+    fn expected_entropy(&self) -> Result<Box<dyn Fn(f64) -> f64 + '_>, Error> {
+        Ok(Box::new(|t| entropy::normal(self.schedule().beta(&t))))
+    }
+
+    fn entropy_grid(&self, eta: f64, steps: usize) -> Result<Grid, Error> {
+        entropy::grid_from(entropy::normal, self.schedule(), eta, steps)
     }
 }

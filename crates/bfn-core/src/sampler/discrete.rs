@@ -3,7 +3,9 @@
 use super::{Advance, Coefficients, Motion, Scheme};
 use crate::discrete::Logits;
 use crate::distribution::Categorical;
-use crate::{Backend, DiscreteFlow, FiniteDistribution, Indices, OutputDistribution, Schedule, Tensor};
+use crate::{
+    Backend, DiscreteFlow, Error, FiniteDistribution, Grid, Indices, OutputDistribution, Schedule, Tensor, entropy,
+};
 
 /// The coefficients of one step of the logits z, where the signal is K ê − 1.
 ///
@@ -98,5 +100,15 @@ where
     fn middle(&self, from: f64, to: f64) -> f64 {
         let root = |t: f64| -> f64 { Schedule::<f64>::beta(self.schedule(), &t).sqrt() };
         self.schedule().time(&(0.5 * (root(from) + root(to))).powi(2))
+    }
+
+    fn expected_entropy(&self) -> Result<Box<dyn Fn(f64) -> f64 + '_>, Error> {
+        let entropy = entropy::Categorical::new(self.classes())?;
+        Ok(Box::new(move |t| entropy.at(self.schedule().beta(&t))))
+    }
+
+    fn entropy_grid(&self, eta: f64, steps: usize) -> Result<Grid, Error> {
+        let entropy = entropy::Categorical::new(self.classes())?;
+        entropy::grid_from(|beta| entropy.at(beta), self.schedule(), eta, steps)
     }
 }

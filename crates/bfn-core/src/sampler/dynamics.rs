@@ -1,7 +1,7 @@
 //! What a flow must know for its θ to follow a differential equation.
 
 use super::Scheme;
-use crate::{Backend, BayesianFlow, OutputDistribution, Tensor};
+use crate::{Backend, BayesianFlow, Error, Grid, OutputDistribution, Tensor};
 
 /// The prediction at another time than the step's first, from which a scheme of second order takes its slope.
 #[derive(Debug, Clone)]
@@ -82,6 +82,21 @@ pub trait Motion<B: Backend> {
 
     /// The time half-way between two others, in the variable in which predictions are extrapolated.
     fn middle(&self, from: f64, to: f64) -> f64;
+
+    /// The expected entropy of a variable's input distribution by time, in nats; of mixed data, of all variables.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`entropy`](crate::entropy).
+    fn expected_entropy(&self) -> Result<Box<dyn Fn(f64) -> f64 + '_>, Error>;
+
+    /// n steps from `eta` to 1 that each take the same amount from the expected entropy of the input
+    /// distribution; see [`entropy`](crate::entropy).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`entropy::grid_from`](crate::entropy::grid_from).
+    fn entropy_grid(&self, eta: f64, steps: usize) -> Result<Grid, Error>;
 }
 
 /// A [`BayesianFlow`] that a [`Sampler`](super::Sampler) can move: that of each kind of data in this crate.

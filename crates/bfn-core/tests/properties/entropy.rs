@@ -1,7 +1,10 @@
 //! The expected entropy of the input distribution, its schedule and its grid.
 
-use bfn_core::entropy::{Categorical, grid, linear_schedule, nonlinearity, normal, simulated};
-use bfn_core::{ExponentialSchedule, LogarithmicSchedule, Nd, NoiseSource, QuadraticSchedule, Schedule};
+use bfn_core::continuous::Reconstruction;
+use bfn_core::entropy::{Categorical, grid, grid_from, linear_schedule, nonlinearity, normal, simulated};
+use bfn_core::sampler::Motion;
+use bfn_core::{ContinuousFlow, DiscreteFlow, Error, ExponentialSchedule, Grid, LogarithmicSchedule, Nd, NoiseSource};
+use bfn_core::{QuadraticSchedule, Schedule};
 use proptest::prelude::*;
 
 use crate::statistics::{normal_nodes, source};
@@ -168,5 +171,32 @@ fn the_entropy_grid_takes_equal_amounts() {
     let linear = linear_schedule(entropy, 0.75, 200).unwrap();
     for (i, t) in grid(entropy, &linear, 10).unwrap().iter().enumerate() {
         assert!((t - i as f64 / 10.0).abs() < 1e-5, "{t} is not {i}/10");
+    }
+}
+
+#[test]
+fn the_entropy_grid_may_start_later() {
+    let discrete = DiscreteFlow::new(27, 0.75).unwrap();
+    let categorical = Categorical::new(27).unwrap();
+    let entropy = |t: f64| categorical.at(discrete.schedule().beta(&t));
+    let grid = Motion::<Nd>::entropy_grid(&discrete, 0.1, 9).unwrap();
+    assert_eq!((grid.first(), grid.last(), grid.count()), (0.1, 1.0, 9));
+    let decrement = (entropy(0.1) - entropy(1.0)) / 9.0;
+    for step in grid.steps() {
+        let taken = entropy(step.from) - entropy(step.to);
+        assert!((taken / decrement - 1.0).abs() < 1e-4, "{step:?}: {taken} and {decrement}");
+    }
+    // Under the exponential schedule the entropy of a normal falls linearly, so the grid is uniform.
+    let density = Reconstruction::Density { deviation: 0.1 };
+    let grid = Motion::<Nd>::entropy_grid(&ContinuousFlow::new(0.03, density).unwrap(), 0.2, 8).unwrap();
+    let uniform = Grid::uniform_from(0.2, 8).unwrap();
+    for (found, expected) in grid.times().iter().zip(uniform.times()) {
+        assert!((found - expected).abs() < 1e-5, "{found} is not {expected}");
+    }
+    for eta in [-0.1, 1.0, f64::NAN] {
+        assert!(matches!(
+            grid_from(normal, discrete.schedule(), eta, 3),
+            Err(Error::Parameter { parameter: "eta", .. })
+        ));
     }
 }

@@ -10,6 +10,7 @@ mod distributions;
 mod entropy;
 mod exchange;
 mod extremes;
+mod fitted;
 mod grid;
 mod heads;
 mod mistakes;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail};
 use bfn_core::VariableKind;
 use bfn_data::{Dataset, Draw, KNOWN, Layout, Seed, Split, Values, Windows};
 
@@ -10,9 +10,8 @@ use super::ShowArgs;
 use crate::config::{
     Cifar10Config, DataConfig, DigitsConfig, Experiment, FlipConfig, MnistConfig, PixelsConfig, Text8Config,
 };
-use crate::form::{Arrangement, Form};
-use crate::picture::{self, Format};
-use crate::run::write_file;
+use crate::form::Form;
+use crate::target::Target;
 use crate::task::Source;
 
 /// All splits, in the order they are shown.
@@ -129,35 +128,5 @@ fn write(path: &Path, source: &Source, count: usize) -> Result<()> {
         data.read(index, DRAW, example.row_mut(0))?;
         values.extend((0..variables).map(|variable| example.at(0, variable)));
     }
-    let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-    let wrong = |what: &str, right: &str| {
-        let shown = path.display();
-        anyhow::anyhow!("{shown}: these data are {what}; use {right}")
-    };
-    match &form.arrangement {
-        Arrangement::Image { height, width, channels } => {
-            ensure!(ending == "png", wrong("images", ".png"));
-            let levels = form.values();
-            let whole = |value: &f64| if levels > 1 { *value as usize } else { ((value + 1.0) * 127.5) as usize };
-            let pixels: Vec<usize> = values.iter().map(whole).collect();
-            let levels = if levels > 1 { levels } else { 256 };
-            picture::write_grid(path, &pixels, Format { height: *height, width: *width, channels: *channels, levels })
-        }
-        Arrangement::Table { columns } => {
-            ensure!(ending == "csv", wrong("rows of a table", ".csv"));
-            write_file(path, &columns.to_csv(values.chunks_exact(variables))?)
-        }
-        Arrangement::Sequence { .. } => Err(wrong("sequences", "none: they are numbers in your own file")),
-        _ => {
-            ensure!(ending == "txt", wrong("text", ".txt"));
-            let vocabulary = form.vocabulary()?.context("text has a vocabulary")?;
-            let mut text = Vec::new();
-            for window in values.chunks_exact(variables) {
-                let classes: Vec<usize> = window.iter().map(|class| *class as usize).collect();
-                text.extend(vocabulary.decode(&classes));
-                text.push(b'\n');
-            }
-            write_file(path, &text)
-        }
-    }
+    Target::new(path, &form.arrangement)?.write(&values, &form)
 }

@@ -1,0 +1,175 @@
+//! Grids fitted to a predictor: the n steps that cost least.
+
+use super::Grid;
+use crate::error::{Error, check};
+use crate::{Backend, BayesianFlow, Tensor};
+
+/// The expected costs of steps between any two times of a fine grid.
+///
+/// # Formula
+///
+/// c(s, t) = E_{θ ~ p_F(·|x; s)} KL(p_S(·|x; β(t) − β(s)) ‖ p_R(·|θ; s, β(t) − β(s))), in nats, for s < t.
+///
+/// The bound of any grid t₀ = 0 < … < t_n = 1 is the sum of its steps' costs, so that among all grids
+/// whose times lie on the fine one the best of n steps is the shortest path of n edges: dynamic
+/// programming finds it exactly,
+///
+/// V_k(t) = min_{s < t} V_(k−1)(s) + c(s, t), V_0(0) = 0.
+///
+/// Source: Graves et al. 2023, section 3, for the bound of a grid; the search is Bellman's.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepCosts {
+    fine: Grid,
+    /// c(s, t) row by row of s, the later t of each.
+    costs: Vec<f64>,
+}
+
+/// The cheapest grid of its number of steps.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FittedGrid {
+    /// The grid.
+    pub grid: Grid,
+    /// Its cost, Σ_i c(t_(i−1), t_i).
+    pub cost: f64,
+}
+
+impl StepCosts {
+    /// The table of given costs: those of the steps from the fine grid's first time to each later one, then
+    /// from its second time, and so on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Parameter`] unless there are n(n + 1)/2 finite costs for n fine steps.
+    pub fn new(fine: Grid, costs: Vec<f64>) -> Result<Self, Error> {
+        let pairs = fine.count() * (fine.count() + 1) / 2;
+        check("the number of costs", costs.len() as f64, "n (n + 1)/2 for n fine steps", costs.len() == pairs)?;
+        for cost in &costs {
+            check("the cost of a step", *cost, "finite", cost.is_finite())?;
+        }
+        Ok(Self { fine, costs })
+    }
+
+    /// The costs of a batch of examples, summed over its examples and variables.
+    ///
+    /// θ is drawn once for each time s of the fine grid, with the same `flow_noise` for all, and each step
+    /// from s is estimated from two messages, with `sender_noise` and with its negative. Common noise
+    /// makes costs comparable; opposite noise removes the part of a message's surprise that is odd in it,
+    /// which for short steps is nearly all of its spread.
+    ///
+    /// # Shapes
+    ///
+    /// Both noises are standard normal in the shape of a message. `predict` maps θ and a time to the output
+    /// distribution; it is called once for each fine time but the last.
+    ///
+    /// # Errors
+    ///
+    /// Whatever `predict` returns.
+    pub fn measured<B, F, E>(
+        flow: &F,
+        x: &F::Data,
+        fine: &Grid,
+        flow_noise: &Tensor<B>,
+        sender_noise: &Tensor<B>,
+        mut predict: impl FnMut(&F::Theta, f64) -> Result<F::Output, E>,
+    ) -> Result<Self, E>
+    where
+        B: Backend,
+        F: BayesianFlow<B>,
+    {
+        let mut costs = Vec::with_capacity(fine.count() * (fine.count() + 1) / 2);
+        let opposite = -sender_noise;
+        for (number, from) in fine.steps().enumerate() {
+            let s = from.from;
+            let theta = flow.flow(x, &flow_noise.full(&[1], s), flow_noise);
+            let output = predict(&theta, s)?;
+            for t in &fine.times()[number + 1..] {
+                let alpha = flow_noise.full(&[1], flow.step_accuracy(s, *t));
+                let both = [sender_noise, &opposite].map(|noise| flow.loss_step(x, &output, &alpha, noise));
+                let nats = (&both[0] + &both[1]).to_values();
+                costs.push(0.5 * nats.iter().sum::<f64>());
+            }
+        }
+        Ok(Self { fine: fine.clone(), costs })
+    }
+
+    /// The sum with the costs of other examples on the same fine grid.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the fine grids differ.
+    #[must_use]
+    pub fn plus(mut self, other: &Self) -> Self {
+        assert!(self.fine == other.fine, "costs on different fine grids cannot be added");
+        self.costs.iter_mut().zip(&other.costs).for_each(|(sum, cost)| *sum += cost);
+        self
+    }
+
+    /// All costs times a number, such as one over the number of examples.
+    #[must_use]
+    pub fn scaled(mut self, factor: f64) -> Self {
+        self.costs.iter_mut().for_each(|cost| *cost *= factor);
+        self
+    }
+
+    /// The fine grid.
+    pub fn fine(&self) -> &Grid {
+        &self.fine
+    }
+
+    /// The costs in the order of [`new`](Self::new).
+    pub fn costs(&self) -> &[f64] {
+        &self.costs
+    }
+
+    /// c(s, t) of the fine times with these indices.
+    ///
+    /// # Panics
+    ///
+    /// Panics unless `from` < `to` and both lie on the fine grid.
+    pub fn cost(&self, from: usize, to: usize) -> f64 {
+        let n = self.fine.count();
+        assert!(from < to && to <= n, "no step leads from fine time {from} to {to} of {n}");
+        // Rows have n, n − 1, … entries.
+        self.costs[from * (2 * n + 1 - from) / 2 + to - from - 1]
+    }
+
+    /// The cheapest grid of n steps from the fine grid's first time to its last.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Parameter`] unless 1 ≤ `steps` ≤ the number of fine steps.
+    pub fn best(&self, steps: usize) -> Result<FittedGrid, Error> {
+        self.best_from(0, steps)
+    }
+
+    /// The cheapest grid of n steps from the fine time with index `start` to the last.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Parameter`] unless 1 ≤ `steps` ≤ the number of fine steps from `start` on.
+    pub fn best_from(&self, start: usize, steps: usize) -> Result<FittedGrid, Error> {
+        let n = self.fine.count();
+        check("the start on the fine grid", start as f64, "before the last fine time", start < n)?;
+        let allowed = (1..=n - start).contains(&steps);
+        check("steps", steps as f64, "from 1 to the number of fine steps", allowed)?;
+        // Of paths with k steps: the cost to reach each fine time, and the time before it.
+        let mut value = vec![f64::INFINITY; n + 1];
+        value[start] = 0.0;
+        let mut before = Vec::with_capacity(steps);
+        for _ in 0..steps {
+            let arrive = |to: usize| {
+                let through = (start..to).map(|from| (from, value[from] + self.cost(from, to)));
+                through.min_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((to, f64::INFINITY))
+            };
+            let arrivals: Vec<(usize, f64)> = (0..=n).map(arrive).collect();
+            before.push(arrivals.iter().map(|arrival| arrival.0).collect::<Vec<usize>>());
+            value = arrivals.iter().map(|arrival| arrival.1).collect();
+        }
+        let mut path = vec![n];
+        for from in before.iter().rev() {
+            path.push(from[path[path.len() - 1]]);
+        }
+        let times = path.iter().rev().map(|index| self.fine.times()[*index]).collect();
+        Ok(FittedGrid { grid: Grid::new(times)?, cost: value[n] })
+    }
+}

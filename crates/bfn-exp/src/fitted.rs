@@ -1,0 +1,162 @@
+//! `bfn grid`: the grid of n steps that costs least, fitted to a trained network.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use bfn_core::{FittedGrid, Grid, StepCosts};
+use bfn_data::{Seed, Split, Windows};
+use serde::{Deserialize, Serialize};
+
+use crate::bound::Estimator;
+use crate::cli::GridArgs;
+use crate::form::Form;
+use crate::progress::{Progress, say};
+use crate::run::{Trained, write_file};
+use crate::task::Arithmetic;
+
+/// The file in the folder of a run.
+const FILE: &str = "grid.json";
+
+/// A table of measured costs, as the folder of a run keeps it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MeasuredCosts {
+    /// Optimiser steps of the network that was measured.
+    pub step: u64,
+    /// The part of the data.
+    pub split: String,
+    /// Examples of it.
+    pub examples: usize,
+    /// The seed of all draws.
+    pub seed: u64,
+    /// The fine grid.
+    pub times: Vec<f64>,
+    /// The cost in nats per example of the steps from the first fine time to each later one, from the second, and so on.
+    pub costs: Vec<f64>,
+}
+
+/// Measures, keeps the costs in the run, and prints the grids that they lead to.
+///
+/// # Errors
+///
+/// A run that is not there or not complete, data that are missing, a file that cannot be written.
+pub fn command(args: &GridArgs) -> Result<()> {
+    let fine = Grid::uniform(args.fine as usize).context("in --fine")?;
+    let (longest, fine_steps) = (args.steps.iter().copied().max().unwrap_or(1), args.fine);
+    ensure!(longest <= fine_steps, "--steps {longest} is more than the {fine_steps} steps of --fine");
+    let trained = Trained::load(&args.run, args.which, args.device, Arithmetic::default())?;
+    let split = Split::from(args.split);
+    let source = trained.experiment.data.open(split, Windows::InOrder)?;
+    let task = &trained.task;
+    ensure!(
+        Form::of(source.dataset.as_ref())? == task.form,
+        "the data are not of the form that {} was trained on: its alphabet or size differs",
+        args.run.display()
+    );
+    let estimator = Estimator {
+        objective: task.objective.as_ref(),
+        model: &trained.model,
+        dataset: source.dataset.clone(),
+        limit: args.examples as usize,
+        batch: trained.experiment.training.batch,
+        seed: Seed(args.seed),
+        repeats: 1,
+        classes: trained.experiment.network.classes(),
+    };
+    let mut progress = Progress::new("measuring", 0, estimator.calls() * fine.count() as u64);
+    let mut done = 0;
+    let costs = estimator.step_costs(&fine, || {
+        done += 1;
+        progress.message(done, "evaluations of the network");
+    })?;
+    progress.finish();
+    let measured = MeasuredCosts {
+        step: trained.standing.step,
+        split: split.to_string(),
+        examples: estimator.examples(),
+        seed: args.seed,
+        times: fine.times().to_vec(),
+        costs: costs.costs().to_vec(),
+    };
+    let path = args.run.join(FILE);
+    write_file(&path, serde_json::to_string(&measured)?.as_bytes())?;
+    say(format_args!(
+        "the costs of steps between {} times, from {} examples of {}: {}",
+        fine.times().len(),
+        measured.examples,
+        source.title,
+        path.display()
+    ));
+    print(&costs, &args.steps, task.form.dimensions())
+}
+
+impl MeasuredCosts {
+    /// Reads the costs from the folder of a run that has trained for so many steps.
+    ///
+    /// # Errors
+    ///
+    /// A run whose costs have not been measured, or those of another checkpoint.
+    pub fn read(run: &Path, step: u64) -> Result<StepCosts> {
+        let path = run.join(FILE);
+        let shown = path.display();
+        if !path.exists() {
+            bail!("{} has no fitted grid yet; `bfn grid {}` measures it", run.display(), run.display());
+        }
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {shown}"))?;
+        let measured: Self = serde_json::from_str(&text)
+            .with_context(|| format!("{shown} does not hold measured costs; `bfn grid` writes it anew"))?;
+        ensure!(
+            measured.step == step,
+            "{shown} was measured after {} steps of training, the network has {step}; \
+             `bfn grid {}` measures it anew",
+            measured.step,
+            run.display()
+        );
+        let costs = Grid::new(measured.times).and_then(|fine| StepCosts::new(fine, measured.costs));
+        costs.with_context(|| format!("{shown} does not hold measured costs; `bfn grid` writes it anew"))
+    }
+}
+
+/// The cheapest grid of so many steps from the fine time that is nearest to `start` to 1.
+///
+/// # Errors
+///
+/// More steps than the fine grid has.
+pub fn fitted_grid(costs: &StepCosts, start: f64, steps: usize) -> Result<FittedGrid> {
+    let times = costs.fine().times();
+    let last = times.len() - 1;
+    // A start above 0 stays above 0.
+    let first = usize::from(start > 0.0);
+    let nearest = (first..last).min_by(|a, b| (times[*a] - start).abs().total_cmp(&(times[*b] - start).abs()));
+    let nearest = nearest.context("the fine grid has no step")?;
+    costs.best_from(nearest, steps).with_context(|| {
+        let left = last - nearest;
+        format!("the fine grid has {left} steps from {} on; `bfn grid --fine` makes a finer one", times[nearest])
+    })
+}
+
+#[allow(clippy::print_stdout, reason = "results are what this command is for")]
+fn print(costs: &StepCosts, steps: &[u32], dimensions: usize) -> Result<()> {
+    let per_dim = |nats: f64| nats / (dimensions as f64 * std::f64::consts::LN_2);
+    println!("{:>6} {:>14} {:>14} {:>14} {:>14}", "n", "uniform", "fitted", "uniform", "fitted");
+    println!("{:>6} {:>14} {:>14} {:>14} {:>14}", "", "nats/example", "nats/example", "bits/dim", "bits/dim");
+    println!("{}", "-".repeat(66));
+    for steps in steps {
+        let fitted = costs.best(*steps as usize)?;
+        // Where n divides the fine grid, the uniform grid of n steps is measured as well.
+        let (stride, fits) = (costs.fine().count() / *steps as usize, costs.fine().count() % *steps as usize == 0);
+        let uniform: f64 = (0..*steps as usize).map(|i| costs.cost(i * stride, (i + 1) * stride)).sum();
+        let shown = |value: f64, digits: usize| if fits { format!("{value:.digits$}") } else { "-".to_owned() };
+        println!(
+            "{steps:>6} {:>14} {:>14.4} {:>14} {:>14.5}",
+            shown(uniform, 4),
+            fitted.cost,
+            shown(per_dim(uniform), 5),
+            per_dim(fitted.cost)
+        );
+        let times: Vec<String> = fitted.grid.times().iter().map(|t| format!("{t:.4}")).collect();
+        println!("       {}", times.join(" "));
+    }
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! Where the samplers meet a network: draws of any kind of data.
+
+use std::convert::Infallible;
+use std::fmt::Debug;
+
+use bfn_core::continuous::Belief;
+use bfn_core::discrete::Logits;
+use bfn_core::sampler::{Dynamics, Sampler};
+use bfn_core::{NoiseSource, OutputDistribution};
+use bfn_nets::networks::Mode;
+use bfn_nets::{Tensor, Torch};
+
+use crate::draws::column;
+use crate::model::Model;
+use crate::objective::{Encoding, Stored};
+
+/// The samplers of one Bayesian flow, whatever its kind.
+pub trait Generative {
+    /// Draws a batch of B samples of D variables, `shape` = \[B, D\]. `observe` is shown every step and the end.
+    fn sample(
+        &self,
+        model: &Model,
+        sampler: &Sampler,
+        shape: [usize; 2],
+        noise: &mut dyn NoiseSource<Torch>,
+        observe: &mut dyn FnMut(View<'_>),
+    ) -> Drawn;
+}
+
+/// A batch of samples.
+#[derive(Debug, Clone)]
+pub struct Drawn {
+    /// The most probable values under the last prediction, as bins or classes as whole numbers, real
+    /// numbers as they are, `[B, D]` in row-major order.
+    pub values: Vec<f64>,
+    /// How often the network was evaluated.
+    pub evaluations: usize,
+}
+
+/// A moment of sampling, shown to an observer.
+///
+/// Both pictures are `[B, D]`, means in [−1, 1], or for discrete data `[B, D, K]`, probabilities.
+pub struct View<'a> {
+    /// The number of steps done; the final prediction counts as the last.
+    pub step: usize,
+    /// The number of steps in all.
+    pub steps: usize,
+    /// The time.
+    pub t: f64,
+    pub(crate) belief: &'a dyn Fn() -> Tensor,
+    pub(crate) prediction: &'a dyn Fn() -> Tensor,
+}
+
+/// What there is to see of the parameters of an input distribution.
+pub trait Seen {
+    /// Means `[B, D]`, or probabilities `[B, D, K]`.
+    fn seen(&self) -> Tensor;
+}
+
+impl View<'_> {
+    /// The input distribution, computed now.
+    pub fn belief(&self) -> Tensor {
+        (self.belief)()
+    }
+
+    /// The output distribution, computed now.
+    pub fn prediction(&self) -> Tensor {
+        (self.prediction)()
+    }
+}
+
+impl Debug for View<'_> {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(to, "step {} of {} at t = {}", self.step, self.steps, self.t)
+    }
+}
+
+impl Seen for Belief<Torch> {
+    fn seen(&self) -> Tensor {
+        self.mu.clone()
+    }
+}
+
+impl Seen for Logits<Torch> {
+    fn seen(&self) -> Tensor {
+        self.probabilities()
+    }
+}
+
+impl<F> Generative for Stored<F>
+where
+    F: Dynamics<Torch>,
+    F::Data: Encoding,
+    F::Theta: Seen,
+{
+    fn sample(
+        &self,
+        model: &Model,
+        sampler: &Sampler,
+        shape: [usize; 2],
+        noise: &mut dyn NoiseSource<Torch>,
+        observe: &mut dyn FnMut(View<'_>),
+    ) -> Drawn {
+        let flow = &self.flow;
+        let like = column(&[0.0], model.device()).full(&flow.message_shape(&shape), 0.0);
+        let predict = |theta: &F::Theta, t: f64| {
+            let t = like.full(&[shape[0]], t);
+            let network_output = model.predict(&flow.network_input(theta), &t, None, Mode::Evaluate);
+            Ok::<_, Infallible>(flow.output(theta, &network_output, &t))
+        };
+        let sampled = sampler.sample(flow, &like, noise, predict, |moment| {
+            let belief = || moment.theta.seen();
+            let prediction = || seen_signal(&flow.mean_signal(moment.output));
+            let (step, steps, t) = (moment.step, moment.steps, moment.t);
+            observe(View { step, steps, t, belief: &belief, prediction: &prediction });
+        });
+        let Ok(sample) = sampled;
+        Drawn { values: sample.output.mode().decode(self.values), evaluations: sample.evaluations }
+    }
+}
+
+/// A mean prediction from its signal: x̂ itself, or ê from K ê − 1.
+fn seen_signal(signal: &Tensor) -> Tensor {
+    match signal.shape()[..] {
+        [_, _, classes] => (signal + 1.0) / classes as f64,
+        _ => signal.clone(),
+    }
+}

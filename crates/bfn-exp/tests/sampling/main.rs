@@ -1,0 +1,113 @@
+//! Everything that draws from a trained network, as its users run it, on the embedded digits.
+
+mod solvers;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use bfn_nets::Checkpoint;
+use tempfile::TempDir;
+
+/// A network and a run small enough for a test.
+const TINY: [&str; 8] = [
+    "network.unet.width=16",
+    "network.unet.norm_groups=4",
+    "network.unet.heads=2",
+    "training.batch=8",
+    "training.precision=\"f32\"",
+    "training.warm_up=0",
+    "training.steps=4",
+    "checkpoint.every=4",
+];
+
+/// Text for a run on text, with an alphabet of 27 symbols.
+const TEXT: &str = "the quick brown fox jumps over the lazy dog and the cat sat on the mat while it rained ";
+
+fn experiments() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments")
+}
+
+fn bfn(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_bfn")).args(arguments).output().expect("bfn runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// What a command that succeeds prints, results and progress.
+fn succeeds(arguments: &[&str]) -> String {
+    let output = bfn(arguments);
+    assert!(output.status.success(), "{arguments:?}\n{}", text(&output.stderr));
+    text(&output.stdout) + &text(&output.stderr)
+}
+
+/// Fails with an error that holds all of `expected`, and without a panic.
+fn fails(arguments: &[&str], expected: &[&str]) {
+    let output = bfn(arguments);
+    let errors = text(&output.stderr);
+    assert!(output.status.code().is_some_and(|code| code == 1 || code == 2), "{arguments:?}: {:?}", output.status);
+    assert!(!errors.contains("panicked"), "{arguments:?}\n{errors}");
+    for expected in expected {
+        assert!(errors.contains(expected), "{arguments:?}: no {expected:?} in\n{errors}");
+    }
+}
+
+/// A folder with runs in it.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a temporary folder"))
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).display().to_string()
+    }
+
+    fn bytes(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// A run on the digits.
+    fn digits(&self, run: &str) -> String {
+        let experiment = fs::read_to_string(experiments().join("digits.toml")).expect("the experiment");
+        self.trained(run, &experiment, &[])
+    }
+
+    /// A run on a line of text again and again.
+    fn text(&self, run: &str) -> String {
+        let file = self.path("text.txt");
+        fs::write(&file, TEXT.repeat(60)).expect("a file");
+        let experiment = fs::read_to_string(experiments().join("small/text.toml")).expect("the experiment");
+        let start = experiment.find("[data.text8]").expect("the data");
+        let data = format!("[data.text]\nfile = {file:?}\nlength = 16\n");
+        let experiment = data + &experiment[start..].replacen("[data.text8]", "", 1).replacen("length = 64", "", 1);
+        let smaller = ["network.vdm_unet.width=16", "network.vdm_unet.norm_groups=4", "network.vdm_unet.blocks=1"];
+        let settings: Vec<&str> = TINY[3..].iter().chain(&smaller).copied().collect();
+        self.train(run, &experiment, &settings)
+    }
+
+    fn trained(&self, run: &str, experiment: &str, more: &[&str]) -> String {
+        let settings: Vec<&str> = TINY.iter().chain(more).copied().collect();
+        self.train(run, experiment, &settings)
+    }
+
+    fn train(&self, run: &str, experiment: &str, settings: &[&str]) -> String {
+        let (file, out) = (self.path(&format!("{run}.toml")), self.path(run));
+        fs::write(&file, experiment).expect("a file");
+        let mut arguments = vec!["train", &file, "--out", &out];
+        for setting in settings {
+            arguments.extend(["--set", setting]);
+        }
+        succeeds(&arguments);
+        out
+    }
+
+    /// The bins or classes of samples in a .safetensors file.
+    fn samples(&self, name: &str) -> tch::Tensor {
+        let path = self.path(name);
+        Checkpoint::read(Path::new(&path)).and_then(|file| file.tensor("samples")).expect("samples")
+    }
+}
