@@ -102,9 +102,9 @@ where
     fn expected_entropy<'a>(&'a self) -> Result<Box<dyn Fn(f64) -> f64 + 'a>, Error> {
         let of_part = |part: &'a Part<C, X, D>| -> Result<Box<dyn Fn(f64) -> f64 + 'a>, Error> {
             let (variables, entropy) = match part {
-                &Part::Continuous { variables, ref flow } => (variables, flow.expected_entropy()?),
-                &Part::Discretised { variables, ref flow } => (variables, flow.expected_entropy()?),
-                &Part::Discrete { variables, ref flow } => (variables, flow.expected_entropy()?),
+                Part::Continuous { variables, flow } => (*variables, flow.expected_entropy()?),
+                Part::Discretised { variables, flow } => (*variables, flow.expected_entropy()?),
+                Part::Discrete { variables, flow } => (*variables, flow.expected_entropy()?),
             };
             Ok(Box::new(move |t| variables as f64 * entropy(t)))
         };
