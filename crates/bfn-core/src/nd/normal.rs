@@ -31,7 +31,7 @@ impl<'a> Edges<'a> {
     pub(super) fn sum_normal_cdf<F: Element>(&self, mean: F, inverse_deviation: F) -> F {
         let (mean, inverse) = (mean.widen(), inverse_deviation.widen());
         let reach = SATURATED / inverse;
-        if !self.sorted || !(reach > 0.0 && mean.is_finite()) {
+        if !(self.sorted && reach > 0.0 && mean.is_finite()) {
             return F::of(self.edges.iter().map(|edge| normal_cdf((edge - mean) * inverse)).sum());
         }
         let first = self.edges.partition_point(|edge| *edge < mean - reach);
