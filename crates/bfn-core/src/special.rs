@@ -42,10 +42,8 @@ pub(crate) const NARROW: f64 = 0.1;
 /// `half_width` is above 0.
 pub fn normal_ln_mass(offset: f64, half_width: f64) -> f64 {
     let width = 2.0 * half_width;
-    let (square, q) = (offset * offset, width * width);
-    if q * square.max(1.0) < NARROW * NARROW {
-        let series = narrow_series(square * q, q);
-        return -0.5 * square - 0.5 * (2.0 * PI).ln() + width.ln() + libm::log1p(series);
+    if is_narrow(offset, width) {
+        return Width::new(width).ln_mass(offset);
     }
     let (near, far) = (half_width - offset.abs(), -half_width - offset.abs());
     if near > 0.0 {
@@ -61,12 +59,35 @@ pub fn normal_ln_mass(offset: f64, half_width: f64) -> f64 {
 /// Where Φ nears the smallest f64.
 const LEAST: f64 = -37.0;
 
-/// (c² − 1)δ²/24 + (c⁴ − 6c² + 3)δ⁴/1920 + (c⁶ − 15c⁴ + 45c² − 15)δ⁶/322560 from c²δ² and δ².
-fn narrow_series(cq: f64, q: f64) -> f64 {
-    let second = cq - q;
-    let fourth = cq * (cq - 6.0 * q) + 3.0 * q * q;
-    let sixth = cq * (cq * (cq - 15.0 * q) + 45.0 * q * q) - 15.0 * q * q * q;
-    second / 24.0 + fourth / 1920.0 + sixth / 322_560.0
+/// Whether δ max(1, |c|) < 0.1.
+pub(crate) fn is_narrow(offset: f64, delta: f64) -> bool {
+    delta * delta * (offset * offset).max(1.0) < NARROW * NARROW
+}
+
+/// The width of narrow bins in units of the deviation.
+pub(crate) struct Width {
+    pub(crate) delta: f64,
+    /// ln δ − ½ ln 2π.
+    ln_density: f64,
+}
+
+impl Width {
+    pub(crate) fn new(delta: f64) -> Self {
+        Self { delta, ln_density: delta.ln() - 0.5 * (2.0 * PI).ln() }
+    }
+
+    /// The series of [`normal_ln_mass`] about a bin's middle.
+    pub(crate) fn ln_mass(&self, offset: f64) -> f64 {
+        let (square, q) = (offset * offset, self.delta * self.delta);
+        let cq = square * q;
+        let second = cq - q;
+        let fourth = cq * (cq - 6.0 * q) + 3.0 * q * q;
+        let sixth = cq * (cq * (cq - 15.0 * q) + 45.0 * q * q) - 15.0 * q * q * q;
+        let x = second / 24.0 + fourth / 1920.0 + sixth / 322_560.0;
+        // |x| is under 5e−4: the next term of ln(1 + x) is under 1e−17.
+        let ln_1p = x * (1.0 - x * (0.5 - x * (1.0 / 3.0 - x * 0.25)));
+        self.ln_density - 0.5 * square + ln_1p
+    }
 }
 
 #[cfg(test)]

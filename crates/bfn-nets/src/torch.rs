@@ -274,7 +274,7 @@ impl Backend for Torch {
         let needed: Vec<bool> = arguments.iter().map(|argument| argument.narrow(0, 0, 0).requires_grad()).collect();
         let mut values = Vec::new();
         let mut gradients: Vec<Vec<Array>> = arguments.iter().map(|_| Vec::new()).collect();
-        for start in (0..count).step_by(rows as usize) {
+        for start in (0..count.max(1)).step_by(rows as usize) {
             let part = |argument: &Array| argument.detach().narrow(0, start, rows.min(count - start));
             let parts: Vec<Array> = arguments
                 .iter()
@@ -305,8 +305,7 @@ impl Backend for Torch {
             if needed {
                 let gradient = Array::cat(&gradient, 0);
                 let moved = gradient * (*argument - argument.detach());
-                value = value
-                    + if moved.dim() == 1 { moved } else { moved.flatten(1, -1).sum_dim_intlist(-1, false, None) };
+                value += moved.unsqueeze(-1).flatten(1, -1).sum_dim_intlist(-1, false, None);
             }
         }
         value

@@ -4,7 +4,7 @@ use bfn_core::conformance::{self, Tolerance};
 use bfn_core::continuous::Reconstruction;
 use bfn_core::discrete::{Readout, Receiver};
 use bfn_core::distribution::Probability;
-use bfn_core::head::{CategoricalHead, MixtureHead};
+use bfn_core::head::{CategoricalHead, MixtureHead, NormalHead, Prediction};
 use bfn_core::{BayesianFlow, ContinuousFlow, DiscreteFlow, DiscretisedFlow};
 use bfn_nets::{Indices, Tensor, Torch, device};
 use tch::Kind;
@@ -97,14 +97,23 @@ fn gradients_of_every_loss_agree_with_central_differences() {
     // Predictions inside [−1, 1], where clipping does not cut the gradient off.
     let x = like.from_values_like(&shape, &[-0.4, 0.1, 0.3, 0.2, -0.1, 0.5]);
     gradients_agree("continuous", &continuous, &x, shape, 0.1);
+    let of_data = continuous.clone().with_prediction(Prediction::Data);
+    gradients_agree("continuous, data prediction", &of_data, &x, shape, 0.1);
+    let density = Reconstruction::Density { deviation: 0.1 };
+    let mixture = || MixtureHead::new(2).expect("a head");
+    for reconstruction in [density, reconstruction] {
+        let flow = ContinuousFlow::new(0.1, reconstruction).expect("a flow");
+        gradients_agree("continuous normal", &flow.clone().with_head(NormalHead), &x, shape, 0.3);
+        gradients_agree("continuous mixture", &flow.with_head(mixture()), &x, shape, 0.3);
+    }
 
     let bins = indices([0, 7, 15, 3, 8, 12]);
     for probability in [Probability::Exact, Probability::Floor] {
         let discretised = DiscretisedFlow::new(16, 0.1).expect("a flow").with_probability(probability);
         gradients_agree("discretised", &discretised, &bins, shape, 0.3);
     }
-    let mixture = DiscretisedFlow::new(16, 0.1).expect("a flow").with_head(MixtureHead::new(2).expect("a head"));
-    gradients_agree("discretised mixture", &mixture, &bins, shape, 0.3);
+    let discretised = DiscretisedFlow::new(16, 0.1).expect("a flow");
+    gradients_agree("discretised mixture", &discretised.with_head(mixture()), &bins, shape, 0.3);
     let free = DiscretisedFlow::new(16, 0.1).expect("a flow").with_head(CategoricalHead);
     gradients_agree("free bins", &free, &bins, shape, 1.0);
     let factorised = DiscreteFlow::new(5, 1.0).expect("a flow").with_receiver(Receiver::Factorised);

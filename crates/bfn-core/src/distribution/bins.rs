@@ -47,11 +47,14 @@ pub(super) fn log_mass<B: Backend>(k: &Tensor<B>, mean: &Tensor<B>, deviation: &
     let half_width = 1.0 / bins as f64;
     let offset = centre(k, bins) - mean;
     let inner = (&offset * &inverse).normal_ln_mass(&(&inverse * half_width));
-    // The outermost bins reach to infinity: their mass is a tail, by symmetry a lower one.
-    let outwards = k.where_below(0.5, &offset, &-&offset);
-    let tail = ((outwards + half_width) * inverse).normal_ln_cdf();
-    let not_first = k.where_below(bins as f64 - 1.5, &inner, &tail);
-    k.where_below(0.5, &tail, &not_first)
+    // The outermost bins reach to infinity: their mass is a tail, by symmetry a lower one. The others get the cheap
+    // ln Φ(0).
+    let outermost = |first: &Tensor<B>, inner: &Tensor<B>, last: &Tensor<B>| {
+        k.where_below(0.5, first, &k.where_below(bins as f64 - 1.5, inner, last))
+    };
+    let (right, left) = (&offset + half_width, half_width - &offset);
+    let tail = (outermost(&right, &offset.full(&[1], 0.0), &left) * inverse).normal_ln_cdf();
+    outermost(&tail, &inner, &tail)
 }
 
 /// The same of all bins, along a new last axis.

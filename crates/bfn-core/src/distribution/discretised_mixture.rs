@@ -37,6 +37,19 @@ impl<B: Backend> DiscretisedMixture<B> {
         let Self { weights, means, deviations, .. } = self.clone();
         bin(&NormalMixture { weights, means, deviations }.sample(uniform, noise), self.bins)
     }
+
+    /// ln Σ_m w_m p_m(k) of all bins from ln p_m(k), which `of_component` makes from a mean and a deviation.
+    fn mixed(&self, of_component: impl Fn(&Tensor<B>, &Tensor<B>) -> Tensor<B>) -> Tensor<B> {
+        let weights = self.weights.log_probabilities();
+        let components = weights.shape().last().copied().unwrap_or(0);
+        let weighted = |m: usize| {
+            let part = of_component(&self.means.select_last(m), &self.deviations.select_last(m));
+            (part + weights.slice_last(m, 1)).unsqueeze_last()
+        };
+        // Components along the last axis, which the sum removes, bins along the last but one.
+        let parts: Vec<Tensor<B>> = (0..components).map(weighted).collect();
+        Tensor::concat_last(&parts.iter().collect::<Vec<_>>()).log_sum_exp_last()
+    }
 }
 
 impl<B: Backend> OutputDistribution<B> for DiscretisedMixture<B> {
@@ -65,23 +78,11 @@ impl<B: Backend> OutputDistribution<B> for DiscretisedMixture<B> {
 
 impl<B: Backend> FiniteDistribution<B> for DiscretisedMixture<B> {
     fn log_probabilities(&self) -> Tensor<B> {
-        let Self { means, deviations, bins, probability, .. } = self;
-        let weights = self.weights.log_probabilities();
-        let components = means.shape().last().copied().unwrap_or(0);
-        // Components along the last axis, which the sum removes, bins along the last but one.
-        let mixed = |of_component: &dyn Fn(&Tensor<B>, &Tensor<B>) -> Tensor<B>| {
-            let parts: Vec<Tensor<B>> = (0..components)
-                .map(|m| {
-                    let part = of_component(&means.select_last(m), &deviations.select_last(m));
-                    (part + weights.slice_last(m, 1)).unsqueeze_last()
-                })
-                .collect();
-            Tensor::concat_last(&parts.iter().collect::<Vec<_>>()).log_sum_exp_last()
-        };
-        let exact = mixed(&|mean, deviation| log_masses(mean, deviation, *bins));
+        let Self { bins, probability, .. } = self;
+        let exact = self.mixed(|mean, deviation| log_masses(mean, deviation, *bins));
         floored(*probability, exact, || {
-            let k = every(means, *bins);
-            mixed(&|mean, deviation| log_density(&k, &mean.unsqueeze_last(), &deviation.unsqueeze_last(), *bins))
+            let k = every(&self.means, *bins);
+            self.mixed(|mean, deviation| log_density(&k, &mean.unsqueeze_last(), &deviation.unsqueeze_last(), *bins))
         })
     }
 }

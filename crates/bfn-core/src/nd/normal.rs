@@ -1,13 +1,13 @@
-//! The normal distribution's functions of many edges, each edge's Φ once.
+//! The normal distribution's functions of many edges.
 
 use super::Element;
-use crate::special::{NARROW, normal_cdf, normal_ln_cdf, normal_ln_mass};
+use crate::special::{Width, is_narrow, normal_cdf, normal_ln_cdf, normal_ln_mass};
 
 /// Beyond this Φ is 0 or 1 to 1e−19.
 const SATURATED: f64 = 9.0;
 
-/// Below this the difference of two values of Φ may underflow.
-const LEAST: f64 = -37.0;
+/// Farther than this from the mean the difference of two values of Φ may underflow.
+const MOST: f64 = 37.0;
 
 /// The edges of bins.
 pub(super) struct Edges<'a> {
@@ -31,7 +31,7 @@ impl<'a> Edges<'a> {
     pub(super) fn sum_normal_cdf<F: Element>(&self, mean: F, inverse_deviation: F) -> F {
         let (mean, inverse) = (mean.widen(), inverse_deviation.widen());
         let reach = SATURATED / inverse;
-        if !self.sorted || !(reach > 0.0 && mean.is_finite()) {
+        if !(self.sorted && reach > 0.0 && mean.is_finite()) {
             return F::of(self.edges.iter().map(|edge| normal_cdf((edge - mean) * inverse)).sum());
         }
         let first = self.edges.partition_point(|edge| *edge < mean - reach);
@@ -41,23 +41,30 @@ impl<'a> Edges<'a> {
     }
 
     /// Appends the logarithms of the masses of the edges + 1 intervals.
+    ///
+    /// Narrow bins need no Φ at all, of the others each edge's is computed once.
     pub(super) fn normal_ln_masses<F: Element>(&self, mean: F, inverse_deviation: F, out: &mut Vec<F>) {
         let (mean, inverse) = (mean.widen(), inverse_deviation.widen());
-        let edge = |j: usize| {
-            let z = (self.edges[j] - mean) * inverse;
-            Edge { z, tail: normal_cdf(-z.abs()) }
-        };
-        let last = self.edges.len() - 1;
-        let mut left = edge(0);
+        let edge = |j: usize| Edge { z: (self.edges[j] - mean) * inverse, tail: None };
+        let (mut left, mut width) = (edge(0), Width::new(f64::NAN));
         out.push(F::of(normal_ln_cdf(left.z)));
-        out.extend((1..=last).map(|j| {
-            let right = edge(j);
-            let whole = || {
-                let middle = 0.5 * (self.edges[j - 1] + self.edges[j]);
-                let half = 0.5 * (self.edges[j] - self.edges[j - 1]);
-                normal_ln_mass((middle - mean) * inverse, half * inverse)
+        out.extend(self.edges.windows(2).zip(1..).map(|(pair, j)| {
+            let mut right = edge(j);
+            let offset = (0.5 * (pair[0] + pair[1]) - mean) * inverse;
+            let (delta, near) = ((pair[1] - pair[0]) * inverse, left.z.abs().min(right.z.abs()));
+            let mass = if is_narrow(offset, delta) {
+                // Most bins are as wide as the one before.
+                if width.delta != delta {
+                    width = Width::new(delta);
+                }
+                width.ln_mass(offset)
+            } else if near > MOST {
+                normal_ln_mass(offset, 0.5 * delta)
+            } else if left.z < 0.0 && right.z > 0.0 {
+                (-(left.tail() + right.tail())).ln_1p()
+            } else {
+                (left.tail() - right.tail()).abs().ln()
             };
-            let mass = ln_mass(left, right, whole);
             left = right;
             F::of(mass)
         }));
@@ -65,22 +72,14 @@ impl<'a> Edges<'a> {
     }
 }
 
-/// An edge in units of the deviation from the mean, and Φ(−|z|).
-#[derive(Clone, Copy)]
+/// An edge in units of the deviation from the mean, and Φ(−|z|) once it was asked for.
 struct Edge {
     z: f64,
-    tail: f64,
+    tail: Option<f64>,
 }
 
-/// The logarithm of the mass between two edges, by `whole` where a difference of tails would not do.
-fn ln_mass(left: Edge, right: Edge, whole: impl Fn() -> f64) -> f64 {
-    let near = left.z.abs().min(right.z.abs());
-    let narrow = (right.z - left.z) * near.max(1.0) < 1.1 * NARROW;
-    if narrow || -near < LEAST {
-        return whole();
+impl Edge {
+    fn tail(&mut self) -> f64 {
+        *self.tail.get_or_insert_with(|| normal_cdf(-self.z.abs()))
     }
-    if left.z < 0.0 && right.z > 0.0 {
-        return (-(left.tail + right.tail)).ln_1p();
-    }
-    (left.tail - right.tail).abs().ln()
 }
