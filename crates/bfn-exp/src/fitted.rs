@@ -145,7 +145,8 @@ fn print(costs: &StepCosts, steps: &[u32], dimensions: usize) -> Result<()> {
     for steps in steps {
         let fitted = costs.best(*steps as usize)?;
         // Where n divides the fine grid, the uniform grid of n steps is measured as well.
-        let (stride, fits) = (costs.fine().count() / *steps as usize, costs.fine().count() % *steps as usize == 0);
+        let (stride, fits) =
+            (costs.fine().count() / *steps as usize, costs.fine().count().is_multiple_of(*steps as usize));
         let uniform: f64 = (0..*steps as usize).map(|i| costs.cost(i * stride, (i + 1) * stride)).sum();
         let shown = |value: f64, digits: usize| if fits { format!("{value:.digits$}") } else { "-".to_owned() };
         println!(
