@@ -20,7 +20,12 @@ pub fn normal_ln_cdf(x: f64) -> f64 {
     }
     let u = 1.0 / (x * x);
     let series = u * (-1.0 + u * (3.0 + u * (-15.0 + u * 105.0)));
-    -0.5 * x * x - 0.5 * (2.0 * PI).ln() - (-x).ln() + libm::log1p(series)
+    -0.5 * x * x - 0.5 * (2.0 * PI).ln() - (-x).ln() + ln_1p_of_little(series)
+}
+
+/// ln(1 + x) for |x| under 0.0015, where the next term is under 2e−15.
+fn ln_1p_of_little(x: f64) -> f64 {
+    x * (1.0 - x * (0.5 - x * (1.0 / 3.0 - x * 0.25)))
 }
 
 /// The largest width, in units of the deviation and for bins away from the mean in units of 1/|offset|, up to which
@@ -52,12 +57,18 @@ pub fn normal_ln_mass(offset: f64, half_width: f64) -> f64 {
     if near > LEAST {
         return (normal_cdf(near) - normal_cdf(far)).ln();
     }
-    let near = normal_ln_cdf(near);
-    near + libm::log1p(-(normal_ln_cdf(far) - near).exp())
+    let ln_near = normal_ln_cdf(near);
+    if 0.5 * (far * far - near * near) > NOTHING {
+        return ln_near;
+    }
+    ln_near + libm::log1p(-(normal_ln_cdf(far) - ln_near).exp())
 }
 
 /// Where Φ nears the smallest f64.
 const LEAST: f64 = -37.0;
+
+/// e^(−40) is nothing beside 1.
+const NOTHING: f64 = 40.0;
 
 /// Whether δ max(1, |c|) < 0.1.
 pub(crate) fn is_narrow(offset: f64, delta: f64) -> bool {
@@ -84,9 +95,7 @@ impl Width {
         let fourth = cq * (cq - 6.0 * q) + 3.0 * q * q;
         let sixth = cq * (cq * (cq - 15.0 * q) + 45.0 * q * q) - 15.0 * q * q * q;
         let x = second / 24.0 + fourth / 1920.0 + sixth / 322_560.0;
-        // |x| is under 5e−4: the next term of ln(1 + x) is under 1e−17.
-        let ln_1p = x * (1.0 - x * (0.5 - x * (1.0 / 3.0 - x * 0.25)));
-        self.ln_density - 0.5 * square + ln_1p
+        self.ln_density - 0.5 * square + ln_1p_of_little(x)
     }
 }
 
