@@ -313,11 +313,11 @@ class Given:
 
 
 @torch.no_grad()
-def losses(arguments, place):
+def losses(arguments, place, count=None, quiet=False):
     """For given x, t and noise, both programs' losses of every example must be the same number."""
     from safetensors.torch import load_file, save_file
 
-    count, steps = (8 if place.name == "tiny" else 64), 20
+    count, steps = count or (8 if place.name == "tiny" else 64), 20
     model, config = published(arguments, place)
     torch.manual_seed(SEED)
     x = torch.stack([example for example in examples_of(arguments, config, count)])
@@ -338,7 +338,7 @@ def losses(arguments, place):
     program = pathlib.Path(arguments.bfn).parent / "examples" / "given_draws"
     files = [place.folder / "draws.safetensors", place.folder / "losses.safetensors"]
     subprocess.run([program, place.run, *files], check=True)
-    ours = {name: loss.mean(1) for name, loss in load_file(files[1]).items()}
+    ours = {name: loss.mean(1) if loss.ndim == 2 else loss for name, loss in load_file(files[1]).items()}
 
     def outputs(noise, t):
         t = torch.ones_like(x, dtype=torch.float32) * t.float().reshape([-1] + [1] * (x.ndim - 1))
@@ -347,8 +347,12 @@ def losses(arguments, place):
         return model.net(model.bayesian_flow.params_to_net_inputs(theta), t), theta, t
 
     theirs = {}
-    output, theta, times = outputs("noise", t)
-    theirs["continuous_time"] = model.loss.cts_time_loss(x, output, theta, times)
+    with torch.enable_grad():
+        output, theta, times = outputs("noise", t)
+        loss = model.loss.cts_time_loss(x, output, theta, times)
+        gradients = torch.autograd.grad(loss.mean(), list(model.parameters()), allow_unused=True)
+    norm = torch.stack([gradient.norm() for gradient in gradients if gradient is not None]).norm()
+    theirs["continuous_time"] = loss.detach()
     output, theta, times = outputs("noise_step", draws["t_step"])
     with Given(draws["sender_noise"]):
         theirs["step"] = model.loss.discrete_time_loss(x, output, theta, times, steps, n_samples=1)
@@ -361,7 +365,9 @@ def losses(arguments, place):
     theirs["reconstruction"] = model.loss.reconstruction_loss(x, output, theta)
     theirs = {name: loss.reshape(count, -1).mean(1).contiguous() for name, loss in theirs.items()}
     save_file(theirs, place.folder / "published.safetensors")
-    for name, loss in theirs.items():
+    if quiet:
+        return {**theirs, "gradient_norm": norm}
+    for name, loss in [*theirs.items(), ("gradient_norm", norm)]:
         # Relative, but for losses under the mean, whose own digits are few.
         difference = (ours[name.split(",")[0]] - loss).abs() / loss.abs().clamp(min=loss.abs().mean())
         print(f"| {place.name} | {name} | {loss.mean():.6f} | {difference.mean():.1e} | {difference.max():.1e} |")

@@ -7,7 +7,7 @@
 //! DRAWS holds `x` [B, D] (bins or classes, i64), `t` [B] in f64, `t_step` [B] in f64 (multiples of 1/n), `steps` (n,
 //! i64), and standard normal numbers `noise`, `noise_step`, `noise_reconstruction` and `sender_noise` [B, W] in f32, with
 //! W = D for real numbers and D·K for K classes. LOSSES gets `continuous_time`, `step` and `reconstruction` [B, D], in
-//! nats, with the published receiver and floor.
+//! nats, with the published receiver and floor, and `gradient_norm`, that of the mean continuous-time loss in all weights.
 
 use std::path::Path;
 
@@ -20,6 +20,7 @@ use bfn_exp::run::{Trained, Weights, Which};
 use bfn_exp::task::Arithmetic;
 use bfn_nets::networks::Mode;
 use bfn_nets::{Checkpoint, DeviceChoice, NamedTensor, Snapshot};
+use tch::{Kind, Tensor};
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -32,7 +33,6 @@ fn main() -> Result<()> {
     let draws = Checkpoint::read_foreign(Path::new(draws))?;
     let n = u32::try_from(draws.tensor("steps")?.int64_value(&[])).context("steps")?;
 
-    let _no_gradient = tch::no_grad_guard();
     let loss = |name: &str, term: Term, t: Vec<f64>, noise: &str| -> Result<NamedTensor> {
         let x = draws.tensor("x")?;
         let sender_noise = Some(draws.tensor("sender_noise")?);
@@ -42,11 +42,19 @@ fn main() -> Result<()> {
     };
     let times = |name: &str| -> Result<Vec<f64>> { Ok(Vec::try_from(draws.tensor(name)?)?) };
     let ones = vec![1.0; times("t")?.len()];
+    let continuous_time = loss("continuous_time", Term::ContinuousTime, times("t")?, "noise")?;
+    continuous_time.tensor.mean(Kind::Float).backward();
+    let weights = trained.model.parameters().iter().map(|weight| weight.tensor.grad()).filter(Tensor::defined);
+    let squares: Vec<Tensor> = weights.map(|gradient| gradient.square().sum(Kind::Float)).collect();
+    let gradient_norm = Tensor::stack(&squares, 0).sum(Kind::Float).sqrt();
+
+    let _no_gradient = tch::no_grad_guard();
     let mut snapshot = Snapshot::new();
     snapshot.add(
         "",
         &[
-            loss("continuous_time", Term::ContinuousTime, times("t")?, "noise")?,
+            NamedTensor::new("continuous_time", &continuous_time.tensor.detach()),
+            NamedTensor::new("gradient_norm", &gradient_norm.detach()),
             loss("step", Term::Step { n }, times("t_step")?, "noise_step")?,
             loss("reconstruction", Term::Reconstruction, ones, "noise_reconstruction")?,
         ],

@@ -1,0 +1,270 @@
+#!/usr/bin/env python3
+"""Times this program and the published PyTorch code in turns: same network, batch, optimiser and precision.
+
+    python scripts/speed.py --published FOLDER --work FOLDER --data FOLDER [--bfn PROGRAM] [--pairs N] [MODEL ...]
+
+FOLDER is a checkout of github.com/nnaisense/bayesian-flow-networks; none of it is here. For each model both programs
+get the same fresh weights, and must agree on the loss and on the norm of its gradient for given data, times and noise.
+Then each trains for some steps, draws some samples and makes one first step from nothing, one program after the other,
+`--pairs` times. Printed are medians of the published time over ours (above 1: we are faster) with their quartiles, and
+the same of peak memory (below 1: we need less).
+
+Needs what parity.py needs, and the example `given_draws` built beside the program.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+import torch
+from omegaconf import OmegaConf
+
+import parity
+
+BINARY = {**parity.discrete(2, 3, "BernoulliFactory")}
+CHARACTERS = {**parity.discrete(27, 0.75, "CategoricalFactory")}
+
+
+def unet(width, blocks, multipliers, attention, dropout):
+    model = parity.unet()
+    model["net"]["parameters"].update(
+        model_channels=width,
+        out_channels=width,
+        num_res_blocks=blocks,
+        channel_mult=multipliers,
+        attention_resolutions=attention,
+        dropout=dropout,
+    )
+    model["output_adapter"]["parameters"]["input_height"] = 2 * width
+    return model
+
+
+def vdm(width, blocks):
+    model = parity.vdm(1)
+    model["net"]["parameters"].update(embedding_dim=width, n_blocks=blocks, norm_groups=32)
+    model["output_adapter"]["parameters"]["input_height"] = width + 1
+    return model
+
+
+# The published widths, with fewer layers and smaller batches where two cores could not wait for them; then small ones.
+MODELS = {
+    "unet": parity.experiment(
+        {"dataset": "bin_mnist"}, {**unet(128, 2, [1, 2, 2], [8, 16], 0.5), **BINARY}, batch=8, steps=6, rate=1e-4
+    ),
+    "vdm": parity.experiment(
+        {"dataset": "mnist", "num_bins": 256},
+        {**vdm(128, 4), **parity.continuous(1e-6, "DeltaFactory", {})},
+        batch=8,
+        steps=6,
+        rate=2e-4,
+    ),
+    "transformer": parity.experiment(
+        {"dataset": "text8", "seq_len": 256}, {**parity.gpt(4, 768, 256), **CHARACTERS}, batch=4, steps=6, rate=1e-4
+    ),
+    "small-unet": parity.experiment(
+        {"dataset": "bin_mnist"}, {**unet(16, 1, [1, 1], [], 0.1), **BINARY}, batch=16, steps=40, rate=1e-3
+    ),
+    "small-transformer": parity.experiment(
+        {"dataset": "text8", "seq_len": 64}, {**parity.gpt(2, 64, 64), **CHARACTERS}, batch=16, steps=60, rate=1e-3
+    ),
+}
+MODELS["transformer"]["model"]["net"]["parameters"]["n_head"] = 12
+
+# Samples drawn side by side, and steps of the sampler.
+SAMPLES = {"unet": (4, 6), "vdm": (4, 6), "transformer": (2, 6), "small-unet": (16, 40), "small-transformer": (16, 40)}
+
+WARM_UP = 3
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--published", type=pathlib.Path, required=True, help="checkout of the published code")
+    parser.add_argument("--work", type=pathlib.Path, required=True, help="folder for everything that is made")
+    parser.add_argument("--data", type=pathlib.Path, required=True, help="folder with mnist/ and text8/")
+    parser.add_argument("--bfn", default="target/release/bfn", help="the program")
+    parser.add_argument("--pairs", type=int, default=7, help="alternating pairs of measurements")
+    parser.add_argument("--only", choices=["train", "sample", "start"], action="append", help="what to time")
+    parser.add_argument("--turn", nargs=2, metavar=("WHAT", "STEPS"), help=argparse.SUPPRESS)
+    parser.add_argument("model", nargs="*", default=list(MODELS), choices=[*MODELS, []])
+    arguments = parser.parse_args()
+    arguments.published, arguments.work = arguments.published.resolve(), arguments.work.resolve()
+    sys.path.insert(0, str(arguments.published))
+    parity.MODELS = MODELS
+    parity.prepare_data(arguments)
+    place = parity.Place(arguments.work, arguments.model[0])
+    if arguments.turn:
+        what, steps = arguments.turn
+        print(json.dumps({"train": trained, "sample": sampled}[what](arguments, place, int(steps))))
+        return
+    print("| model | parameters | measured | published / ours, median (quartiles) | ours, median |")
+    print("| --- | --- | --- | --- | --- |")
+    for name in arguments.model:
+        compare(arguments, parity.Place(arguments.work, name))
+
+
+def compare(arguments, place):
+    prepare(arguments, place)
+    check(arguments, place)
+    parameters = sum(tensor.numel() for tensor in torch.load(place.weights, weights_only=True).values())
+    wanted = arguments.only or ["train", "sample", "start"]
+    steps = MODELS[place.name]["training"]["n_training_steps"]
+    rows = {}
+
+    def add(what, ours, theirs):
+        rows.setdefault(what, []).append((ours, theirs))
+
+    for pair in range(arguments.pairs):
+        turns = ["ours", "theirs"] if pair % 2 == 0 else ["theirs", "ours"]
+        if "train" in wanted:
+            both = {turn: train_turn(arguments, place, turn, steps) for turn in turns}
+            add("s/training step", *(both[turn]["seconds"] for turn in ["ours", "theirs"]))
+            add("peak bytes", *(both[turn]["bytes"] for turn in ["ours", "theirs"]))
+        if "sample" in wanted:
+            both = {turn: sample_turn(arguments, place, turn) for turn in turns}
+            add("s/step of the sampler", *(both[turn]["seconds"] for turn in ["ours", "theirs"]))
+        if "start" in wanted:
+            both = {turn: train_turn(arguments, place, turn, 1, warm_up=0)["wall"] for turn in turns}
+            add("s to the first step", both["ours"], both["theirs"])
+    for what, pairs in rows.items():
+        memory = what == "peak bytes"
+        ratios = sorted(ours / theirs if memory else theirs / ours for ours, theirs in pairs)
+        low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+        label = "ours / published" if memory else ""
+        ours = statistics.median(ours for ours, _ in pairs)
+        shown = f"{ours / 2**20:.0f} MiB" if memory else f"{ours:.4g} s"
+        print(
+            f"| {place.name} | {parameters:,} | {what} {label} | **{middle:.2f}** ({low:.2f} to {high:.2f}) | {shown} |",
+            flush=True,
+        )
+
+
+def prepare(arguments, place):
+    """Fresh weights of the published code, imported."""
+    import utils_train
+
+    place.folder.mkdir(parents=True, exist_ok=True)
+    place.config.write_text(OmegaConf.to_yaml(OmegaConf.create(MODELS[place.name])))
+    torch.manual_seed(parity.SEED)
+    model = utils_train.make_bfn(utils_train.make_config(str(place.config)).model)
+    # Layers that start at zero would leave most of the network out of the comparison.
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1 and not parameter.any():
+                parameter.normal_(std=0.02)
+    torch.save(model.state_dict(), place.weights)
+    parity.imported(arguments, place)
+
+
+def check(arguments, place):
+    """The same loss and the same gradient norm for the same draws, or there is nothing to time."""
+    from safetensors.torch import load_file
+
+    with torch.enable_grad():
+        theirs = parity.losses(arguments, place, count=8, quiet=True)
+    ours = load_file(place.folder / "losses.safetensors")
+    for name in ["continuous_time", "gradient_norm"]:
+        mine, other = ours[name].double().mean().item(), theirs[name].double().mean().item()
+        if abs(mine - other) > 2e-4 * abs(other):
+            sys.exit(f"{place.name}: {name} is {mine} here and {other} in the published code: nothing to compare")
+    print(
+        f"<!-- {place.name}: loss {ours['continuous_time'].mean():.6f}, gradient norm {ours['gradient_norm'].item():.6f} "
+        f"(published {theirs['gradient_norm'].item():.6f}) -->",
+        flush=True,
+    )
+
+
+def train_turn(arguments, place, turn, steps, warm_up=WARM_UP):
+    if turn == "theirs":
+        return run([*own_command(arguments, place), "--turn", "train", str(steps + warm_up)])
+    report = place.folder / "bench.json"
+    done = run([
+        arguments.bfn, "bench", "train", place.run / "experiment.toml", "--steps", steps, "--warm-up", warm_up,
+        "--json", report,
+    ], arguments.data)  # fmt: skip
+    return {**done, "seconds": json.loads(report.read_text())["seconds_per_step"]["median"]}
+
+
+def sample_turn(arguments, place, turn):
+    count, steps = SAMPLES[place.name]
+    if turn == "theirs":
+        return run([*own_command(arguments, place), "--turn", "sample", str(steps)])
+    report = place.folder / "bench.json"
+    done = run([
+        arguments.bfn, "bench", "sample", place.run / "experiment.toml", "--count", count, "--steps", steps,
+        "--warm-up", 1, "--json", report,
+    ], arguments.data)  # fmt: skip
+    return {**done, "seconds": json.loads(report.read_text())["seconds_per_step"]["median"]}
+
+
+def own_command(arguments, place):
+    folders = ["--published", arguments.published, "--work", arguments.work, "--data", arguments.data]
+    return [sys.executable, __file__, *folders, place.name]
+
+
+def run(command, data=None):
+    """Runs a program to its end: what it printed as JSON, its peak memory and its time from start to end."""
+    environment = {**os.environ, **({"BFN_DATA": str(data)} if data else {})}
+    started = time.perf_counter()
+    process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, env=environment, text=True)
+    printed = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - started
+    if status != 0:
+        sys.exit(f"{' '.join(map(str, command))} failed")
+    found = re.findall(r"^\{.*\}$", printed, re.MULTILINE)
+    return {**(json.loads(found[-1]) if found else {}), "bytes": usage.ru_maxrss * 1024, "wall": wall}
+
+
+def trained(arguments, place, steps):
+    """The loop of the published train.py, without its logging: seconds per step."""
+    import copy
+
+    import train
+    import utils_train
+    from accelerate import Accelerator
+
+    config = utils_train.make_config(str(place.config))
+    config.data.data_dir = str(arguments.work / "data")
+    accelerator = Accelerator()
+    utils_train.seed_everything(1)
+    model, loaders, optimizer = train.setup(config)
+    model.load_state_dict(torch.load(place.weights, weights_only=True))
+    average = copy.deepcopy(model)
+    model, optimizer, loader = accelerator.prepare(model, optimizer, loaders["train"])
+    batches = utils_train.make_infinite(loader)
+    model.train()
+    times = []
+    for _ in range(steps):
+        started = time.perf_counter()
+        loss = model(next(batches))
+        accelerator.backward(loss)
+        accelerator.clip_grad_norm_(model.parameters(), config.training.grad_clip_norm)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        loss.item()
+        utils_train.update_ema(average, model, config.training.ema_decay)
+        times.append(time.perf_counter() - started)
+    return {"seconds": statistics.median(times[WARM_UP:] or times)}
+
+
+def sampled(arguments, place, steps):
+    """The published sampler: seconds per evaluation of the network."""
+    model, config = parity.published(arguments, place)
+    count, _ = SAMPLES[place.name]
+    shape = [count, config.data.seq_len] if config.data.dataset == "text8" else [count, 28, 28, 1]
+    with torch.inference_mode():
+        model.sample(shape, 1)
+        started = time.perf_counter()
+        model.sample(shape, steps)
+    return {"seconds": (time.perf_counter() - started) / (steps + 1)}
+
+
+if __name__ == "__main__":
+    main()
