@@ -30,9 +30,9 @@ pub(super) fn fused<F: Element, const N: usize>(
                 out.extend(x.iter().zip(y).map(|(x, y)| f(from_fn(|n| [a, *x, b, *y][n]))));
                 continue;
             }
-            for n in 0..N {
+            for (n, repeated) in repeated.iter_mut().enumerate() {
                 if blocks.constant[n] {
-                    repeated[n][..REPEAT.min(blocks.length)].fill(from(n)[0]);
+                    repeated[..REPEAT.min(blocks.length)].fill(from(n)[0]);
                 }
             }
             for start in (0..blocks.length).step_by(REPEAT) {
