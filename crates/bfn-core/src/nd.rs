@@ -180,15 +180,10 @@ impl<F: Element> Backend for Nd<F> {
     }
     fn clamp(a: &Self::Array, low: f64, high: f64) -> Self::Array {
         let (low, high) = (F::of(low), F::of(high));
-        // Not `max` and `min`, which would hide a NaN.
+        // Not `max` and `min`, which would hide a NaN; two choices without a branch.
         map(a, |x| {
-            if x < low {
-                low
-            } else if x > high {
-                high
-            } else {
-                x
-            }
+            let x = if x < low { low } else { x };
+            if x > high { high } else { x }
         })
     }
     fn where_below(a: &Self::Array, threshold: f64, below: &Self::Array, otherwise: &Self::Array) -> Self::Array {

@@ -23,16 +23,23 @@ pub(super) fn fused<F: Element, const N: usize>(
         let mut repeated = [[F::zero(); REPEAT]; N];
         for block in range.start / blocks.length..range.end / blocks.length {
             let offsets = blocks.offsets(block);
-            for n in 0..N {
+            let from = |n: usize| &values[n][offsets[n]..];
+            if let [true, false, true, false] = blocks.constant[..] {
+                // Flows and updates, a · x + b · y with numbers of an example: two streams are read, not four.
+                let (a, x, b, y) = (from(0)[0], &from(1)[..blocks.length], from(2)[0], &from(3)[..blocks.length]);
+                out.extend(x.iter().zip(y).map(|(x, y)| f(from_fn(|n| [a, *x, b, *y][n]))));
+                continue;
+            }
+            for (n, repeated) in repeated.iter_mut().enumerate() {
                 if blocks.constant[n] {
-                    repeated[n][..REPEAT.min(blocks.length)].fill(values[n][offsets[n]]);
+                    repeated[..REPEAT.min(blocks.length)].fill(from(n)[0]);
                 }
             }
             for start in (0..blocks.length).step_by(REPEAT) {
                 let length = REPEAT.min(blocks.length - start);
                 let operands: [&[F]; N] = from_fn(|n| match blocks.constant[n] {
                     true => &repeated[n][..length],
-                    false => &values[n][offsets[n] + start..][..length],
+                    false => &from(n)[start..][..length],
                 });
                 out.extend((0..length).map(|i| f(from_fn(|n| operands[n][i]))));
             }

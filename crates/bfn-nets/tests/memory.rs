@@ -1,0 +1,105 @@
+//! The losses of 256 bins never hold what all bins would take: their peak of memory, with and without the gradient.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+
+use bfn_core::head::CategoricalHead;
+use bfn_core::{Backend, BayesianFlow, DiscretisedFlow, ExponentialSchedule, Indices, Nd, Tensor};
+use bfn_nets::Torch;
+use ndarray::ArrayD;
+use tch::{Device, Kind};
+
+/// The batch; the ratios are the same for larger ones.
+const BATCH: usize = 16;
+const VARIABLES: usize = 3072;
+const BINS: usize = 256;
+
+/// What one tensor of a number per variable and bin takes in f32.
+const TENSOR: f64 = (4 * BATCH * VARIABLES * BINS) as f64;
+
+/// By how much the process's resident memory rose while `f` ran, at most, in such tensors; none where the system does
+/// not say.
+fn peak(f: impl FnOnce()) -> Option<f64> {
+    let status = |key: &str| {
+        let status = fs::read_to_string("/proc/self/status").ok()?;
+        let line = status.lines().find(|line| line.starts_with(key))?;
+        line.split_whitespace().nth(1)?.parse::<f64>().ok()
+    };
+    // Sets the peak so far back to what is resident now.
+    fs::write("/proc/self/clear_refs", "5").ok()?;
+    let before = status("VmRSS:")?;
+    f();
+    Some((status("VmHWM:")? - before) * 1024.0 / TENSOR)
+}
+
+fn check(what: &str, bound: f64, f: impl FnOnce()) {
+    match peak(f) {
+        Some(tensors) => {
+            println!("{what}: {tensors:.2} tensors");
+            assert!(tensors <= bound, "{what}: {tensors:.2} tensors of B·D·K, not {bound}");
+        }
+        None => println!("skipped, {what}: this system does not say a process's peak of memory"),
+    }
+}
+
+/// One loss of a batch, from the network's output.
+fn loss<B, H>(what: &str, flow: &DiscretisedFlow<ExponentialSchedule, H>, network: &Tensor<B>) -> Tensor<B>
+where
+    B: Backend,
+    DiscretisedFlow<ExponentialSchedule, H>: BayesianFlow<B, Data = Indices<B>>,
+{
+    let shape = [BATCH, VARIABLES];
+    let varied = |scale: f64| {
+        let values: Vec<f64> = (0..BATCH * VARIABLES).map(|i| scale * (i as f64 * 0.7).sin()).collect();
+        network.from_values_like(&shape, &values)
+    };
+    let bins: Vec<usize> = (0..BATCH * VARIABLES).map(|i| i * 37 % BINS).collect();
+    let x = network.indices_like(&shape, &bins);
+    let times: Vec<f64> = (0..BATCH).map(|b| (b as f64 + 0.5) / BATCH as f64).collect();
+    let t = network.from_values_like(&[BATCH], &times);
+    let output = flow.output(&flow.flow(&x, &t, &varied(1.5)), network, &t);
+    match what {
+        "continuous-time" => flow.loss_continuous_time(&x, &output, &t),
+        "n-step" => flow.loss_step(&x, &output, &t.full_like(0.5), &varied(-1.2)),
+        _ => flow.loss_reconstruction(&x, &output),
+    }
+}
+
+/// Network output for a head of so many numbers per variable.
+fn network(outputs: usize) -> tch::Tensor {
+    let shape = [BATCH, VARIABLES, outputs].map(|length| length as i64);
+    let count: i64 = shape.iter().product();
+    (tch::Tensor::arange(count, (Kind::Float, Device::Cpu)) * 0.3).sin().reshape(shape) * 0.5
+}
+
+#[test]
+fn losses_of_256_bins_hold_at_most_three_tensors_of_all_bins() {
+    let normal = DiscretisedFlow::new(BINS, 1e-3).unwrap();
+    let free = DiscretisedFlow::new(BINS, 1e-3).unwrap().with_head(CategoricalHead);
+    // What libtorch and its threads need once.
+    let _ = loss("n-step", &normal, &Tensor::<Torch>::new(network(2)));
+    for what in ["continuous-time", "n-step", "reconstruction"] {
+        // The gradient of free bins is itself such a tensor.
+        for (head, outputs, value, gradient) in [("normal", 2, 1.0, 1.0), ("free bins", BINS, 3.0, 6.0)] {
+            let of = |network: &Tensor<Torch>| match head {
+                "normal" => loss(what, &normal, network),
+                _ => loss(what, &free, network),
+            };
+            let given = network(outputs);
+            check(&format!("{head}, {what}, libtorch, value"), value, || {
+                let _guard = tch::no_grad_guard();
+                let _ = of(&Tensor::new(given.shallow_clone()));
+            });
+            let leaf = given.set_requires_grad(true);
+            check(&format!("{head}, {what}, libtorch, value and gradient"), gradient, || {
+                of(&Tensor::new(leaf.shallow_clone())).array().sum(Kind::Float).backward();
+            });
+        }
+        let given: Vec<f32> = network(2).flatten(0, -1).try_into().unwrap();
+        let given = Tensor::<Nd<f32>>::from_nd(ArrayD::from_shape_vec(vec![BATCH, VARIABLES, 2], given).unwrap());
+        check(&format!("normal, {what}, ndarray"), 1.0, || {
+            let _ = loss(what, &normal, &given);
+        });
+    }
+}
