@@ -13,13 +13,29 @@ pub use training::{BenchArgs, BenchCommand, TrainArgs};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use crate::check::CheckArgs;
+use crate::compare::CompareArgs;
 use crate::data::DataCommand;
+use crate::init::InitArgs;
+use crate::list::ListArgs;
 use crate::progress::be_quiet;
-use crate::{bench, data, evaluate, export, fitted, import, sample, train};
+use crate::shell::{CompletionsArgs, ManArgs};
+use crate::sweep::SweepArgs;
+use crate::{bench, check, compare, data, evaluate, export, fitted, import, init, list, sample, shell, sweep, train};
+
+/// What the program ends with, after the help and in docs/RUNS.md.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    an error, which stderr tells
+  2    arguments that cannot be understood
+  75   stopped by SIGINT, SIGTERM or --max-time; what is done is kept, and the same run can go on
+  130  a second SIGINT: ended at once; runs and evaluations keep what was last written
+  143  a second SIGTERM, likewise";
 
 /// Bayesian Flow Networks: train, evaluate, sample.
 #[derive(Debug, Parser)]
-#[command(name = "bfn", version, about, propagate_version = true)]
+#[command(name = "bfn", version, about, propagate_version = true, after_help = EXIT_CODES)]
 pub struct Cli {
     /// Print results, warnings and errors only.
     #[arg(long, short, global = true)]
@@ -42,12 +58,26 @@ enum Command {
     Import(ImportArgs),
     /// Write the weights of a run for PyTorch, under the names of the published code.
     Export(ExportArgs),
+    /// Say what an experiment would train, without training: data, parameters, memory, steps per epoch.
+    Check(CheckArgs),
+    /// Write a commented experiment for a kind of data.
+    Init(InitArgs),
+    /// Train and evaluate many runs with some keys changed: a grid or a random search.
+    Sweep(SweepArgs),
+    /// List the runs in a folder.
+    List(ListArgs),
+    /// Show what differs between two runs, in settings and in results.
+    Compare(CompareArgs),
     /// Measure how fast an experiment trains or samples on this machine.
     #[command(subcommand)]
     Bench(BenchCommand),
     /// List, fetch, verify and show data.
     #[command(subcommand)]
     Data(DataCommand),
+    /// Write completions for a shell to stdout.
+    Completions(CompletionsArgs),
+    /// Write the manual page to stdout, or the pages of all commands into a folder.
+    Man(ManArgs),
 }
 
 impl Cli {
@@ -67,8 +97,37 @@ impl Cli {
             Command::Grid(args) => fitted::command(&args),
             Command::Import(args) => import::command(&args),
             Command::Export(args) => export::command(&args),
+            Command::Check(args) => check::command(&args),
+            Command::Init(args) => init::command(&args),
+            Command::Sweep(args) => sweep::command(&args),
+            Command::List(args) => list::command(&args),
+            Command::Compare(args) => compare::command(&args),
             Command::Bench(command) => bench::command(&command),
             Command::Data(command) => data::command(&command),
+            Command::Completions(args) => {
+                shell::completions(&args);
+                Ok(())
+            }
+            Command::Man(args) => shell::man(&args),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::stop;
+
+    #[test]
+    fn the_arguments_are_consistent_and_the_help_names_every_exit_code() {
+        let mut command = Cli::command();
+        command.build();
+        command.clone().debug_assert();
+        let help = command.render_help().to_string();
+        for code in [0, 1, 2, stop::EXIT_CODE, 130, 143] {
+            assert!(help.contains(&format!("\n  {code:<3}  ")), "no {code} in {help}");
         }
     }
 }

@@ -1,12 +1,14 @@
 //! Arguments of the commands that evaluate.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bfn_data::Split;
 use bfn_nets::device::DeviceChoice;
 use clap::{Args, ValueEnum};
 
-use crate::evaluate::Steps;
+use crate::evaluate::StepsChoice;
 use crate::run::Which;
 use crate::solver::GridName;
 
@@ -15,9 +17,10 @@ use crate::solver::GridName;
 pub struct EvaluateArgs {
     /// The folder of the run.
     pub run: PathBuf,
-    /// Numbers of transmission steps n, and `inf` for continuous time.
+    /// Numbers of transmission steps n, `inf` for continuous time, `paper` for all of the paper's tables:
+    /// 10,25,50,100,250,500,784,1000,inf.
     #[arg(long, value_delimiter = ',', default_value = "inf")]
-    pub steps: Vec<Steps>,
+    pub steps: Vec<StepsChoice>,
     /// How the times of n steps are spread; continuous time has no grid.
     #[arg(long, value_enum, default_value_t = GridName::Uniform)]
     pub grid: GridName,
@@ -33,7 +36,19 @@ pub struct EvaluateArgs {
     /// Evaluate only this many examples, from the first on.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
-    /// Write the results to this file as JSON as well.
+    /// Show the loss of continuous time in this many equal bins of time as well; 20 are kept in any case.
+    #[arg(long, value_name = "BINS", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub by_time: Option<u32>,
+    /// Draw times independently, as the published code does, instead of equally spaced: larger errors.
+    #[arg(long)]
+    pub independent_times: bool,
+    /// Evaluate again what is stored in the run already.
+    #[arg(long)]
+    pub again: bool,
+    /// Stop after this time, such as 3h30m, with exit code 75; the same command then goes on.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub max_time: Option<Duration>,
+    /// Write the results to this file as JSON, too; the run keeps them in any case, under evaluations/.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
     /// Discrete data: for finite n the published receiver, a product of marginal mixtures over the
@@ -64,6 +79,12 @@ pub enum SplitName {
     Validation,
     /// What results are reported on.
     Test,
+}
+
+impl fmt::Display for SplitName {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Split::from(*self).fmt(to)
+    }
 }
 
 impl From<SplitName> for Split {
