@@ -4,12 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use bfn_nets::{Checkpoint, Snapshot};
 use serde::{Deserialize, Serialize};
 
-use crate::config::CheckpointConfig;
+use crate::config::{CheckpointConfig, TrainingConfig};
 
 /// How far a run had come at a checkpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -59,6 +60,14 @@ struct Entry {
     path: PathBuf,
 }
 
+impl Standing {
+    /// Whether there is no more to train.
+    pub fn is_at_end(&self, training: &TrainingConfig) -> bool {
+        let late = |limit: Duration| self.seconds + self.seconds / self.step.max(1) as f64 >= limit.as_secs_f64();
+        self.step >= training.steps || training.max_time.is_some_and(late)
+    }
+}
+
 impl FromStr for Choice {
     type Err = String;
 
@@ -95,6 +104,16 @@ impl Checkpoints {
             }
         }
         Ok(None)
+    }
+
+    /// How far the run had come at its newest checkpoint whose header can be read: quick, however large it is.
+    ///
+    /// # Errors
+    ///
+    /// A folder that cannot be read.
+    pub fn newest_standing(&self) -> Result<Option<Standing>> {
+        let newest_first = self.entries()?.into_iter().rev();
+        Ok(newest_first.filter_map(|entry| Checkpoint::peek(&entry.path, "standing").ok()).next())
     }
 
     /// The checkpoint of one's choice.
@@ -284,6 +303,7 @@ mod tests {
         fs::write(checkpoints.path(3), b"cut").expect("it can be damaged");
         let last = checkpoints.last().expect("a folder").expect("a whole one");
         assert_eq!(last.path(), checkpoints.path(2));
+        assert_eq!(checkpoints.newest_standing().expect("a folder").map(|standing| standing.step), Some(2));
         checkpoints.set_aside_after(2).expect("it can be renamed");
         assert_eq!(steps(&checkpoints), [1, 2]);
         assert!(folder.path().join("step-0000000003.safetensors.damaged").is_file());

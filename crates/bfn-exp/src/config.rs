@@ -4,6 +4,7 @@
 
 mod data;
 mod duration;
+mod nearest;
 mod own_data;
 
 pub use data::{
@@ -21,6 +22,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use bfn_nets::networks::NetworkConfig;
 use bfn_nets::{EmaConfig, OptimiserConfig, Precision};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use toml_edit::DocumentMut;
 
@@ -211,6 +213,15 @@ fn fifty() -> u64 {
     50
 }
 
+/// Reads what is configured from TOML.
+///
+/// # Errors
+///
+/// The line that is wrong, and for an unknown key the nearest one that is known.
+pub fn deserialise<T: DeserializeOwned>(text: &str) -> Result<T> {
+    toml::from_str(text).map_err(|error| anyhow::anyhow!("{}", nearest::explain(&error)))
+}
+
 impl Experiment {
     /// Reads an experiment file and changes it as `--set` says.
     ///
@@ -221,7 +232,7 @@ impl Experiment {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the experiment file {}", path.display()))?;
         let in_file = || format!("in {}", path.display());
-        let mut experiment = Self::deserialise(&text).with_context(in_file)?;
+        let mut experiment: Self = deserialise(&text).with_context(in_file)?;
         if overrides.is_empty() {
             experiment.check().with_context(in_file)?;
             return Ok(experiment);
@@ -229,8 +240,7 @@ impl Experiment {
         let mut document: DocumentMut = text.parse().with_context(in_file)?;
         for change in overrides {
             change.apply(&mut document)?;
-            experiment =
-                Self::deserialise(&document.to_string()).with_context(|| format!("in --set {}", change.key()))?;
+            experiment = deserialise(&document.to_string()).with_context(|| format!("in --set {}", change.key()))?;
         }
         // Only all changes together have to make sense.
         experiment.check().with_context(|| format!("in {} with the changes of --set", path.display()))?;
@@ -243,13 +253,9 @@ impl Experiment {
     ///
     /// The line and key that is wrong.
     pub fn parse(text: &str) -> Result<Self> {
-        let experiment = Self::deserialise(text)?;
+        let experiment: Self = deserialise(text)?;
         experiment.check()?;
         Ok(experiment)
-    }
-
-    fn deserialise(text: &str) -> Result<Self> {
-        toml::from_str(text).map_err(|error| anyhow::anyhow!("{}", error.to_string().trim_end()))
     }
 
     /// The experiment as an experiment file.

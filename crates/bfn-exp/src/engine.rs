@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use bfn_data::{Batches, Dataset, Prefetch, Purpose, Seed};
 use bfn_nets::networks::Mode;
 use bfn_nets::optimiser::is_not_finite;
-use bfn_nets::{Checkpoint, Ema, Optimiser, Snapshot, parameter, seed_dropout};
+use bfn_nets::{Checkpoint, Ema, NamedTensor, Optimiser, Snapshot, parameter, seed_dropout};
 use tch::{Kind, Tensor};
 
 use crate::config::{Experiment, TrainingConfig};
@@ -169,6 +169,18 @@ impl Trainer {
         snapshot.add("ema", &self.ema.state())?;
         snapshot.add("optimiser", &self.optimiser.state())?;
         Ok(snapshot)
+    }
+
+    /// The bytes of all that a step changes: weights, their gradients and average, and the state of the optimiser.
+    pub fn state_bytes(&self) -> u64 {
+        let weights = parameter::named(self.model.parameters());
+        let bytes = |tensors: &[NamedTensor]| {
+            tensors
+                .iter()
+                .map(|named| (named.tensor.numel() * named.tensor.kind().elt_size_in_bytes()) as u64)
+                .sum::<u64>()
+        };
+        2 * bytes(&weights) + bytes(&self.ema.state()) + bytes(&self.optimiser.state())
     }
 
     /// Goes back to what a checkpoint holds.

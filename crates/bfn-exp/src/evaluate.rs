@@ -1,211 +1,289 @@
 //! `bfn evaluate`: the variational bound of a trained network.
 
-use std::fmt;
+mod steps;
+mod stored;
+
+pub use steps::{PAPER, Steps, StepsChoice};
+pub use stored::Stored;
+
+use std::cell::RefCell;
 use std::ops::ControlFlow;
-use std::str::FromStr;
+use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use bfn_core::Grid;
 use bfn_core::discrete::Receiver;
 use bfn_core::distribution::Probability;
 use bfn_data::{Draw, Histogram, Seed, Split, Windows};
-use serde::{Serialize, Serializer};
+use bfn_nets::device;
 
-use crate::bound::{Estimate, Estimator};
+use crate::bound::{Estimate, Estimator, Sample, TimeBin};
 use crate::cli::EvaluateArgs;
+use crate::config::Times;
+use crate::fitted;
 use crate::form::{Arrangement, Form};
 use crate::objective::Term;
-use crate::progress::Progress;
+use crate::progress::{Progress, say};
 use crate::run::{Trained, write_file};
 use crate::solver::GridName;
-use crate::table::{Report, Row};
+use crate::stop::{Stop, Stopped};
+use crate::table::{Report, Row, Setting, Terms};
 use crate::task::{Arithmetic, Source};
 
-/// A number of transmission steps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Steps {
-    /// n steps.
-    Finite(u32),
-    /// Continuous time, n → ∞.
-    Infinite,
-}
-
-impl FromStr for Steps {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "inf" => Ok(Self::Infinite),
-            _ => match text.parse() {
-                Ok(n) if n > 0 => Ok(Self::Finite(n)),
-                _ => Err("expected a number of steps from 1 on, or inf".to_owned()),
-            },
-        }
-    }
-}
-
-impl fmt::Display for Steps {
-    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Finite(n) => write!(to, "{n}"),
-            Self::Infinite => to.write_str("inf"),
-        }
-    }
-}
-
-impl Serialize for Steps {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Finite(n) => to.serialize_u32(*n),
-            Self::Infinite => to.serialize_str("inf"),
-        }
-    }
-}
-
-impl Steps {
-    fn term(self) -> Term {
-        match self {
-            Self::Finite(n) => Term::Step { n },
-            Self::Infinite => Term::ContinuousTime,
-        }
-    }
-}
+/// Bins of time that a result of continuous time has unless asked otherwise.
+pub const TIME_BINS: usize = 20;
 
 /// Evaluates and prints; the results go to stdout, progress to stderr.
 ///
 /// # Errors
 ///
-/// A run that is not there or not complete, data that are missing, a file that cannot be written.
+/// As [`report`], and a file that cannot be written.
 pub fn command(args: &EvaluateArgs) -> Result<()> {
-    let split = Split::from(args.split);
+    let evaluated = Evaluated::of(args)?;
+    let report = evaluated.stored.report();
+    if let Some(path) = &args.json {
+        write_file(path, serde_json::to_string_pretty(report)?.as_bytes())?;
+    }
+    print(report, args, &evaluated.trained, &evaluated.source)
+}
+
+/// Evaluates.
+///
+/// Each row is stored in the run when it is done, so that an evaluation that was interrupted goes on after it.
+///
+/// # Errors
+///
+/// A run that is not there or not complete, data that are missing, a file that cannot be written; [`Stopped`] where a
+/// signal or `--max-time` stopped it.
+pub fn report(args: &EvaluateArgs) -> Result<Report> {
+    Ok(Evaluated::of(args)?.stored.into_report())
+}
+
+/// A network that has been evaluated.
+struct Evaluated {
+    trained: Trained,
+    source: Source,
+    stored: Stored,
+}
+
+impl Evaluated {
+    fn of(args: &EvaluateArgs) -> Result<Self> {
+        let stop = Stop::listen(Instant::now(), args.max_time)?;
+        let (trained, source) = load(args)?;
+        let task = &trained.task;
+        let steps = StepsChoice::all(&args.steps);
+        ensure!(
+            args.by_time.is_none() || steps.contains(&Steps::Infinite),
+            "--by-time shows the loss of continuous time: add inf to --steps"
+        );
+        let estimator = Estimator {
+            objective: task.objective.as_ref(),
+            model: &trained.model,
+            dataset: source.dataset.clone(),
+            limit: args.limit.map_or(usize::MAX, |limit| limit as usize),
+            batch: trained.experiment.training.batch,
+            seed: Seed(args.seed),
+            repeats: args.repeats,
+            times: if args.independent_times { Times::Independent } else { Times::LowDiscrepancy },
+            classes: trained.experiment.network.classes(),
+        };
+        let time_bins = args.by_time.map_or(TIME_BINS, |bins| bins as usize);
+        let path = Stored::path_of(args, &steps, trained.standing.step);
+        let setting = setting(args, steps, &trained, &source, &estimator)?;
+        let mut stored = Stored::open(path, &args.run, setting, time_bins);
+        if args.again {
+            stored.begin_again();
+        }
+        let left = stored.left().iter().map(|steps| Ok((*steps, grid_of(args.grid, *steps, &trained)?)));
+        let left = left.collect::<Result<Vec<_>>>()?;
+        let (done, asked) = (stored.report().results.len(), stored.report().setting.steps.len());
+        if done > 0 {
+            let shown = stored.path().display();
+            say(format_args!("{done} of {asked} results are stored in {shown} already (--again evaluates again)"));
+        }
+        let rows = Rows {
+            estimator: &estimator,
+            dimensions: task.form.dimensions(),
+            time_bins,
+            stop: &|| stop.reason().is_some(),
+        };
+        let mut is_kept = true;
+        let ended = rows.each(&left, &mut |row, progress| {
+            if let Err(error) = stored.add(row) {
+                progress.warn(&format!("{error:#}; the results are not stored in the run"));
+                is_kept = false;
+            }
+        })?;
+        if let (ControlFlow::Break(()), Some(reason)) = (ended, stop.reason()) {
+            let done = stored.report().results.len();
+            let kept = if is_kept { "stored; the same command goes on after them" } else { "lost" };
+            return Err(Stopped::new(reason, format!("{done} of {asked} results are done and {kept}")).into());
+        }
+        if is_kept && !left.is_empty() {
+            say(format_args!("stored in {}", stored.path().display()));
+        }
+        Ok(Self { trained, source, stored })
+    }
+}
+
+/// The network and the data.
+fn load(args: &EvaluateArgs) -> Result<(Trained, Source)> {
     let arithmetic = Arithmetic {
         receiver: if args.factorised_receiver { Receiver::Factorised } else { Receiver::Joint },
         probability: if args.probability_floor { Probability::Floor } else { Probability::Exact },
     };
     let trained = Trained::load(&args.run, args.which, args.device, arithmetic)?;
     let windows = if args.overlapping_windows { Windows::Overlapping } else { Windows::InOrder };
-    let source = trained.experiment.data.open(split, windows)?;
+    let source = trained.experiment.data.open(args.split.into(), windows)?;
     source.check_labels(trained.experiment.network.classes())?;
-    let task = &trained.task;
     ensure!(
-        Form::of(source.dataset.as_ref())? == task.form,
+        Form::of(source.dataset.as_ref())? == trained.task.form,
         "the data are not of the form that {} was trained on: its alphabet or size differs",
         args.run.display()
     );
-    let limit = args.limit.map_or(usize::MAX, |limit| limit as usize);
-    let estimator = Estimator {
-        objective: task.objective.as_ref(),
-        model: &trained.model,
-        dataset: source.dataset.clone(),
-        limit,
-        batch: trained.experiment.training.batch,
-        seed: Seed(args.seed),
-        repeats: args.repeats,
-        classes: trained.experiment.network.classes(),
-    };
-    let grid = |n: u32| match args.grid {
-        GridName::Uniform => Ok(None),
-        grid => grid.of(&trained, 0.0, n as usize).map(Some),
-    };
-    let results = rows_on(&grid, &estimator, &args.steps, task.form.dimensions(), &|| false)?;
-    let report = Report {
-        run: args.run.display().to_string(),
-        split: split.to_string(),
+    Ok((trained, source))
+}
+
+/// All that the results depend on.
+fn setting(
+    args: &EvaluateArgs,
+    steps: Vec<Steps>,
+    trained: &Trained,
+    source: &Source,
+    estimator: &Estimator<'_>,
+) -> Result<Setting> {
+    let as_published =
+        [(args.factorised_receiver, "factorised receiver"), (args.probability_floor, "probability floor")];
+    let fitted = args.grid == GridName::Fitted && steps.iter().any(|steps| *steps != Steps::Infinite);
+    let windows = if args.overlapping_windows { ", overlapping windows" } else { "" };
+    Ok(Setting {
+        split: args.split.to_string(),
+        data: format!("{}{windows}", source.title),
         examples: estimator.examples(),
-        dimensions: task.form.dimensions(),
+        dimensions: trained.task.form.dimensions(),
+        unit: trained.task.form.bits_per_variable().to_owned(),
+        steps,
         grid: args.grid.to_string(),
-        results,
-    };
-    if let Some(path) = &args.json {
-        let json = serde_json::to_string_pretty(&report)?;
-        write_file(path, json.as_bytes())?;
+        grid_sha256: fitted.then(|| fitted::digest(&args.run)).transpose()?,
+        seed: args.seed,
+        repeats: args.repeats,
+        times: estimator.times,
+        checkpoint_step: trained.standing.step,
+        trained_seconds: trained.standing.seconds,
+        weights: args.which.weights.to_string(),
+        as_published: as_published.iter().filter(|(given, _)| *given).map(|(_, name)| (*name).to_owned()).collect(),
+        program: format!(
+            "bfn {}, libtorch {}, {}",
+            env!("CARGO_PKG_VERSION"),
+            device::libtorch_version(),
+            device::describe(trained.model.device())
+        ),
+    })
+}
+
+/// The grid of a number of steps; none where the steps are equal or time is continuous.
+fn grid_of(grid: GridName, steps: Steps, trained: &Trained) -> Result<Option<Grid>> {
+    match (grid, steps) {
+        (GridName::Uniform, _) | (_, Steps::Infinite) => Ok(None),
+        (grid, Steps::Finite(n)) => grid.of(trained, 0.0, n as usize).map(Some),
     }
-    print(&report, &trained, &source)
 }
 
-/// Estimates the bound for each number of steps, one after the other until it is told to stop: then without the rest.
-///
-/// # Errors
-///
-/// A split without examples.
-pub fn rows(
-    estimator: &Estimator<'_>,
-    steps: &[Steps],
-    dimensions: usize,
-    stop: &dyn Fn() -> bool,
-) -> Result<Vec<Row>> {
-    rows_on(&|_| Ok(None), estimator, steps, dimensions, stop)
+/// How the bound is estimated for some numbers of steps, one after the other.
+#[allow(missing_debug_implementations, reason = "a data set need not have one")]
+pub struct Rows<'a> {
+    /// The draws.
+    pub estimator: &'a Estimator<'a>,
+    /// Variables in an example.
+    pub dimensions: usize,
+    /// Bins of time that continuous time is shown in.
+    pub time_bins: usize,
+    /// Asked after each batch whether to stop.
+    pub stop: &'a dyn Fn() -> bool,
 }
 
-/// The same on grids of n steps; without one the steps are equal.
-///
-/// # Errors
-///
-/// A split without examples, a grid that is not there.
-pub fn rows_on(
-    grid: &dyn Fn(u32) -> Result<Option<Grid>>,
-    estimator: &Estimator<'_>,
-    steps: &[Steps],
-    dimensions: usize,
-    stop: &dyn Fn() -> bool,
-) -> Result<Vec<Row>> {
-    let grids = steps.iter().map(|steps| match steps {
-        Steps::Finite(n) => grid(*n),
-        Steps::Infinite => Ok(None),
-    });
-    let grids = grids.collect::<Result<Vec<_>>>()?;
-    let mut progress = Progress::new("evaluating", 0, estimator.calls() * (steps.len() as u64 + 1));
-    let mut done = 0;
-    let mut observe = || {
-        done += 1;
-        progress.message(done, "batches");
-        if stop() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    };
-    let mut rows = Vec::new();
-    let Some(reconstruction) = estimator.draw(Term::Reconstruction, &mut observe)? else { return Ok(rows) };
-    for (steps, grid) in steps.iter().zip(&grids) {
-        let loss = match grid {
-            Some(grid) => estimator.draw_on(grid, &mut observe)?,
-            None => estimator.draw(steps.term(), &mut observe)?,
+impl Rows<'_> {
+    /// The bound in continuous time alone; nothing where it was told to stop.
+    ///
+    /// # Errors
+    ///
+    /// A split without examples.
+    pub fn continuous_time(&self) -> Result<Option<Row>> {
+        let mut result = None;
+        let _ = self.each(&[(Steps::Infinite, None)], &mut |row, _| result = Some(row))?;
+        Ok(result)
+    }
+
+    /// Hands over a row for each number of steps as soon as it is done; breaks off where it is told to stop.
+    ///
+    /// A number of steps comes with its grid; without one the steps are equal.
+    ///
+    /// # Errors
+    ///
+    /// A split without examples.
+    pub fn each(
+        &self,
+        steps: &[(Steps, Option<Grid>)],
+        keep: &mut dyn FnMut(Row, &Progress),
+    ) -> Result<ControlFlow<()>> {
+        if steps.is_empty() {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let Self { estimator, dimensions, .. } = *self;
+        let progress = RefCell::new(Progress::new("evaluating", 0, estimator.calls() * (steps.len() as u64 + 1)));
+        let mut done = 0;
+        let mut observe = || {
+            done += 1;
+            progress.borrow_mut().message(done, "batches");
+            if (self.stop)() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        let Some(loss) = loss else { break };
-        let total = Estimate::of_total(&loss, &reconstruction);
-        let per_dim = |nats: f64| nats / dimensions as f64;
-        let bits = |nats: f64| per_dim(nats) / std::f64::consts::LN_2;
-        rows.push(Row {
-            steps: *steps,
-            loss_nats_per_dim: per_dim(Estimate::mean(&loss)),
-            reconstruction_nats_per_dim: per_dim(Estimate::mean(&reconstruction)),
-            total_nats_per_dim: per_dim(total.mean),
-            total_nats_per_example: total.mean,
-            total_bits_per_dim: bits(total.mean),
-            standard_error_bits_per_dim: bits(total.standard_error),
-        });
+        let ended = (|| {
+            let Some(reconstruction) = estimator.draw(Term::Reconstruction, &mut observe)? else {
+                return Ok(ControlFlow::Break(()));
+            };
+            for (steps, grid) in steps {
+                let loss = match grid {
+                    Some(grid) => estimator.draw_on(grid, &mut observe)?,
+                    None => estimator.draw(steps.term(), &mut observe)?,
+                };
+                let Some(loss) = loss else { return Ok(ControlFlow::Break(())) };
+                let estimate = |terms: &[&[Sample]]| Estimate::of_sum(terms, estimator.times);
+                let terms = Terms {
+                    loss: estimate(&[&loss]),
+                    reconstruction: estimate(&[&reconstruction]),
+                    total: estimate(&[&loss, &reconstruction]),
+                };
+                let mut row = Row::new(*steps, terms, dimensions);
+                if *steps == Steps::Infinite {
+                    row.by_time = TimeBin::of(&loss, self.time_bins, dimensions);
+                }
+                keep(row, &progress.borrow());
+            }
+            Ok(ControlFlow::Continue(()))
+        })();
+        progress.borrow().finish();
+        ended
     }
-    progress.finish();
-    Ok(rows)
 }
 
 #[allow(clippy::print_stdout, reason = "results are what this command is for")]
-fn print(report: &Report, trained: &Trained, source: &Source) -> Result<()> {
+fn print(report: &Report, args: &EvaluateArgs, trained: &Trained, source: &Source) -> Result<()> {
     let form = &trained.task.form;
-    let unit = form.bits_per_variable();
+    let Setting { split, data, examples, dimensions, unit, grid, .. } = &report.setting;
     println!(
-        "{}: {} of {}, {} examples of {} variables, {} grid, {}",
+        "{}: {split} of {data}, {examples} examples of {dimensions} variables, {grid} grid, {}",
         report.run,
-        report.split,
-        source.title,
-        report.examples,
-        report.dimensions,
-        report.grid,
         trained.history()
     );
-    println!("{}", report.table(unit).trim_end());
+    println!("{}", report.table().trim_end());
+    if let Some(by_time) = args.by_time.and_then(|_| report.by_time()) {
+        println!("\nthe integrand of the loss in continuous time\n{}", by_time.trim_end());
+    }
     if matches!(form.arrangement, Arrangement::Image { .. } | Arrangement::Table { .. }) && !form.has_reals() {
         let draw = Draw { seed: Seed(0), epoch: 0 };
         let train = trained.experiment.data.open(Split::Train, Windows::Random)?;
         let nats = Histogram::fit(train.dataset.as_ref(), draw)?.mean_nats(source.dataset.as_ref(), draw)?;
-        let bits = nats / (report.dimensions as f64 * std::f64::consts::LN_2);
+        let bits = nats / (*dimensions as f64 * std::f64::consts::LN_2);
         println!("for comparison, a histogram of each variable on its own: {nats:.3} nats/example, {bits:.5} {unit}");
     }
     Ok(())

@@ -7,9 +7,11 @@ use anyhow::{Context, Result, bail, ensure};
 use bfn_core::{FittedGrid, Grid, StepCosts};
 use bfn_data::{Seed, Split, Windows};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::bound::Estimator;
 use crate::cli::GridArgs;
+use crate::config::Times;
 use crate::form::Form;
 use crate::progress::{Progress, say};
 use crate::run::{Trained, write_file};
@@ -62,6 +64,7 @@ pub fn command(args: &GridArgs) -> Result<()> {
         batch: trained.experiment.training.batch,
         seed: Seed(args.seed),
         repeats: 1,
+        times: Times::LowDiscrepancy,
         classes: trained.experiment.network.classes(),
     };
     let mut progress = Progress::new("measuring", 0, estimator.calls() * fine.count() as u64);
@@ -100,10 +103,7 @@ impl MeasuredCosts {
     pub fn read(run: &Path, step: u64) -> Result<StepCosts> {
         let path = run.join(FILE);
         let shown = path.display();
-        if !path.exists() {
-            bail!("{} has no fitted grid yet; `bfn grid {}` measures it", run.display(), run.display());
-        }
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {shown}"))?;
+        let text = text_of(run)?;
         let measured: Self = serde_json::from_str(&text)
             .with_context(|| format!("{shown} does not hold measured costs; `bfn grid` writes it anew"))?;
         ensure!(
@@ -116,6 +116,23 @@ impl MeasuredCosts {
         let costs = Grid::new(measured.times).and_then(|fine| StepCosts::new(fine, measured.costs));
         costs.with_context(|| format!("{shown} does not hold measured costs; `bfn grid` writes it anew"))
     }
+}
+
+/// The SHA-256 of the costs in the folder of a run, from which all its fitted grids follow.
+///
+/// # Errors
+///
+/// A run whose costs have not been measured.
+pub fn digest(run: &Path) -> Result<String> {
+    Ok(format!("{:x}", Sha256::digest(text_of(run)?)))
+}
+
+fn text_of(run: &Path) -> Result<String> {
+    let path = run.join(FILE);
+    if !path.exists() {
+        bail!("{} has no fitted grid yet; `bfn grid {}` measures it", run.display(), run.display());
+    }
+    fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// The cheapest grid of so many steps from the fine time that is nearest to `start` to 1.

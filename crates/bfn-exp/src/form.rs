@@ -1,5 +1,6 @@
 //! What an example looks like, as the folder of a run remembers it.
 
+use std::fmt;
 use std::path::Path;
 
 use anyhow::{Result, bail};
@@ -73,6 +74,17 @@ pub enum Variable {
     Continuous,
     /// What its column says.
     Mixed,
+}
+
+impl fmt::Display for Variable {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Discretised(bins) => write!(to, "each one of {bins} bins"),
+            Self::Discrete(classes) => write!(to, "each one of {classes} classes"),
+            Self::Continuous => to.write_str("real numbers"),
+            Self::Mixed => to.write_str("each of its column's kind"),
+        }
+    }
 }
 
 impl Arrangement {

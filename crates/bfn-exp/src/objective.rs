@@ -43,6 +43,19 @@ pub struct Examples {
 }
 
 impl Examples {
+    /// The first so many of them.
+    #[must_use]
+    pub fn first(&self, count: usize) -> Self {
+        let first = |tensor: &tch::Tensor| tensor.narrow(0, 0, count as i64);
+        Self {
+            x: first(&self.x),
+            t: self.t[..count].to_vec(),
+            noise: first(&self.noise),
+            sender_noise: self.sender_noise.as_ref().map(first),
+            condition: self.condition.as_ref().map(|condition| Condition::of_labels(first(condition.labels()))),
+        }
+    }
+
     /// The same examples in memory that a GPU can read from while the program goes on.
     #[must_use]
     pub fn ready_for(self, device: Device) -> Self {

@@ -18,8 +18,7 @@ pub fn resumed(folder: &Path, experiment: &Experiment) -> Result<(Run, Lock)> {
     let run = Run::open(folder)?;
     let lock = run.lock()?;
     let before = run.experiment()?;
-    let as_tables = |experiment: &Experiment| -> Result<toml::Table> { Ok(experiment.to_toml()?.parse()?) };
-    let changed = changed_keys("", &as_tables(&before)?, &as_tables(experiment)?);
+    let changed = differing_keys(&before, experiment)?;
     // How long to train, and how often to log and save, may change; what is trained may not.
     let free = ["training.steps", "training.max_time", "training.log_every", "training.not_finite", "data.root"];
     let free_tables = ["checkpoint.", "validation."];
@@ -50,6 +49,15 @@ pub fn compare_machines(run: &Run, device: Device) {
             record.device
         );
     }
+}
+
+/// The dotted keys whose values differ between two experiments.
+///
+/// # Errors
+///
+/// A value that TOML cannot hold.
+pub fn differing_keys(one: &Experiment, other: &Experiment) -> Result<Vec<String>> {
+    Ok(changed_keys("", &one.to_toml()?.parse()?, &other.to_toml()?.parse()?))
 }
 
 fn changed_keys(prefix: &str, before: &toml::Table, after: &toml::Table) -> Vec<String> {

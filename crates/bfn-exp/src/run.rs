@@ -5,11 +5,14 @@
 //! | `experiment.toml` | the resolved experiment |
 //! | `run.json` | versions, device, data, number of parameters |
 //! | `metrics.jsonl` | one JSON object for each line of the log |
+//! | `evaluations/….json` | results of `bfn evaluate` |
 //! | `checkpoints/step-….safetensors` | weights, averaged weights, optimiser, step |
 
+use std::fmt;
 use std::fs::{self, TryLockError};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use bfn_nets::{DeviceChoice, Snapshot, parameter};
@@ -29,6 +32,15 @@ pub enum Weights {
     Ema,
     /// The weights of the last step.
     Last,
+}
+
+impl fmt::Display for Weights {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str(match self {
+            Self::Ema => "ema",
+            Self::Last => "last",
+        })
+    }
 }
 
 /// Which of a run's networks to use.
@@ -242,6 +254,12 @@ impl Run {
         Ok(checkpoint.metadata("standing")?)
     }
 
+    /// Whether another process trains in the folder now.
+    pub fn is_locked(&self) -> bool {
+        let file = fs::File::open(self.path("lock"));
+        file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
     /// Takes the folder for this process alone, as long as the lock lives: two must not train one run.
     ///
     /// # Errors
@@ -252,7 +270,13 @@ impl Run {
         let shown = self.folder.display();
         let open = fs::OpenOptions::new().create(true).write(true).truncate(false).open(&path);
         let file = open.with_context(|| format!("cannot write to the folder {shown}"))?;
-        match file.try_lock() {
+        let mut locked = file.try_lock();
+        if matches!(locked, Err(TryLockError::WouldBlock)) {
+            // `bfn list` holds a lock for a moment to see whether it is free.
+            std::thread::sleep(Duration::from_millis(50));
+            locked = file.try_lock();
+        }
+        match locked {
             Ok(()) => Ok(Lock { _file: file }),
             Err(TryLockError::WouldBlock) => {
                 bail!("another process is training in {shown}; wait for its end or train into another --out")

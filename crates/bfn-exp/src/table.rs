@@ -2,78 +2,214 @@
 
 use std::fmt::Write as _;
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::bound::{Estimate, TimeBin};
+use crate::config::Times;
 use crate::evaluate::Steps;
 
 /// The results of an evaluation.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {
     /// The folder of the run.
     pub run: String,
+    /// What was evaluated, and how.
+    #[serde(flatten)]
+    pub setting: Setting,
+    /// One result for each number of steps that is done, in the order of `setting.steps`.
+    pub results: Vec<Row>,
+}
+
+/// All that results depend on: evaluations of one setting have the same results.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Setting {
     /// The part of the data.
     pub split: String,
+    /// The data.
+    pub data: String,
     /// Examples evaluated.
     pub examples: usize,
     /// Variables in an example, D.
     pub dimensions: usize,
+    /// What a bit per variable is called, such as `bits/dim`.
+    pub unit: String,
+    /// The numbers of steps that were asked for.
+    pub steps: Vec<Steps>,
     /// How the times of n steps are spread.
     pub grid: String,
-    /// One result for each number of steps.
-    pub results: Vec<Row>,
+    /// The SHA-256 of the measured costs that a fitted grid follows from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grid_sha256: Option<String>,
+    /// The seed of all draws.
+    pub seed: u64,
+    /// Draws per example.
+    pub repeats: u32,
+    /// How times are spread over the examples.
+    pub times: Times,
+    /// Optimiser steps of the network.
+    pub checkpoint_step: u64,
+    /// Seconds that the network had been trained for.
+    pub trained_seconds: f64,
+    /// Which of its weights: `ema` or `last`.
+    pub weights: String,
+    /// Where the n-step loss or a probability is computed as published and not exactly.
+    pub as_published: Vec<String>,
+    /// How the program ran: its version, that of libtorch, the device.
+    pub program: String,
+}
+
+impl Setting {
+    /// Whether another evaluation, of another network perhaps, has the same examples and the same kind of draws.
+    pub fn compares_with(&self, other: &Self) -> bool {
+        let of = |setting: &Self| {
+            let Self { split, data, examples, dimensions, grid, seed, repeats, times, as_published, .. } =
+                setting.clone();
+            (split, data, examples, dimensions, grid, seed, repeats, times, as_published)
+        };
+        of(self) == of(other) && self.steps.iter().any(|steps| other.steps.contains(steps))
+    }
 }
 
 /// The bound for one number of steps.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// n, or `inf`.
     pub steps: Steps,
     /// L^n or L^∞, in nats per variable.
+    #[serde(deserialize_with = "number_or_nan")]
     pub loss_nats_per_dim: f64,
     /// L^r, in nats per variable.
+    #[serde(deserialize_with = "number_or_nan")]
     pub reconstruction_nats_per_dim: f64,
     /// Their sum, in nats per variable.
+    #[serde(deserialize_with = "number_or_nan")]
     pub total_nats_per_dim: f64,
     /// The total in nats per example.
+    #[serde(deserialize_with = "number_or_nan")]
     pub total_nats_per_example: f64,
     /// The total in bits per variable.
+    #[serde(deserialize_with = "number_or_nan")]
     pub total_bits_per_dim: f64,
     /// The standard error of the total over examples and draws, in bits per variable.
+    #[serde(deserialize_with = "number_or_nan")]
     pub standard_error_bits_per_dim: f64,
+    /// The same in nats per example.
+    #[serde(deserialize_with = "number_or_nan")]
+    pub standard_error_nats_per_example: f64,
+    /// The standard error of the loss, in nats per variable.
+    #[serde(deserialize_with = "number_or_nan")]
+    pub loss_standard_error_nats_per_dim: f64,
+    /// The standard error of the reconstruction, in nats per variable.
+    #[serde(deserialize_with = "number_or_nan")]
+    pub reconstruction_standard_error_nats_per_dim: f64,
+    /// Continuous time: the loss in equal bins of time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub by_time: Vec<TimeBin>,
+}
+
+/// JSON has no numbers that are not finite: they are written as `null`.
+pub(crate) fn number_or_nan<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Ok(Option::<f64>::deserialize(from)?.unwrap_or(f64::NAN))
+}
+
+/// The estimates that a row shows, in nats per example.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// L^n or L^∞.
+    pub loss: Estimate,
+    /// L^r.
+    pub reconstruction: Estimate,
+    /// Their sum.
+    pub total: Estimate,
+}
+
+impl Row {
+    /// The estimates for one number of steps, of examples of so many variables.
+    pub fn new(steps: Steps, terms: Terms, dimensions: usize) -> Self {
+        let Terms { loss, reconstruction, total } = terms;
+        let per_dim = |nats: f64| nats / dimensions as f64;
+        let bits = |nats: f64| per_dim(nats) / std::f64::consts::LN_2;
+        Self {
+            steps,
+            loss_nats_per_dim: per_dim(loss.mean),
+            reconstruction_nats_per_dim: per_dim(reconstruction.mean),
+            total_nats_per_dim: per_dim(total.mean),
+            total_nats_per_example: total.mean,
+            total_bits_per_dim: bits(total.mean),
+            standard_error_bits_per_dim: bits(total.standard_error),
+            standard_error_nats_per_example: total.standard_error,
+            loss_standard_error_nats_per_dim: per_dim(loss.standard_error),
+            reconstruction_standard_error_nats_per_dim: per_dim(reconstruction.standard_error),
+            by_time: Vec::new(),
+        }
+    }
+
+    /// Whether the bound is a number that can be written and read again.
+    pub fn is_finite(&self) -> bool {
+        self.total_nats_per_example.is_finite()
+    }
+}
+
+/// A unit of the table: its name, how many of it a nat per variable has, and digits after the point.
+struct Unit {
+    name: String,
+    of_a_nat: f64,
+    digits: usize,
 }
 
 impl Report {
-    /// The table, in nats and bits; `per_variable` names a bit per variable, such as `bits/dim`.
-    pub fn table(&self, per_variable: &str) -> String {
-        let mut text = String::new();
-        let rule = "-".repeat(94);
-        let _ = writeln!(
-            text,
-            "{:>6} {:>12} {:>12} {:>12} {:>24} {:>23}",
-            "n", "loss", "recon.", "total", "total", "total"
-        );
-        let _ = writeln!(
-            text,
-            "{:>6} {:>12} {:>12} {:>12} {:>24} {:>23}",
-            "", "nats/dim", "nats/dim", "nats/dim", "nats/example", per_variable
-        );
-        let _ = writeln!(text, "{rule}");
+    /// The tables per variable and per example, each in nats and in bits; errors are standard errors of the total.
+    pub fn table(&self) -> String {
+        let Setting { dimensions, unit, .. } = &self.setting;
+        let (bits, all) = (1.0 / std::f64::consts::LN_2, *dimensions as f64);
+        let per_variable = [
+            Unit { name: unit.replace("bits", "nats"), of_a_nat: 1.0, digits: 5 },
+            Unit { name: unit.clone(), of_a_nat: bits, digits: 5 },
+        ];
+        let per_example = [
+            Unit { name: "nats/example".to_owned(), of_a_nat: all, digits: 3 },
+            Unit { name: "bits/example".to_owned(), of_a_nat: all * bits, digits: 3 },
+        ];
+        format!("{}\n{}", self.block(&per_variable), self.block(&per_example))
+    }
+
+    fn block(&self, units: &[Unit; 2]) -> String {
+        let mut text = String::from("     n");
+        for Unit { name, .. } in units {
+            let _ = write!(text, "  {:>11} {:>10} {:>21}", "loss", "recon.", format!("total, {name}"));
+        }
+        let _ = writeln!(text, "\n{}", "-".repeat(6 + 2 * 46));
         for row in &self.results {
-            let to_nats = self.dimensions as f64 * std::f64::consts::LN_2;
-            let per_example =
-                format!("{:.3} ± {:.3}", row.total_nats_per_example, row.standard_error_bits_per_dim * to_nats);
-            let bits = format!("{:.5} ± {:.5}", row.total_bits_per_dim, row.standard_error_bits_per_dim);
-            let _ = writeln!(
-                text,
-                "{:>6} {:>12.6} {:>12.6} {:>12.6} {:>24} {:>23}",
-                row.steps.to_string(),
-                row.loss_nats_per_dim,
-                row.reconstruction_nats_per_dim,
-                row.total_nats_per_dim,
-                per_example,
-                bits
-            );
+            let _ = write!(text, "{:>6}", row.steps.to_string());
+            let error = row.standard_error_nats_per_example / self.setting.dimensions as f64;
+            for Unit { of_a_nat, digits, .. } in units {
+                let in_unit = |nats: f64| nats * of_a_nat;
+                let total = format!("{:.digits$} ± {:.digits$}", in_unit(row.total_nats_per_dim), in_unit(error));
+                let _ = write!(
+                    text,
+                    "  {:>11.digits$} {:>10.digits$} {total:>21}",
+                    in_unit(row.loss_nats_per_dim),
+                    in_unit(row.reconstruction_nats_per_dim)
+                );
+            }
+            text.push('\n');
         }
         text
+    }
+
+    /// The loss of continuous time in bins of time, where there is any.
+    pub fn by_time(&self) -> Option<String> {
+        let row = self.results.iter().find(|row| !row.by_time.is_empty())?;
+        let nats = self.setting.unit.replace("bits", "nats");
+        let mut text = format!("{:>15} {:>9}  {:>21}  {:>21}\n", "t", "draws", nats, self.setting.unit);
+        let _ = writeln!(text, "{}", "-".repeat(71));
+        for bin in &row.by_time {
+            let (mean, error) = (bin.nats_per_dim, bin.standard_error_nats_per_dim);
+            let shown = |of_a_nat: f64| format!("{:.5} ± {:.5}", mean * of_a_nat, error * of_a_nat);
+            let (nats, bits) = (shown(1.0), shown(1.0 / std::f64::consts::LN_2));
+            let times = format!("{:.3} to {:.3}", bin.from, bin.to);
+            let _ = writeln!(text, "{times:>15} {:>9}  {nats:>21}  {bits:>21}", bin.draws);
+        }
+        Some(text)
     }
 }

@@ -11,9 +11,9 @@ use crate::bound::Estimator;
 use crate::checkpoints::{Best, Choice, Standing, Writer};
 use crate::cli::TrainArgs;
 use crate::clock::Clock;
-use crate::config::{Experiment, TrainingConfig};
+use crate::config::{Experiment, Times, TrainingConfig};
 use crate::engine::Trainer;
-use crate::evaluate::{self, Steps};
+use crate::evaluate::{Rows, TIME_BINS};
 use crate::form::Form;
 use crate::memory;
 use crate::model::Model;
@@ -220,7 +220,7 @@ impl Session {
         let training = &self.experiment.training;
         let limit = config.examples.map_or(usize::MAX, |examples| examples as usize);
         let stop = &self.stop;
-        let rows = self.trainer.with_average(|model, task| {
+        let row = self.trainer.with_average(|model, task| {
             let estimator = Estimator {
                 objective: task.objective.as_ref(),
                 model,
@@ -229,12 +229,15 @@ impl Session {
                 batch: training.batch,
                 seed: Seed(training.seed),
                 repeats: 1,
+                times: Times::LowDiscrepancy,
                 classes: self.experiment.network.classes(),
             };
-            evaluate::rows(&estimator, &[Steps::Infinite], task.form.dimensions(), &|| stop.reason().is_some())
+            let dimensions = task.form.dimensions();
+            let stop = || stop.reason().is_some();
+            Rows { estimator: &estimator, dimensions, time_bins: TIME_BINS, stop: &stop }.continuous_time()
         })?;
         // Stopped on the way: the loop saves, and the resumed run validates.
-        let Some(row) = rows.first() else { return Ok(false) };
+        let Some(row) = row else { return Ok(false) };
         let nats_per_example = row.total_nats_per_example;
         self.standing.validated = step;
         let is_best = self.standing.best.is_none_or(|best| nats_per_example < best.nats_per_example);

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use bfn_core::times::{Step, Steps};
 use bfn_core::{Grid, StepCosts};
-use bfn_data::{Draw, InOrder, Permutation, Prefetch, Purpose};
+use bfn_data::{Draw, InOrder, Prefetch};
 use tch::Kind;
 
-use super::{Estimator, Sample, number};
+use super::{Estimator, Sample};
 use crate::objective::Term;
 
 impl Estimator<'_> {
@@ -30,12 +30,10 @@ impl Estimator<'_> {
             let draw = Draw { seed: self.seed, epoch: repeat };
             let batches = InOrder::new(Arc::clone(&self.dataset), draw, self.batch)?.limited(count)?;
             let total = batches.batches();
-            let start = self.seed.stream(Purpose::Time, number(term, repeat), 0).uniform();
-            let order = Permutation::new(self.seed, Purpose::Order, number(term, repeat), count as u64);
+            let spread = self.spread(term, repeat);
             for batch in Prefetch::new(0..total, 1, 2, move |number| batches.batch(number)) {
                 let batch = batch?;
-                let spaced = |index: &u64| (start + order.at(*index) as f64 / count as f64).fract();
-                let drawn: Vec<Step> = batch.indices.iter().map(|index| steps.draw(spaced(index))).collect();
+                let drawn: Vec<Step> = batch.indices.iter().map(|index| steps.draw(spread[*index as usize])).collect();
                 let from = drawn.iter().map(|step| step.from).collect();
                 let examples = self.prepare(&batch, from, term, repeat);
                 let loss = self.objective.loss_of_steps(self.model, &examples, &drawn);

@@ -148,8 +148,13 @@ pub enum SymbolsConfig {
 }
 
 impl DataConfig {
-    pub(super) fn check(&self) -> Result<()> {
-        let tables = [
+    /// The name of the table that says what the data are.
+    pub fn name(&self) -> &'static str {
+        self.tables().into_iter().find(|(_, there)| *there).map_or("none", |(name, _)| name)
+    }
+
+    fn tables(&self) -> [(&'static str, bool); 8] {
+        [
             ("data.digits", self.digits.is_some()),
             ("data.mnist", self.mnist.is_some()),
             ("data.cifar10", self.cifar10.is_some()),
@@ -158,7 +163,11 @@ impl DataConfig {
             ("data.images", self.images.is_some()),
             ("data.array", self.array.is_some()),
             ("data.table", self.table.is_some()),
-        ];
+        ]
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        let tables = self.tables();
         let present: Vec<&str> = tables.iter().filter(|(_, there)| *there).map(|(name, _)| *name).collect();
         let known = tables.map(|(name, _)| name).join(", ");
         ensure!(

@@ -150,9 +150,12 @@ fn the_factorised_receiver_changes_finite_n_alone() {
         table.lines().filter(|line| line.contains('±')).map(str::to_owned).collect()
     };
     let (joint, factorised) = (rows(&[]), rows(&["--factorised-receiver"]));
-    assert_eq!((joint.len(), factorised.len()), (2, 2));
-    assert_ne!(joint[0], factorised[0]);
-    assert_eq!(joint[1], factorised[1]);
+    // Two rows per variable, two per example.
+    assert_eq!((joint.len(), factorised.len()), (4, 4));
+    for (finite, infinite) in [(0, 1), (2, 3)] {
+        assert_ne!(joint[finite], factorised[finite]);
+        assert_eq!(joint[infinite], factorised[infinite]);
+    }
 }
 
 #[test]
@@ -214,7 +217,12 @@ fn bad_arguments_and_settings_are_named() {
     fails(&["train", &folder.path("none.toml")], &["none.toml"]);
     fails(&["evaluate", &missing, "--steps", "0"], &["--steps"]);
     fails(&["evaluate", &missing, "--steps", "ten"], &["--steps"]);
-    folder.training_fails("a", &["training.stepz=3"], &[], &["training.stepz", "unknown field `stepz`", "steps"]);
+    folder.training_fails(
+        "a",
+        &["training.stepz=3"],
+        &[],
+        &["training.stepz", "unknown field `stepz`", "did you mean `steps`?"],
+    );
     folder.training_fails("b", &["training.steps=0"], &[], &["training.steps"]);
     folder.training_fails("c", &["training.steps=\"many\""], &[], &["training.steps", "invalid type"]);
     folder.training_fails("d", &["training.max_time=\"soon\""], &[], &["soon", "2m"]);
@@ -236,7 +244,7 @@ fn a_wrong_key_in_a_file_is_named_with_its_line() {
     let wrong = text.replace("weight_decay", "weight_decoy");
     let line = wrong.lines().position(|line| line.starts_with("weight_decoy")).expect("the key is there") + 1;
     fs::write(&path, wrong).expect("it can be written");
-    fails(&["train", &path], &["wrong.toml", &format!("line {line}"), "weight_decoy"]);
+    fails(&["train", &path], &["wrong.toml", &format!("line {line}"), "weight_decoy", "did you mean `weight_decay`?"]);
 }
 
 #[test]

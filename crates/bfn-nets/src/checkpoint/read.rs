@@ -1,10 +1,13 @@
 //! From a file to tensors.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
 use safetensors::tensor::{Metadata, TensorInfo};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tch::Tensor;
 
@@ -70,6 +73,29 @@ impl Checkpoint {
         })
     }
 
+    /// A metadata entry of a file, from its header alone: quick, however large the file; its checksum is not verified.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where it cannot be read, [`Error::DamagedCheckpoint`] where it has no header,
+    /// [`Error::Metadata`] where the entry is missing or of another type.
+    pub fn peek<T: DeserializeOwned>(path: &Path, key: &str) -> Result<T, Error> {
+        let io = |source| Error::Io { action: "read", path: path.to_owned(), source };
+        let mut file = File::open(path).map_err(io)?;
+        let length = file.metadata().map_err(io)?.len();
+        let mut size = [0; 8];
+        file.read_exact(&mut size).map_err(io)?;
+        let size = u64::from_le_bytes(size);
+        if size > length.saturating_sub(8) {
+            return Err(damaged(path, format!("a header of {size} bytes"), format!("a file of {length} bytes")));
+        }
+        let mut header = Vec::new();
+        file.take(size).read_to_end(&mut header).map_err(io)?;
+        let header: Header = serde_json::from_slice(&header)
+            .map_err(|error| damaged(path, "a header in JSON".to_owned(), error.to_string()))?;
+        entry(path, &header.metadata, key)
+    }
+
     /// The file it was read from.
     pub fn path(&self) -> &Path {
         &self.path
@@ -92,14 +118,7 @@ impl Checkpoint {
     ///
     /// [`Error::Metadata`] where it is missing or of another type.
     pub fn metadata<T: DeserializeOwned>(&self, key: &str) -> Result<T, Error> {
-        let fail = |found: String| Error::Metadata {
-            path: self.path.clone(),
-            key: key.to_owned(),
-            expected: format!("a value of type {}", std::any::type_name::<T>()),
-            found,
-        };
-        let json = self.metadata.get(key).ok_or_else(|| fail("no such entry".to_owned()))?;
-        serde_json::from_str(json).map_err(|error| fail(format!("{json} ({error})")))
+        entry(&self.path, &self.metadata, key)
     }
 
     /// A copy of one tensor, on the CPU, under its full name.
@@ -176,6 +195,24 @@ impl Checkpoint {
         // The reader has checked that the offsets lie inside.
         &self.bytes[self.data_start + start..self.data_start + end]
     }
+}
+
+/// What a header says beside the tensors.
+#[derive(Deserialize)]
+struct Header {
+    #[serde(rename = "__metadata__", default)]
+    metadata: BTreeMap<String, String>,
+}
+
+fn entry<T: DeserializeOwned>(path: &Path, metadata: &BTreeMap<String, String>, key: &str) -> Result<T, Error> {
+    let fail = |found: String| Error::Metadata {
+        path: path.to_owned(),
+        key: key.to_owned(),
+        expected: format!("a value of type {}", std::any::type_name::<T>()),
+        found,
+    };
+    let json = metadata.get(key).ok_or_else(|| fail("no such entry".to_owned()))?;
+    serde_json::from_str(json).map_err(|error| fail(format!("{json} ({error})")))
 }
 
 /// The header's length and content, checked against the length of the file.

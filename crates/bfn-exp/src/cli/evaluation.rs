@@ -1,0 +1,98 @@
+//! Arguments of the commands that evaluate.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bfn_data::Split;
+use bfn_nets::device::DeviceChoice;
+use clap::{Args, ValueEnum};
+
+use crate::evaluate::StepsChoice;
+use crate::run::Which;
+use crate::solver::GridName;
+
+/// Arguments of `bfn evaluate`.
+#[derive(Debug, Args)]
+pub struct EvaluateArgs {
+    /// The folder of the run.
+    pub run: PathBuf,
+    /// Numbers of transmission steps n, `inf` for continuous time, `paper` for all of the paper's tables:
+    /// 10,25,50,100,250,500,784,1000,inf.
+    #[arg(long, value_delimiter = ',', default_value = "inf")]
+    pub steps: Vec<StepsChoice>,
+    /// How the times of n steps are spread; continuous time has no grid.
+    #[arg(long, value_enum, default_value_t = GridName::Uniform)]
+    pub grid: GridName,
+    /// How often each example is evaluated, each time at another time and with other noise.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub repeats: u32,
+    /// The seed of all draws of the evaluation.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// The part of the data to evaluate on.
+    #[arg(long, value_enum, default_value_t = SplitName::Test)]
+    pub split: SplitName,
+    /// Evaluate only this many examples, from the first on.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: Option<u64>,
+    /// Show the loss of continuous time in this many equal bins of time as well; 20 are kept in any case.
+    #[arg(long, value_name = "BINS", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub by_time: Option<u32>,
+    /// Draw times independently, as the published code does, instead of equally spaced: larger errors.
+    #[arg(long)]
+    pub independent_times: bool,
+    /// Evaluate again what is stored in the run already.
+    #[arg(long)]
+    pub again: bool,
+    /// Stop after this time, such as 3h30m, with exit code 75; the same command then goes on.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub max_time: Option<Duration>,
+    /// Write the results to this file as JSON, too; the run keeps them in any case, under evaluations/.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Discrete data: for finite n the published receiver, a product of marginal mixtures over the
+    /// classes, to compare with published figures; by default the joint mixture.
+    #[arg(long)]
+    pub factorised_receiver: bool,
+    /// Discretised data: the published floor of 1e-5 under a bin's probability, to compare with
+    /// published figures; by default exact.
+    #[arg(long)]
+    pub probability_floor: bool,
+    /// Text: windows at every symbol, as published for text8, to compare with published figures; costs as many
+    /// times more as a window is long. By default windows follow one another without overlap.
+    #[arg(long)]
+    pub overlapping_windows: bool,
+    #[command(flatten)]
+    pub which: Which,
+    /// Where to compute: auto, cpu, cuda or cuda:N.
+    #[arg(long, default_value = "auto")]
+    pub device: DeviceChoice,
+}
+
+/// A part of a data set, as named on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SplitName {
+    /// What the network learnt from.
+    Train,
+    /// What choices are made on.
+    Validation,
+    /// What results are reported on.
+    Test,
+}
+
+impl fmt::Display for SplitName {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Split::from(*self).fmt(to)
+    }
+}
+
+impl From<SplitName> for Split {
+    fn from(name: SplitName) -> Self {
+        match name {
+            SplitName::Train => Self::Train,
+            SplitName::Validation => Self::Validation,
+            SplitName::Test => Self::Test,
+        }
+    }
+}

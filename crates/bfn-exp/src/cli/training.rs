@@ -1,0 +1,76 @@
+//! Arguments of the commands that train.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bfn_nets::device::DeviceChoice;
+use clap::{Args, Subcommand};
+
+use crate::overrides::Override;
+use crate::run::Weights;
+
+/// Arguments of `bfn train`.
+#[derive(Debug, Args)]
+pub struct TrainArgs {
+    /// The experiment file, such as experiments/digits.toml; not needed with --resume RUN.
+    pub experiment: Option<PathBuf>,
+    /// The folder for the run; by default under runs/, named after the experiment and the time.
+    #[arg(long, value_name = "RUN")]
+    pub out: Option<PathBuf>,
+    /// Change a key of the experiment file, such as training.steps=1000; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub overrides: Vec<Override>,
+    /// Continue the run in RUN (or in that of --out) from its last checkpoint; begin it where there is none.
+    #[arg(long, value_name = "RUN", num_args = 0..=1)]
+    #[allow(clippy::option_option, reason = "absent, without a value, with one")]
+    pub resume: Option<Option<PathBuf>>,
+    /// Begin with the weights of another run, such as an imported one, instead of fresh ones.
+    #[arg(long, value_name = "RUN")]
+    pub from: Option<PathBuf>,
+    /// Which weights of that run to begin with.
+    #[arg(long, value_enum, default_value_t = Weights::Ema, requires = "from")]
+    pub from_weights: Weights,
+    /// Stop after this time, such as 3h30m, with a checkpoint and exit code 75: for batch queues.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub max_time: Option<Duration>,
+    /// Where to compute: auto, cpu, cuda or cuda:N.
+    #[arg(long, default_value = "auto")]
+    pub device: DeviceChoice,
+}
+
+/// What `bfn bench` measures.
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// Training steps, with fresh weights; no run is made.
+    Train(BenchArgs),
+    /// Steps of the ancestral sampler, with fresh weights.
+    Sample {
+        #[command(flatten)]
+        common: BenchArgs,
+        /// Samples drawn side by side.
+        #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+        count: u32,
+    },
+}
+
+/// Arguments of `bfn bench train` and `bfn bench sample`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// The experiment file.
+    pub experiment: PathBuf,
+    /// Change a key of the experiment file; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub overrides: Vec<Override>,
+    /// Steps that are measured.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
+    pub steps: u32,
+    /// Steps before them, which are not.
+    #[arg(long, default_value_t = 5)]
+    pub warm_up: u32,
+    /// Write the figures to this file as JSON as well.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Where to compute: auto, cpu, cuda or cuda:N.
+    #[arg(long, default_value = "auto")]
+    pub device: DeviceChoice,
+}

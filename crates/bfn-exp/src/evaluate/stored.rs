@@ -1,0 +1,123 @@
+//! The results of evaluations in the folder of a run, `evaluations/NAME.json`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
+
+use super::{PAPER, Steps};
+use crate::cli::EvaluateArgs;
+use crate::run::write_file;
+use crate::table::{Report, Row, Setting};
+
+/// The folder in the folder of a run.
+const FOLDER: &str = "evaluations";
+
+/// The longest list of steps that a name spells out.
+const LONGEST: usize = 60;
+
+/// An evaluation that is kept row by row, so that one that was interrupted goes on after what is done.
+#[derive(Debug)]
+pub struct Stored {
+    path: PathBuf,
+    report: Report,
+}
+
+impl Stored {
+    /// The file of an evaluation of the checkpoint after `step` steps.
+    pub fn path_of(args: &EvaluateArgs, steps: &[Steps], step: u64) -> PathBuf {
+        args.run.join(FOLDER).join(format!("{}.json", name(args, steps, step)))
+    }
+
+    /// All evaluations that a run keeps, by the names of their files; what cannot be read is left out.
+    pub fn all(run: &Path) -> BTreeMap<String, Report> {
+        let files = fs::read_dir(run.join(FOLDER)).into_iter().flatten().flatten();
+        let reports = files.filter_map(|file| {
+            let name = file.file_name().to_str()?.strip_suffix(".json")?.to_owned();
+            let report = serde_json::from_str(&fs::read_to_string(file.path()).ok()?).ok()?;
+            Some((name, report))
+        });
+        reports.collect()
+    }
+
+    /// Takes up what is stored there of the same setting; of another one, or none, nothing.
+    pub fn open(path: PathBuf, run: &Path, setting: Setting, time_bins: usize) -> Self {
+        let read = || -> Option<Report> { serde_json::from_str(&fs::read_to_string(&path).ok()?).ok() };
+        let stored = read().filter(|stored| stored.setting == setting);
+        let mut results = stored.map_or_else(Vec::new, |stored| stored.results);
+        let of_bins = |row: &Row| row.steps != Steps::Infinite || row.by_time.len() == time_bins;
+        let in_order = results.iter().zip(&setting.steps);
+        let sound = in_order.take_while(|(row, steps)| row.steps == **steps && row.is_finite() && of_bins(row)).count();
+        results.truncate(sound);
+        Self { path, report: Report { run: run.display().to_string(), setting, results } }
+    }
+
+    /// What is done.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// What is done, to keep.
+    pub fn into_report(self) -> Report {
+        self.report
+    }
+
+    /// What is left to do.
+    pub fn left(&self) -> &[Steps] {
+        &self.report.setting.steps[self.report.results.len()..]
+    }
+
+    /// Where it is kept.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Forgets what is done.
+    pub fn begin_again(&mut self) {
+        self.report.results.clear();
+    }
+
+    /// Adds a row and writes the file, whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// A folder that cannot be written to; the row counts as done nevertheless.
+    pub fn add(&mut self, row: Row) -> Result<()> {
+        self.report.results.push(row);
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        write_file(&self.path, serde_json::to_string_pretty(&self.report)?.as_bytes())
+    }
+}
+
+/// Says in short what the arguments ask for.
+fn name(args: &EvaluateArgs, steps: &[Steps], step: u64) -> String {
+    let EvaluateArgs { repeats, seed, .. } = args;
+    let mut name = format!("{}-{}-n{}-seed{seed}-x{repeats}", args.split, args.grid, steps_in_name(steps));
+    if let Some(limit) = args.limit {
+        name += &format!("-first{limit}");
+    }
+    let flags = [
+        (args.independent_times, "-independent-times"),
+        (args.factorised_receiver, "-factorised-receiver"),
+        (args.probability_floor, "-probability-floor"),
+        (args.overlapping_windows, "-overlapping-windows"),
+    ];
+    name.extend(flags.iter().filter(|(given, _)| *given).map(|(_, part)| *part));
+    format!("{name}-step{step}-{}", args.which.weights)
+}
+
+fn steps_in_name(steps: &[Steps]) -> String {
+    if steps == PAPER {
+        return "paper".to_owned();
+    }
+    let all = steps.iter().map(Steps::to_string).collect::<Vec<_>>().join("_");
+    if all.len() <= LONGEST { all } else { format!("{}_{}", steps.len(), short_digest(all.as_bytes())) }
+}
+
+/// The first digits of a SHA-256.
+fn short_digest(bytes: &[u8]) -> String {
+    format!("{:x}", Sha256::digest(bytes)).chars().take(12).collect()
+}

@@ -1,0 +1,194 @@
+//! `bfn init`: a commented experiment to begin with.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::{fs, io};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, ValueEnum};
+use toml_edit::{DocumentMut, Item, value};
+
+use crate::progress::say;
+
+/// What all kinds have in common.
+const TRAINING: &str = include_str!("../templates/training.toml");
+
+/// Arguments of `bfn init`.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// The kind of data.
+    pub kind: Kind,
+    /// The file or folder of the data, where they are one's own.
+    #[arg(long, value_name = "PATH")]
+    pub data: Option<PathBuf>,
+    /// The file to write; by default KIND.toml in the working folder, - for stdout.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// A kind of data that experiments can begin with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// The embedded 8×8 digits.
+    Digits,
+    /// MNIST.
+    Mnist,
+    /// CIFAR-10.
+    Cifar10,
+    /// text8.
+    Text8,
+    /// Text of one's own.
+    Text,
+    /// A folder of images.
+    Images,
+    /// A table in CSV or Parquet.
+    Table,
+    /// An array of NumPy.
+    Array,
+}
+
+/// Writes the experiment.
+///
+/// # Errors
+///
+/// A file that is there already or cannot be written, a path for data that have none.
+pub fn command(args: &InitArgs) -> Result<()> {
+    let kind = args.kind;
+    let text = kind.experiment(args.data.as_deref().map(|path| path.to_string_lossy()).as_deref())?;
+    let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("{}.toml", kind.name())));
+    if out.as_os_str() == "-" {
+        return io::stdout().write_all(text.as_bytes()).context("cannot write to stdout");
+    }
+    let shown = out.display();
+    let file = fs::OpenOptions::new().write(true).create_new(true).open(&out);
+    ensure!(
+        !file.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists),
+        "{shown} exists already and is not overwritten; choose another --out"
+    );
+    file.and_then(|mut file| file.write_all(text.as_bytes())).with_context(|| format!("cannot write {shown}"))?;
+    let edit = if kind.place().is_some() && args.data.is_none() { "say in it where the data lie, then: " } else { "" };
+    say(format_args!("wrote {shown}\nnext: {edit}bfn check {shown}    bfn train {shown}"));
+    Ok(())
+}
+
+impl Kind {
+    /// The text of an experiment for data at this path, or at a place to be filled in.
+    ///
+    /// # Errors
+    ///
+    /// A path for data that are known by name.
+    pub fn experiment(self, data: Option<&str>) -> Result<String> {
+        let template = match self {
+            Self::Digits => include_str!("../templates/digits.toml"),
+            Self::Mnist => include_str!("../templates/mnist.toml"),
+            Self::Cifar10 => include_str!("../templates/cifar10.toml"),
+            Self::Text8 => include_str!("../templates/text8.toml"),
+            Self::Text => include_str!("../templates/text.toml"),
+            Self::Images => include_str!("../templates/images.toml"),
+            Self::Table => include_str!("../templates/table.toml"),
+            Self::Array => include_str!("../templates/array.toml"),
+        };
+        let text = format!("{template}{TRAINING}");
+        let Some(data) = data else { return Ok(text) };
+        let name = self.name();
+        let Some(key) = self.place() else {
+            bail!("{name} is known by name and has no path of its own; data.root says in which folder it lies");
+        };
+        let mut document: DocumentMut = text.parse().context("the template is no TOML")?;
+        let entry = document.get_mut("data").and_then(|item| item.get_mut(name)).and_then(|item| item.get_mut(key));
+        if let Some(Item::Value(old)) = entry {
+            let comment = old.decor().clone();
+            *old = value(data).into_value().unwrap_or_else(|_| data.into());
+            *old.decor_mut() = comment;
+        }
+        Ok(document.to_string())
+    }
+
+    /// As on the command line, and as in `[data.…]`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Digits => "digits",
+            Self::Mnist => "mnist",
+            Self::Cifar10 => "cifar10",
+            Self::Text8 => "text8",
+            Self::Text => "text",
+            Self::Images => "images",
+            Self::Table => "table",
+            Self::Array => "array",
+        }
+    }
+
+    /// The key of the path, for data of one's own.
+    fn place(self) -> Option<&'static str> {
+        match self {
+            Self::Text | Self::Table | Self::Array => Some("file"),
+            Self::Images => Some("folder"),
+            Self::Digits | Self::Mnist | Self::Cifar10 | Self::Text8 => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bfn_data::{Alphabet, Seed};
+    use tch::Device;
+
+    use super::*;
+    use crate::config::Experiment;
+    use crate::form::{Arrangement, Form, Variable};
+    use crate::model::Model;
+    use crate::task::{Arithmetic, Task};
+
+    /// The form of data that are not there in a test; the others are checked with real data.
+    fn form(kind: Kind) -> Form {
+        let image = |side, channels, variable| {
+            let arrangement = Arrangement::Image { height: side, width: side, channels };
+            Form { arrangement, variable }
+        };
+        let text = Arrangement::Text { length: 64, alphabet: Alphabet::text8().to_string() };
+        match kind {
+            Kind::Digits => image(8, 1, Variable::Discretised(17)),
+            Kind::Mnist => image(28, 1, Variable::Discrete(2)),
+            Kind::Cifar10 => image(32, 3, Variable::Discretised(256)),
+            Kind::Images => image(32, 3, Variable::Discretised(256)),
+            Kind::Text8 | Kind::Text => Form { arrangement: text, variable: Variable::Discrete(27) },
+            Kind::Array | Kind::Table => {
+                Form { arrangement: Arrangement::Sequence { length: 12 }, variable: Variable::Continuous }
+            }
+        }
+    }
+
+    #[test]
+    fn every_template_is_an_experiment_whose_network_can_be_built() {
+        for kind in Kind::value_variants() {
+            let text = kind.experiment(None).expect("a template");
+            let experiment = Experiment::parse(&text).unwrap_or_else(|error| panic!("{}: {error:#}", kind.name()));
+            assert_eq!(experiment.data.name(), format!("data.{}", kind.name()));
+            if *kind == Kind::Table {
+                continue;
+            }
+            let task = Task::new(&experiment, form(*kind), Arithmetic::default()).expect("the flow fits");
+            let precision = experiment.training.precision;
+            let model = Model::new(&experiment.network, &task.variables, Device::Cpu, precision, Seed(0));
+            assert!(model.expect("the network fits").parameter_count() > 10_000);
+        }
+    }
+
+    #[test]
+    fn a_path_is_filled_in_and_the_comments_stay() {
+        for kind in Kind::value_variants() {
+            let with_path = kind.experiment(Some("my \"own\" data"));
+            if kind.place().is_none() {
+                assert!(with_path.is_err());
+                continue;
+            }
+            let text = with_path.expect("a template");
+            let without = kind.experiment(None).expect("a template");
+            let differing = text.lines().zip(without.lines()).filter(|(a, b)| a != b).count();
+            assert_eq!((differing, text.lines().count()), (1, without.lines().count()), "{text}");
+            let table: toml::Table = text.parse().expect("TOML");
+            let place = table["data"][kind.name()][kind.place().expect("a path")].as_str();
+            assert_eq!(place, Some("my \"own\" data"));
+        }
+    }
+}

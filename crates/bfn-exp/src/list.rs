@@ -1,0 +1,146 @@
+//! `bfn list`: the runs in a folder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+
+use crate::config::Experiment;
+use crate::evaluate::{Steps, Stored};
+use crate::run::{Record, Run};
+use crate::table::Report;
+
+/// Folders in folders are looked through to this depth.
+const DEPTH: usize = 3;
+
+/// Arguments of `bfn list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// The folder whose runs are listed, those in its folders too.
+    #[arg(default_value = "runs")]
+    pub folder: PathBuf,
+}
+
+/// What there is to say of a run in a line.
+#[derive(Debug)]
+struct Line {
+    run: String,
+    data: String,
+    parameters: String,
+    steps: String,
+    state: &'static str,
+    validation: String,
+    evaluation: String,
+}
+
+/// Lists; the table goes to stdout.
+///
+/// # Errors
+///
+/// A folder that is not there or holds no run.
+#[allow(clippy::print_stdout, reason = "results are what this command is for")]
+pub fn command(args: &ListArgs) -> Result<()> {
+    let shown = args.folder.display();
+    ensure!(args.folder.is_dir(), "there is no folder {shown}; `bfn train` makes runs under runs/");
+    let mut runs = Vec::new();
+    find(&args.folder, DEPTH, &mut runs)?;
+    ensure!(!runs.is_empty(), "there is no run in {shown}; `bfn train` makes one");
+    let lines = runs.iter().map(|run| Line::of(run, &args.folder)).collect::<Result<Vec<_>>>()?;
+    print!("{}", table(&lines));
+    Ok(())
+}
+
+/// The runs in a folder, in the order of their names.
+fn find(folder: &Path, depth: usize, runs: &mut Vec<Run>) -> Result<()> {
+    if let Ok(run) = Run::open(folder) {
+        runs.push(run);
+        return Ok(());
+    }
+    if depth == 0 {
+        return Ok(());
+    }
+    let entries = fs::read_dir(folder).with_context(|| format!("cannot read the folder {}", folder.display()))?;
+    let mut folders: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    folders.sort();
+    folders.iter().try_for_each(|inside| find(inside, depth - 1, runs))
+}
+
+impl Line {
+    fn of(run: &Run, folder: &Path) -> Result<Self> {
+        let place = run.folder().strip_prefix(folder).unwrap_or(run.folder());
+        let name = if place.as_os_str().is_empty() { run.folder() } else { place }.display().to_string();
+        let experiment = match run.experiment() {
+            Ok(experiment) => experiment,
+            // A run of another version, say: it is there, and that is all.
+            Err(_) => return Ok(Self::unreadable(name)),
+        };
+        let record = run.record().ok();
+        let standing = run.checkpoints().newest_standing()?;
+        let step = standing.map_or(0, |standing| standing.step);
+        let state = match (&standing, run.is_locked()) {
+            (_, true) => "training",
+            (None, false) => "not begun",
+            (Some(standing), false) if standing.is_at_end(&experiment.training) => "complete",
+            _ => "stopped",
+        };
+        let evaluations = Stored::all(run.folder());
+        let newest = evaluations.values().rfind(|report| report.setting.checkpoint_step == step);
+        let best = standing.and_then(|standing| standing.best);
+        Ok(Self {
+            run: name,
+            data: data_of(&experiment, record.as_ref()),
+            parameters: record.as_ref().map_or_else(dash, |record| record.parameters.to_string()),
+            steps: format!("{step}/{}", experiment.training.steps),
+            state,
+            validation: best.map_or_else(dash, |best| format!("{:.3} at {}", best.nats_per_example, best.step)),
+            evaluation: newest.and_then(evaluation_of).unwrap_or_else(dash),
+        })
+    }
+
+    fn unreadable(run: String) -> Self {
+        let (data, parameters, steps, validation, evaluation) = (dash(), dash(), dash(), dash(), dash());
+        Self { run, data, parameters, steps, state: "unreadable", validation, evaluation }
+    }
+
+    fn cells(&self) -> [&str; 7] {
+        let Self { run, data, parameters, steps, state, validation, evaluation } = self;
+        [run, data, parameters, steps, state, validation, evaluation]
+    }
+}
+
+fn dash() -> String {
+    "-".to_owned()
+}
+
+fn data_of(experiment: &Experiment, record: Option<&Record>) -> String {
+    let title = record.map(|record| record.data.as_str()).filter(|title| !title.is_empty());
+    title.map_or_else(|| experiment.data.name().to_owned(), str::to_owned)
+}
+
+/// The total for the largest number of steps, infinity before all.
+fn evaluation_of(report: &Report) -> Option<String> {
+    let infinite = report.results.iter().find(|row| row.steps == Steps::Infinite);
+    let row = infinite.or(report.results.last())?;
+    let (total, error, unit) = (row.total_bits_per_dim, row.standard_error_bits_per_dim, &report.setting.unit);
+    Some(format!("{total:.4} ± {error:.4} {unit}, {}", report.setting.split))
+}
+
+/// Columns as wide as their widest cells; numbers to the right.
+fn table(lines: &[Line]) -> String {
+    let titles = ["run", "data", "parameters", "steps", "state", "best validation, nats", "evaluation"];
+    let rows: Vec<[&str; 7]> = std::iter::once(titles).chain(lines.iter().map(Line::cells)).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..titles.len()).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cell = |(column, cell): (usize, &&str)| {
+            let width = widths[column];
+            if matches!(column, 2 | 3 | 5) { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+        };
+        let cells: Vec<String> = row.iter().enumerate().map(cell).collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}

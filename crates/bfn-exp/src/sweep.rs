@@ -1,0 +1,220 @@
+//! `bfn sweep`: many runs of one experiment with some keys changed, and a table of what came of them.
+
+mod plan;
+
+pub use plan::{Draw, EvaluateConfig, Plan, Random, SplitConfig, Trial};
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use bfn_nets::DeviceChoice;
+use clap::Args;
+use serde::Serialize;
+
+use crate::checkpoints::Choice;
+use crate::cli::{EvaluateArgs, SplitName, TrainArgs};
+use crate::evaluate::{self, Steps, StepsChoice};
+use crate::progress::say;
+use crate::run::{Run, Weights, Which, write_file};
+use crate::solver::GridName;
+use crate::stop::{Stop, Stopped};
+use crate::table::{Report, Row};
+use crate::train;
+
+/// Arguments of `bfn sweep`.
+#[derive(Debug, Args)]
+pub struct SweepArgs {
+    /// The sweep file: base, [grid], [random], [evaluate]; see docs/RUNS.md.
+    pub sweep: PathBuf,
+    /// The folder for the runs; by default under runs/, named after the sweep file. Runs that are there go on.
+    #[arg(long, value_name = "FOLDER")]
+    pub out: Option<PathBuf>,
+    /// List the runs, and train none.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Stop after this time, such as 3h30m, with a checkpoint and exit code 75; the same command then goes on.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub max_time: Option<Duration>,
+    /// Where to compute: auto, cpu, cuda or cuda:N.
+    #[arg(long, default_value = "auto")]
+    pub device: DeviceChoice,
+}
+
+/// What came of a trial.
+#[derive(Debug, Serialize)]
+struct Outcome {
+    run: String,
+    tried: std::collections::BTreeMap<String, toml::Value>,
+    /// Absent where the run failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<Row>,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<String>,
+}
+
+/// Trains and evaluates all runs that are not complete, and prints one table, the best run first.
+///
+/// A run that fails, because its loss is not finite say, does not stop the others.
+///
+/// # Errors
+///
+/// A sweep file or an experiment that is not sound, before anything is trained; runs that failed, at the end;
+/// [`Stopped`] where a signal or `--max-time` stopped it.
+pub fn command(args: &SweepArgs) -> Result<()> {
+    let start = Instant::now();
+    let stop = Stop::listen(start, args.max_time)?;
+    let plan = Plan::read(&args.sweep)?;
+    let trials = plan.trials();
+    plan.check(&trials)?;
+    let folder = args.out.clone().unwrap_or_else(|| Path::new("runs").join(args.sweep.file_stem().unwrap_or_default()));
+    if args.dry_run {
+        return list(&trials, &folder);
+    }
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    let mut outcomes = Vec::new();
+    let mut unit = String::new();
+    for (number, trial) in trials.iter().enumerate() {
+        let stopped = |reason| {
+            let done = format!("{number} of {} runs are done; the same command goes on", trials.len());
+            Stopped::new(reason, done)
+        };
+        if let Some(reason) = stop.reason() {
+            return Err(stopped(reason).into());
+        }
+        let left = args.max_time.map(|time| time.saturating_sub(start.elapsed()));
+        say(format_args!("run {} of {}: {}", number + 1, trials.len(), trial.name));
+        let ended = plan.carry_out(trial, &folder.join(&trial.name), args.device, left);
+        let (result, failure) = match ended {
+            Ok(report) => {
+                unit.clone_from(&report.setting.unit);
+                (report.results.into_iter().next(), None)
+            }
+            Err(error) if error.is::<Stopped>() => {
+                return Err(stop.reason().map_or(error, |reason| stopped(reason).into()));
+            }
+            Err(error) => {
+                eprintln!("warning: run {} failed: {error:#}", trial.name);
+                (None, Some(format!("{error:#}")))
+            }
+        };
+        outcomes.push(Outcome { run: trial.name.clone(), tried: trial.tried.clone(), result, failure });
+    }
+    let total = |outcome: &Outcome| outcome.result.as_ref().map_or(f64::INFINITY, |row| row.total_nats_per_example);
+    outcomes.sort_by(|a, b| total(a).total_cmp(&total(b)));
+    let path = folder.join("sweep.json");
+    write_file(&path, serde_json::to_string_pretty(&outcomes)?.as_bytes())?;
+    print(&outcomes, &unit);
+    say(format_args!("the table is in {}", path.display()));
+    let failed = outcomes.iter().filter(|outcome| outcome.result.is_none()).count();
+    if failed > 0 {
+        bail!("{failed} of {} runs failed; the same command tries them again", trials.len());
+    }
+    Ok(())
+}
+
+impl Plan {
+    /// Trains a trial to its end, as far as it is not, and evaluates it, unless that is stored.
+    fn carry_out(&self, trial: &Trial, run: &Path, device: DeviceChoice, left: Option<Duration>) -> Result<Report> {
+        if !is_complete(run) {
+            train::command(&TrainArgs {
+                experiment: Some(self.base.clone()),
+                out: Some(run.to_owned()),
+                overrides: self.overrides(trial)?,
+                resume: Some(None),
+                from: None,
+                from_weights: Weights::Ema,
+                max_time: left,
+                device,
+            })?;
+        }
+        evaluate::report(&EvaluateArgs {
+            run: run.to_owned(),
+            steps: vec![StepsChoice::One(Steps::Infinite)],
+            grid: GridName::Uniform,
+            repeats: self.evaluate.repeats,
+            seed: 0,
+            split: self.evaluate.split.into(),
+            limit: self.evaluate.examples,
+            by_time: None,
+            independent_times: false,
+            again: false,
+            max_time: left,
+            json: None,
+            factorised_receiver: false,
+            probability_floor: false,
+            overlapping_windows: false,
+            which: Which { checkpoint: Choice::Last, weights: Weights::Ema },
+            device,
+        })
+    }
+}
+
+/// Whether a run has been trained to its end.
+fn is_complete(run: &Path) -> bool {
+    let complete = || -> Result<bool> {
+        let run = Run::open(run)?;
+        let standing = run.checkpoints().newest_standing()?;
+        Ok(standing.is_some_and(|standing| run.experiment().is_ok_and(|run| standing.is_at_end(&run.training))))
+    };
+    complete().unwrap_or(false)
+}
+
+impl From<SplitConfig> for SplitName {
+    fn from(split: SplitConfig) -> Self {
+        match split {
+            SplitConfig::Train => Self::Train,
+            SplitConfig::Validation => Self::Validation,
+            SplitConfig::Test => Self::Test,
+        }
+    }
+}
+
+#[allow(clippy::print_stdout, reason = "results are what this command is for")]
+fn list(trials: &[Trial], folder: &Path) -> Result<()> {
+    for trial in trials {
+        let run = folder.join(&trial.name);
+        let state = if is_complete(&run) {
+            "complete"
+        } else if run.exists() {
+            "begun"
+        } else {
+            "to do"
+        };
+        println!("{state:<9} {}", run.display());
+    }
+    Ok(())
+}
+
+/// The best run first, a column for each key that varies.
+#[allow(clippy::print_stdout, reason = "results are what this command is for")]
+fn print(outcomes: &[Outcome], unit: &str) {
+    let keys: Vec<&String> = outcomes.first().map_or_else(Vec::new, |outcome| outcome.tried.keys().collect());
+    let width = |key: &str| {
+        let values = outcomes.iter().filter_map(|outcome| outcome.tried.get(key));
+        values.map(|value| value.to_string().chars().count()).max().unwrap_or(0).max(key.chars().count())
+    };
+    let widths: Vec<usize> = keys.iter().map(|key| width(key)).collect();
+    let mut titles = String::new();
+    for (key, width) in keys.iter().zip(&widths) {
+        titles += &format!("{key:>width$}  ");
+    }
+    println!("{titles}{:>24}  {:>22}", "nats/example", unit);
+    for Outcome { tried, result, .. } in outcomes {
+        let mut line = String::new();
+        for (key, width) in keys.iter().zip(&widths) {
+            let value = tried.get(*key).map_or_else(String::new, ToString::to_string);
+            line += &format!("{value:>width$}  ");
+        }
+        match result {
+            Some(row) => {
+                let nats = format!("{:.3} ± {:.3}", row.total_nats_per_example, row.standard_error_nats_per_example);
+                let bits = format!("{:.5} ± {:.5}", row.total_bits_per_dim, row.standard_error_bits_per_dim);
+                println!("{line}{nats:>24}  {bits:>22}");
+            }
+            None => println!("{line}{:>24}", "failed"),
+        }
+    }
+}

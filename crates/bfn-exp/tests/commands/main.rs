@@ -1,0 +1,85 @@
+//! The commands around training, as their users run them, on the embedded digits.
+
+mod evaluate;
+mod set_up;
+mod statistics;
+mod sweep;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+/// A network and a run small enough for a test.
+const TINY: [&str; 9] = [
+    "network.unet.width=8",
+    "network.unet.multipliers=[1]",
+    "network.unet.norm_groups=4",
+    "network.unet.heads=1",
+    "training.batch=32",
+    "training.log_every=2",
+    "training.warm_up=0",
+    "training.steps=4",
+    "checkpoint.every=100",
+];
+
+fn experiments() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments")
+}
+
+fn digits() -> String {
+    experiments().join("digits.toml").display().to_string()
+}
+
+fn bfn(arguments: &[&str]) -> Output {
+    // Tests run side by side: with more threads each they would wait for one another.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bfn"));
+    command.args(arguments).env("OMP_NUM_THREADS", "1").output().expect("bfn runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn succeeds(arguments: &[&str]) -> String {
+    let output = bfn(arguments);
+    assert!(output.status.success(), "{arguments:?}\n{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// Ends with this code and an error that holds all of `expected`, and without a panic.
+fn ends_with(code: i32, arguments: &[&str], expected: &[&str]) {
+    let output = bfn(arguments);
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}\n{errors}");
+    for expected in expected {
+        assert!(errors.contains(expected), "{arguments:?}: no {expected:?} in\n{errors}");
+    }
+}
+
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a temporary folder"))
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).display().to_string()
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        fs::write(self.0.path().join(name), text).expect("it can be written");
+        self.path(name)
+    }
+
+    /// Trains a tiny network on the digits.
+    fn trained(&self, run: &str, settings: &[&str]) -> String {
+        let (experiment, run) = (digits(), self.path(run));
+        let mut arguments = vec!["train", &experiment, "--out", &run];
+        TINY.iter().chain(settings).for_each(|setting| arguments.extend(["--set", setting]));
+        succeeds(&arguments);
+        run
+    }
+}
