@@ -2,6 +2,7 @@
 
 mod estimate;
 mod grid;
+mod spread;
 
 pub use estimate::{Estimate, TimeBin};
 
@@ -9,10 +10,11 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use anyhow::Result;
-use bfn_data::{Batch, Dataset, Draw, InOrder, Permutation, Prefetch, Purpose, Seed};
+use bfn_data::{Batch, Dataset, Draw, InOrder, Prefetch, Purpose, Seed};
 use bfn_nets::networks::Mode;
 use tch::Kind;
 
+use self::spread::Spread;
 use crate::config::Times;
 use crate::draws;
 use crate::model::Model;
@@ -66,8 +68,9 @@ impl Estimator<'_> {
     /// Draws a term for each example, `repeats` times. `observe` is called after each batch; where it breaks off, there
     /// is no result.
     ///
-    /// Over the examples of one repeat the times are equally spaced, from a random start and in a
-    /// random order, so that the mean over times has little noise of its own; unless they are to be independent.
+    /// Over the examples of one repeat, and over the repeats of one example, the times are equally spaced, from a random
+    /// start and in a random order, so that the mean over times has little noise of its own; unless they are to be
+    /// independent.
     ///
     /// # Errors
     ///
@@ -111,16 +114,10 @@ impl Estimator<'_> {
 
     /// A number of [0, 1) for each example.
     fn spread(&self, term: Term, repeat: u64) -> Vec<f64> {
-        let count = self.examples() as u64;
-        let number = number(term, repeat);
-        let uniform = |index| self.seed.stream(Purpose::Time, number, index).uniform();
+        let of = |number| Spread { seed: self.seed, number, examples: self.examples() as u64 };
         match self.times {
-            Times::Independent => (0..count).map(uniform).collect(),
-            Times::LowDiscrepancy => {
-                let start = uniform(0);
-                let order = Permutation::new(self.seed, Purpose::Order, number, count);
-                (0..count).map(|i| (start + order.at(i) as f64 / count as f64).fract()).collect()
-            }
+            Times::Independent => of(number(term, repeat)).independent(),
+            Times::LowDiscrepancy => of(number(term, 0)).equally_spaced(repeat, self.repeats),
         }
     }
 

@@ -111,7 +111,7 @@ fn an_interrupted_evaluation_goes_on_to_the_same_bits() {
     let copied = Command::new("cp").args(["-r", &whole, &parts]).status().expect("cp runs");
     assert!(copied.success());
     let arguments = |run: &str| {
-        ["evaluate", run, "--steps", "2,3,4,5,inf", "--repeats", "40", "--split", "validation"].map(str::to_owned)
+        ["evaluate", run, "--steps", "2,3,4,5,inf", "--repeats", "15", "--split", "validation"].map(str::to_owned)
     };
     let start = |more: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bfn"));

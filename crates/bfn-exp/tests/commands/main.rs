@@ -76,8 +76,13 @@ impl Folder {
 
     /// Trains a tiny network on the digits.
     fn trained(&self, run: &str, settings: &[&str]) -> String {
-        let (experiment, run) = (digits(), self.path(run));
-        let mut arguments = vec!["train", &experiment, "--out", &run];
+        self.trained_as(&digits(), run, settings)
+    }
+
+    /// The same from another experiment.
+    fn trained_as(&self, experiment: &str, run: &str, settings: &[&str]) -> String {
+        let run = self.path(run);
+        let mut arguments = vec!["train", experiment, "--out", &run];
         TINY.iter().chain(settings).for_each(|setting| arguments.extend(["--set", setting]));
         succeeds(&arguments);
         run

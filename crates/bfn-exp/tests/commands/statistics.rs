@@ -1,0 +1,172 @@
+//! Whether printed errors are what repeated evaluations show, and what equally spaced times are worth.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use bfn_core::VariableKind;
+use bfn_data::{DataError, Dataset, Draw, Layout, Purpose, Row as Place, Seed, Split, Windows};
+use bfn_exp::bound::Estimator;
+use bfn_exp::checkpoints::Choice;
+use bfn_exp::config::Times;
+use bfn_exp::evaluate::{Rows, Steps};
+use bfn_exp::objective::Term;
+use bfn_exp::run::{Trained, Weights, Which};
+use bfn_exp::table::Row;
+use bfn_exp::task::Arithmetic;
+use bfn_nets::DeviceChoice;
+
+use super::{Folder, digits};
+
+const BINS: &str = "[flow.discretised]\nsigma_1 = 0.03";
+const CLASSES: &str = "[flow.discrete]\nbeta_1 = 1.0\nreadout = \"posterior\"";
+
+/// Examples drawn from a data set, with replacement: what another data set of the same kind would be.
+struct Resampled {
+    population: Arc<dyn Dataset>,
+    indices: Vec<usize>,
+}
+
+impl Resampled {
+    fn new(population: &Arc<dyn Dataset>, count: usize, seed: u64) -> Self {
+        let draw = |place| Seed(seed).stream(Purpose::Other(7), 0, place as u64).uniform();
+        let indices = (0..count).map(|place| (draw(place) * population.len() as f64) as usize).collect();
+        Self { population: Arc::clone(population), indices }
+    }
+}
+
+impl Dataset for Resampled {
+    fn layout(&self) -> &Layout {
+        self.population.layout()
+    }
+
+    fn kind(&self, variable: usize) -> VariableKind {
+        self.population.kind(variable)
+    }
+
+    fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    fn read(&self, index: usize, draw: Draw, out: Place<'_>) -> Result<(), DataError> {
+        self.population.read(self.indices[index], draw, out)
+    }
+}
+
+/// A small network that has learnt what digits look like, as bins or as classes.
+fn trained(folder: &Folder, flow: &str) -> Trained {
+    let text = fs::read_to_string(digits()).expect("the experiment");
+    let (before, rest) = text.split_once("[flow.discretised]").expect("a discretised flow");
+    let (_, after) = rest.split_once("\n\n").expect("more after it");
+    let experiment = folder.write("flow.toml", &format!("{before}{flow}\n\n{after}"));
+    let run = folder.trained_as(&experiment, "run", &["training.steps=250", "training.warm_up=20", "ema.decay=0.98"]);
+    let which = Which { checkpoint: Choice::Last, weights: Weights::Ema };
+    Trained::load(Path::new(&run), which, DeviceChoice::Cpu, Arithmetic::default()).expect("a run")
+}
+
+fn split(trained: &Trained, split: Split) -> Arc<dyn Dataset> {
+    trained.experiment.data.open(split, Windows::InOrder).expect("the digits").dataset
+}
+
+fn estimator<'a>(
+    trained: &'a Trained,
+    dataset: Arc<dyn Dataset>,
+    seed: u64,
+    repeats: u32,
+    times: Times,
+) -> Estimator<'a> {
+    Estimator {
+        objective: trained.task.objective.as_ref(),
+        model: &trained.model,
+        dataset,
+        limit: usize::MAX,
+        batch: 200,
+        seed: Seed(seed),
+        repeats,
+        times,
+        classes: None,
+    }
+}
+
+/// More under `cargo xtask test --long`.
+fn seeds(usual: u64, long: u64) -> u64 {
+    if std::env::var_os("BFN_TEST_LONG").is_some() { long } else { usual }
+}
+
+fn spread(values: &[f64]) -> f64 {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0)).sqrt()
+}
+
+/// Each evaluation has examples, times and noise of its own: all that the error is over.
+#[test]
+fn the_printed_error_is_the_spread_of_repeated_evaluations() {
+    let folder = Folder::new();
+    let trained = trained(&folder, BINS);
+    let population = split(&trained, Split::Train);
+    for (times, repeats) in [(Times::LowDiscrepancy, 2), (Times::Independent, 1)] {
+        let evaluations: Vec<Vec<Row>> = (0..seeds(30, 300))
+            .map(|seed| {
+                let examples = Arc::new(Resampled::new(&population, 160, seed));
+                let estimator = estimator(&trained, examples, seed, repeats, times);
+                let rows = Rows { estimator: &estimator, dimensions: 64, time_bins: 1, stop: &|| false };
+                let mut kept = Vec::new();
+                let all = [(Steps::Finite(10), None), (Steps::Infinite, None)];
+                let ended = rows.each(&all, &mut |row, _| kept.push(row)).expect("an evaluation");
+                assert!(ended.is_continue());
+                kept
+            })
+            .collect();
+        for place in 0..2 {
+            let of = |number: fn(&Row) -> f64| evaluations.iter().map(|rows| number(&rows[place])).collect::<Vec<_>>();
+            for (what, means, errors) in [
+                ("total", of(|row| row.total_nats_per_dim), of(|row| row.standard_error_nats_per_example / 64.0)),
+                ("loss", of(|row| row.loss_nats_per_dim), of(|row| row.loss_standard_error_nats_per_dim)),
+                (
+                    "reconstruction",
+                    of(|row| row.reconstruction_nats_per_dim),
+                    of(|row| row.reconstruction_standard_error_nats_per_dim),
+                ),
+            ] {
+                let spread = spread(&means);
+                let claimed = errors.iter().sum::<f64>() / errors.len() as f64;
+                let steps = evaluations[0][place].steps;
+                eprintln!("{times:?}, n = {steps}, {what}: spread {spread:.6}, printed {claimed:.6}");
+                assert!((claimed / spread - 1.0).abs() < 0.25, "{what}: printed {claimed}, spread {spread}");
+            }
+        }
+    }
+}
+
+#[test]
+fn equally_spaced_times_have_a_smaller_error_than_independent_ones() {
+    for flow in [BINS, CLASSES] {
+        let folder = Folder::new();
+        let trained = trained(&folder, flow);
+        let (population, test) = (split(&trained, Split::Train), split(&trained, Split::Test));
+        // At equal evaluations of the network.
+        let error = |times: Times, is_fixed: bool, repeats: u32| {
+            let mean = |seed: u64| {
+                let examples: Arc<dyn Dataset> =
+                    if is_fixed { Arc::clone(&test) } else { Arc::new(Resampled::new(&population, 180, seed)) };
+                let draws = estimator(&trained, examples, seed, repeats, times)
+                    .draw(Term::ContinuousTime, || std::ops::ControlFlow::Continue(()))
+                    .expect("an evaluation")
+                    .expect("it is not stopped");
+                draws.iter().map(|draw| draw.nats).sum::<f64>() / draws.len() as f64
+            };
+            spread(&(0..seeds(60, 500)).map(mean).collect::<Vec<_>>())
+        };
+        for repeats in [1, 4] {
+            for (is_fixed, most) in [(false, 0.6), (true, 0.45)] {
+                let [spaced, independent] =
+                    [Times::LowDiscrepancy, Times::Independent].map(|times| error(times, is_fixed, repeats));
+                let ratio = spaced / independent;
+                eprintln!(
+                    "{flow} {repeats} examples fixed: {is_fixed}; spaced {spaced:.4}, independent {independent:.4} nats: {ratio:.3} {most}"
+                );
+            }
+        }
+    }
+}
