@@ -11,7 +11,7 @@ use ndarray::ArrayD;
 use tch::{Device, Kind};
 
 /// The batch; the ratios are the same for larger ones.
-const BATCH: usize = 16;
+const BATCH: usize = 8;
 const VARIABLES: usize = 3072;
 const BINS: usize = 256;
 
@@ -36,10 +36,10 @@ fn peak(f: impl FnOnce()) -> Option<f64> {
 fn check(what: &str, bound: f64, f: impl FnOnce()) {
     match peak(f) {
         Some(tensors) => {
-            println!("{what}: {tensors:.2} tensors");
+            eprintln!("{what}: {tensors:.2} tensors");
             assert!(tensors <= bound, "{what}: {tensors:.2} tensors of B·D·K, not {bound}");
         }
-        None => println!("skipped, {what}: this system does not say a process's peak of memory"),
+        None => eprintln!("skipped, {what}: this system does not say a process's peak of memory"),
     }
 }
 
@@ -80,8 +80,9 @@ fn losses_of_256_bins_hold_a_few_tensors_of_all_bins() {
     // What libtorch and its threads need once.
     let _ = loss("n-step", &normal, &Tensor::<Torch>::new(network(2)));
     for what in ["continuous-time", "n-step", "reconstruction"] {
-        // The gradient of free bins is itself such a tensor.
-        for (head, outputs, value, gradient) in [("normal", 2, 3.0, 3.0), ("free bins", BINS, 3.0, 6.0)] {
+        // The published head takes at most three. Of free bins the network's output and its gradient are such tensors
+        // already, and the loss is not taken in parts.
+        for (head, outputs, value, gradient) in [("normal", 2, 3.0, 3.0), ("free bins", BINS, 4.5, 8.0)] {
             let of = |network: &Tensor<Torch>| match head {
                 "normal" => loss(what, &normal, network),
                 _ => loss(what, &free, network),
