@@ -50,5 +50,6 @@ pub mod table;
 pub mod tally;
 pub mod target;
 pub mod task;
+pub mod told;
 pub mod train;
 pub mod trajectory;
