@@ -41,6 +41,7 @@ pub mod phases;
 pub mod picture;
 pub mod progress;
 pub mod published;
+pub mod quality;
 pub mod resume;
 pub mod run;
 pub mod sample;

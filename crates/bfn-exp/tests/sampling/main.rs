@@ -1,6 +1,8 @@
 //! Everything that draws from a trained network, as its users run it, on the embedded digits.
 
+mod classes;
 mod inpainting;
+mod quality;
 mod solvers;
 
 use std::fs;
