@@ -115,6 +115,20 @@ pub trait Backend: Copy + Debug + 'static {
         Self::alias(a)
     }
 
+    /// These rows of `a`, counted from 0 along its first axis, in this order: the particles that go on.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no such row.
+    fn select_rows(a: &Self::Array, rows: &[usize]) -> Self::Array {
+        let mut shape = Self::shape(a);
+        assert!(rows.iter().all(|row| *row < shape[0]), "rows {rows:?} of an array of shape {shape:?}");
+        let (values, width) = (Self::to_values(a), shape[1..].iter().product::<usize>());
+        let selected: Vec<f64> = rows.iter().flat_map(|row| values[row * width..][..width].iter().copied()).collect();
+        shape[0] = rows.len();
+        Self::from_values(a, &shape, &selected)
+    }
+
     /// `a · x + b · y`, the shape of every flow and every update.
     fn linear_combination(a: &Self::Array, x: &Self::Array, b: &Self::Array, y: &Self::Array) -> Self::Array {
         Self::add(&Self::mul(a, x), &Self::mul(b, y))

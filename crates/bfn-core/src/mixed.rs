@@ -19,6 +19,7 @@
 //! Each part has its own accuracies, so messages and step losses are told the two *times* of a step, where
 //! a [`BayesianFlow`] of one kind is told the accuracy.
 
+mod conditional;
 mod motion;
 mod part;
 mod sampler;

@@ -249,6 +249,11 @@ impl<F: Element> Backend for Nd<F> {
         }
         out.into_shared()
     }
+    fn select_rows(a: &Self::Array, rows: &[usize]) -> Self::Array {
+        assert!(rows.iter().all(|row| *row < a.shape()[0]), "rows {rows:?} of an array of shape {:?}", a.shape());
+        a.select(Axis(0), rows).into_shared()
+    }
+
     fn argmax_last(a: &Self::Array) -> Self::Indices {
         let (outer, length) = rows(a.shape());
         let best = |row: &[F]| (1..length).fold(0, |best, i| if row[i] > row[best] { i } else { best });

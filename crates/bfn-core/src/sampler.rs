@@ -1,7 +1,9 @@
 //! Drawing data: the paper's sampler, and fast solvers of the same flow as a differential equation.
 //!
 //! [`ancestral`] needs a [`BayesianFlow`](crate::BayesianFlow) alone. A [`Sampler`] runs every [`Solver`] on a flow
-//! whose [`Motion`] is known, that of each kind of data in this crate and of mixed data:
+//! whose [`Motion`] is known, that of each kind of data in this crate and of mixed data. [`Conditioned`] is a flow of
+//! which some variables are known, [`Particles`] draw the others from their exact conditional distribution, and
+//! [`Steered`] is a flow under a score of one's own.
 //!
 //! ```
 //! use bfn_core::continuous::{Belief, Reconstruction};
@@ -23,18 +25,29 @@
 //! ```
 
 mod ancestral;
+mod conditional;
 mod continuous;
 mod discrete;
 mod dynamics;
+mod guidance;
+mod particles;
+mod passes;
 mod solver;
+mod steered;
 
 pub(crate) use ancestral::exchange;
 pub use ancestral::{ancestral, uniform_grid};
+pub use conditional::{Conditional, Conditioned, Observed};
 pub use dynamics::{Advance, Coefficients, Dynamics, Motion, Other};
+pub use guidance::guided;
+pub use particles::{Filtered, Particles};
+pub use passes::Passes;
 pub use solver::{Choice, Last, Scheme, Solver};
+pub use steered::{Score, Steered};
 
+use self::passes::Leg;
 use crate::error::{Error, check};
-use crate::{Backend, Grid, NoiseSource, OutputDistribution, Tensor};
+use crate::{Backend, Grid, Interval, NoiseSource, OutputDistribution, Tensor};
 
 /// A moment of a generative loop, shown to an observer: for progress bars and pictures.
 #[derive(Debug)]
@@ -85,6 +98,7 @@ pub struct Sampler {
     choice: Choice,
     temperature: f64,
     last: Last,
+    passes: Passes,
 }
 
 impl Sampler {
@@ -99,7 +113,7 @@ impl Sampler {
             check("the first time of an ODE solver's grid", grid.first(), "above 0", grid.first() > 0.0)?;
         }
         let choice = if solver == Solver::Ancestral { Choice::Draw } else { Choice::Mean };
-        Ok(Self { solver, grid, choice, temperature: 1.0, last: Last::Evaluate })
+        Ok(Self { solver, grid, choice, temperature: 1.0, last: Last::Evaluate, passes: Passes::ONCE })
     }
 
     /// The same sampler at temperature T: logits of the output distribution are divided by T, noise is
@@ -123,6 +137,17 @@ impl Sampler {
     #[must_use]
     pub fn with_last(self, last: Last) -> Self {
         Self { last, ..self }
+    }
+
+    /// The same sampler going through each stretch of its grid more than once.
+    #[must_use]
+    pub fn with_passes(self, passes: Passes) -> Self {
+        Self { passes, ..self }
+    }
+
+    /// The number of steps that are taken, those of further passes included.
+    pub fn steps(&self) -> usize {
+        self.passes.legs(&self.grid, self.grid_steps()).filter(|leg| matches!(leg, Leg::Advance(_))).count()
     }
 
     /// The solver.
@@ -157,10 +182,7 @@ impl Sampler {
         F: Motion<B>,
     {
         let mut predictor = Predictor { flow, temperature: self.temperature, predict, evaluations: 0 };
-        let steps = match self.last {
-            Last::Evaluate => self.grid.count(),
-            Last::Prediction => self.grid.count() - 1,
-        };
+        let steps = self.steps();
         let scheme = self.solver.scheme();
         // At t = 0 the start is a point, and noise would be drawn in vain.
         let initial = if self.grid.first() > 0.0 || self.solver == Solver::FixedNoise {
@@ -170,7 +192,16 @@ impl Sampler {
         };
         let mut theta = flow.start(self.grid.first(), &initial);
         let mut other = None;
-        for (step, interval) in self.grid.steps().take(steps).enumerate() {
+        let mut step = 0;
+        for leg in self.passes.legs(&self.grid, self.grid_steps()) {
+            let interval = match leg {
+                Leg::Advance(interval) => interval,
+                Leg::Retreat(Interval { from, to }) => {
+                    theta = flow.retreat(&theta, from, to, &self.heated(noise.normal(like)));
+                    other = None;
+                    continue;
+                }
+            };
             let output = predictor.at(&theta, interval.from)?;
             observe(Moment { step, steps, t: interval.from, theta: &theta, output: &output });
             let signal = self.signal(flow, &output, like, noise);
@@ -202,11 +233,20 @@ impl Sampler {
             };
             theta = flow.advance(&theta, &advance);
             other = scheme.is_second_order().then_some(Other { t: interval.from, signal });
+            step += 1;
         }
-        let t = self.grid.times()[steps];
+        let t = self.grid.times()[self.grid_steps()];
         let output = predictor.at(&theta, t)?;
         observe(Moment { step: steps, steps, t, theta: &theta, output: &output });
         Ok(Sample { theta, t, output, evaluations: predictor.evaluations })
+    }
+
+    /// The steps of the grid that are taken in one pass.
+    fn grid_steps(&self) -> usize {
+        match self.last {
+            Last::Evaluate => self.grid.count(),
+            Last::Prediction => self.grid.count() - 1,
+        }
     }
 
     /// What stands for the prediction, as a signal.

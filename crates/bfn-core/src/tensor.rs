@@ -183,6 +183,15 @@ impl<B: Backend> Tensor<B> {
         self.slice_last(index, 1).squeeze_last()
     }
 
+    /// These rows, counted from 0 along the first axis, in this order.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no such row.
+    pub fn select_rows(&self, rows: &[usize]) -> Self {
+        Self::new(B::select_rows(&self.array, rows))
+    }
+
     /// Tensors joined along the last axis.
     pub fn concat_last(parts: &[&Self]) -> Self {
         let arrays: Vec<&B::Array> = parts.iter().map(|part| &part.array).collect();

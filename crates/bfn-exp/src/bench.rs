@@ -136,7 +136,7 @@ fn sample(args: &BenchArgs, count: usize) -> Result<Report> {
             progress.message(view.step as u64, "steps");
         };
         let shape = [count, task.form.dimensions()];
-        task.objective.sample(&model, &sampler, shape, &mut noise, &mut observe);
+        task.objective.sample(&model, None, &sampler, shape, &mut noise, &mut observe);
         progress.finish();
         anyhow::Ok(times)
     };

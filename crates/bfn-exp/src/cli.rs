@@ -17,11 +17,16 @@ use crate::check::CheckArgs;
 use crate::compare::CompareArgs;
 use crate::data::DataCommand;
 use crate::init::InitArgs;
+use crate::inpaint::InpaintArgs;
 use crate::list::ListArgs;
 use crate::progress::be_quiet;
+use crate::quality::QualityArgs;
 use crate::shell::{CompletionsArgs, ManArgs};
 use crate::sweep::SweepArgs;
-use crate::{bench, check, compare, data, evaluate, export, fitted, import, init, list, sample, shell, sweep, train};
+use crate::{
+    bench, check, compare, data, evaluate, export, fitted, import, init, inpaint, list, quality, sample, shell, sweep,
+    train,
+};
 
 /// What the program ends with, after the help and in docs/RUNS.md.
 const EXIT_CODES: &str = "\
@@ -52,6 +57,10 @@ enum Command {
     Evaluate(EvaluateArgs),
     /// Draw samples from a trained network.
     Sample(SampleArgs),
+    /// Fill in what is missing of an image, a text or rows of a table.
+    Inpaint(InpaintArgs),
+    /// Tell how good samples are for how many evaluations of the network.
+    Quality(QualityArgs),
     /// Measure what steps between any two times cost a trained network, for --grid fitted.
     Grid(GridArgs),
     /// Make a run of a checkpoint of the published PyTorch code.
@@ -94,6 +103,8 @@ impl Cli {
             Command::Train(args) => train::command(&args),
             Command::Evaluate(args) => evaluate::command(&args),
             Command::Sample(args) => sample::command(&args),
+            Command::Inpaint(args) => inpaint::command(&args),
+            Command::Quality(args) => quality::command(&args),
             Command::Grid(args) => fitted::command(&args),
             Command::Import(args) => import::command(&args),
             Command::Export(args) => export::command(&args),

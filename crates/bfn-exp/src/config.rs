@@ -135,6 +135,9 @@ pub struct TrainingConfig {
     /// How the times of a batch are drawn.
     #[serde(default)]
     pub times: Times,
+    /// The share of examples whose label is kept from a network that is told labels, so that it can do without.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub condition_dropout: f64,
     /// What to do about a loss or gradient that is NaN or infinite; it never changes a weight.
     #[serde(default)]
     pub not_finite: NotFinite,
@@ -199,6 +202,11 @@ pub struct CheckpointConfig {
     /// Checkpoints at multiples of this number of steps stay for good; absent for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_every: Option<u64>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
 }
 
 fn one() -> u32 {
@@ -305,6 +313,12 @@ impl Experiment {
             self.training.steps
         );
         ensure!(clip > 0.0, "training.clip is {clip}; it must be above 0 (inf for no clipping)");
+        let dropout = self.training.condition_dropout;
+        ensure!((0.0..=1.0).contains(&dropout), "training.condition_dropout is {dropout}; it must be from 0 to 1");
+        ensure!(
+            dropout == 0.0 || self.network.classes().is_some(),
+            "training.condition_dropout is {dropout}, but the network is told no labels; give it `classes`"
+        );
         self.optimiser.validate().context("in [optimiser]")?;
         self.ema.validate().context("in [ema]")?;
         self.data.check()

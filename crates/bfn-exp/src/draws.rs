@@ -48,6 +48,31 @@ pub fn condition(labels: Option<&[u32]>, classes: Option<usize>) -> Option<Condi
     Some(Condition::of_labels(tch::Tensor::from_slice(&labels)))
 }
 
+/// A stream of its own for each example: is its label kept from the network?
+const CONDITION_DROPOUT: Purpose = Purpose::Other(1);
+
+/// The same in training, where the label of about this share of the examples is kept from the network.
+///
+/// Which ones follows from the seed and from the examples' positions in the run.
+pub fn dropped_condition(
+    labels: Option<&[u32]>,
+    classes: Option<usize>,
+    share: f64,
+    seed: Seed,
+    positions: &[u64],
+) -> Option<Condition> {
+    if share == 0.0 {
+        return condition(labels, classes);
+    }
+    classes?;
+    let label = |(label, position): (&u32, &u64)| {
+        let is_dropped = seed.stream(CONDITION_DROPOUT, 0, *position).uniform() < share;
+        if is_dropped { -1 } else { i64::from(*label) }
+    };
+    let labels: Vec<i64> = labels?.iter().zip(positions).map(label).collect();
+    Some(Condition::of_labels(tch::Tensor::from_slice(&labels)))
+}
+
 fn from_rows<T: tch::kind::Element>(rows: &Array2<T>) -> tch::Tensor {
     let (count, width) = rows.dim();
     tch::Tensor::from_slice(rows.as_slice().unwrap_or_default()).reshape([count as i64, width as i64])

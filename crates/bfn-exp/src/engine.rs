@@ -135,7 +135,7 @@ impl Trainer {
 
     /// From the number of a batch to its examples: a pure function, whichever thread calls it.
     fn prepare(&self) -> impl Fn(u64) -> Result<Examples> + Send + Sync + 'static {
-        let TrainingConfig { batch, times, seed, accumulation, .. } = self.experiment.training;
+        let TrainingConfig { batch, times, seed, accumulation, condition_dropout, .. } = self.experiment.training;
         let seed = Seed(seed);
         let parts = u64::from(accumulation);
         let batches = self.batches.clone();
@@ -152,7 +152,13 @@ impl Trainer {
                 t: t.into_iter().skip(part).step_by(parts as usize).collect(),
                 noise: draws::normal(seed, Purpose::Noise, 0, &drawn.positions, width),
                 sender_noise: None,
-                condition: draws::condition(drawn.labels.as_deref(), classes),
+                condition: draws::dropped_condition(
+                    drawn.labels.as_deref(),
+                    classes,
+                    condition_dropout,
+                    seed,
+                    &drawn.positions,
+                ),
             };
             Ok(examples.ready_for(device))
         }

@@ -7,19 +7,20 @@ use bfn_core::continuous::Belief;
 use bfn_core::discrete::Logits;
 use bfn_core::sampler::{Dynamics, Sampler};
 use bfn_core::{NoiseSource, OutputDistribution};
-use bfn_nets::networks::Mode;
 use bfn_nets::{Tensor, Torch};
 
 use crate::draws::column;
 use crate::model::Model;
 use crate::objective::{Encoding, Stored};
+use crate::told::Told;
 
 /// The samplers of one Bayesian flow, whatever its kind.
 pub trait Generative {
-    /// Draws a batch of B samples of D variables, `shape` = \[B, D\]. `observe` is shown every step and the end.
+    /// Draws a batch of B samples of D variables, `shape` = \[B, D\], with what the network is told of them. `observe` is shown every step and the end.
     fn sample(
         &self,
         model: &Model,
+        told: Option<&Told>,
         sampler: &Sampler,
         shape: [usize; 2],
         noise: &mut dyn NoiseSource<Torch>,
@@ -96,6 +97,7 @@ where
     fn sample(
         &self,
         model: &Model,
+        told: Option<&Told>,
         sampler: &Sampler,
         shape: [usize; 2],
         noise: &mut dyn NoiseSource<Torch>,
@@ -105,7 +107,7 @@ where
         let like = column(&[0.0], model.device()).full(&flow.message_shape(&shape), 0.0);
         let predict = |theta: &F::Theta, t: f64| {
             let t = like.full(&[shape[0]], t);
-            let network_output = model.predict(&flow.network_input(theta), &t, None, Mode::Evaluate);
+            let network_output = Told::predict(told, model, &flow.network_input(theta), &t);
             Ok::<_, Infallible>(flow.output(theta, &network_output, &t))
         };
         let sampled = sampler.sample(flow, &like, noise, predict, |moment| {

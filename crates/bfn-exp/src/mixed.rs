@@ -20,6 +20,7 @@ use crate::gridded::Gridded;
 use crate::model::Model;
 use crate::objective::{Examples, Objective, Term};
 use crate::task::Arithmetic;
+use crate::told::Told;
 
 /// What a network predicts of rows.
 type Output = Predicted<Torch, ContinuousFlow, DiscretisedFlow, DiscreteFlow>;
@@ -68,6 +69,11 @@ impl Mixed {
         Ok(Self { flow: MixedFlow::new(parts)? })
     }
 
+    /// The flow itself.
+    pub(crate) fn flow(&self) -> &MixedFlow<Torch> {
+        &self.flow
+    }
+
     /// The numbers that the network is shown of a row.
     pub fn input_width(&self) -> usize {
         self.flow.input_width(&column(&[0.0], Device::Cpu))
@@ -79,7 +85,7 @@ impl Mixed {
     }
 
     /// The parts of rows `[B, D]`.
-    fn split(&self, rows: &tch::Tensor) -> MixedValues<Torch> {
+    pub(crate) fn split(&self, rows: &tch::Tensor) -> MixedValues<Torch> {
         let mut start = 0;
         let parts = self.flow.parts().iter().map(|part| {
             let variables = part.variables() as i64;
@@ -94,7 +100,7 @@ impl Mixed {
     }
 
     /// Rows `[B, D]` from their parts, in row-major order.
-    fn joined(values: &MixedValues<Torch>, rows: usize) -> Vec<f64> {
+    pub(crate) fn joined(values: &MixedValues<Torch>, rows: usize) -> Vec<f64> {
         let parts: Vec<Vec<f64>> = values
             .0
             .iter()
@@ -173,6 +179,7 @@ impl Generative for Mixed {
     fn sample(
         &self,
         model: &Model,
+        told: Option<&Told>,
         sampler: &Sampler,
         shape: [usize; 2],
         noise: &mut dyn NoiseSource<Torch>,
@@ -182,7 +189,7 @@ impl Generative for Mixed {
         let like = column(&[0.0], model.device()).full(&[shape[0], flow.message_width()], 0.0);
         let predict = |theta: &Vec<mixed::PartTheta<Torch>>, t: f64| {
             let t = like.full(&[shape[0]], t);
-            let network_output = model.predict(&flow.network_input(theta), &t, None, Mode::Evaluate);
+            let network_output = Told::predict(told, model, &flow.network_input(theta), &t);
             Ok::<_, Infallible>(flow.output(theta, &network_output, &t))
         };
         let sampled = sampler.sample(flow, &like, noise, predict, |moment| {

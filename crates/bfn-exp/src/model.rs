@@ -15,6 +15,7 @@ use tch::{Device, Kind, nn};
 pub struct Model {
     network: Box<dyn Network>,
     parameters: Vec<Parameter>,
+    variables: usize,
     device: Device,
     precision: Precision,
     time: Cell<Duration>,
@@ -41,7 +42,17 @@ impl Model {
         tch::manual_seed(seed.stream(Purpose::Weights, 0, 0).next_u64() as i64);
         let network = config.build(variables, &store.root()).context("the network does not fit the data")?;
         let parameters = parameters(network.as_ref(), &store);
-        Ok(Self { network, parameters, device, precision, time: Cell::default(), waits: false, _store: store })
+        let variables = variables.shape.dimensions();
+        Ok(Self {
+            network,
+            parameters,
+            variables,
+            device,
+            precision,
+            time: Cell::default(),
+            waits: false,
+            _store: store,
+        })
     }
 
     /// The network.
@@ -57,6 +68,11 @@ impl Model {
     /// The number of learned numbers.
     pub fn parameter_count(&self) -> usize {
         self.parameters.iter().map(|parameter| parameter.tensor.numel()).sum()
+    }
+
+    /// D, the number of variables of an example.
+    pub fn variables(&self) -> usize {
+        self.variables
     }
 
     /// Where the network computes.

@@ -3,11 +3,12 @@
 use std::fmt::Debug;
 
 use bfn_core::distribution::{bin, centre};
-use bfn_core::sampler::Dynamics;
+use bfn_core::sampler::{Conditional, Dynamics};
 use bfn_nets::networks::{Condition, Mode};
 use bfn_nets::{Indices, Tensor, Torch};
 use tch::{Device, Kind};
 
+use crate::completion::Completing;
 use crate::draws::column;
 use crate::generative::{Generative, Seen};
 use crate::gridded::Gridded;
@@ -80,8 +81,8 @@ impl Examples {
     }
 }
 
-/// The losses of one Bayesian flow, whatever its kind; it draws samples as well.
-pub trait Objective: Generative + Gridded + Debug + Send + Sync {
+/// The losses of one Bayesian flow, whatever its kind; it draws samples as well, whole or in part.
+pub trait Objective: Generative + Completing + Gridded + Debug + Send + Sync {
     /// The number P of network outputs per variable.
     fn outputs_per_variable(&self) -> usize;
 
@@ -134,7 +135,7 @@ impl Encoding for Tensor {
 
 impl<F> Objective for Stored<F>
 where
-    F: Dynamics<Torch> + Debug + Send + Sync,
+    F: Dynamics<Torch> + Conditional<Torch> + Debug + Send + Sync,
     F::Data: Encoding,
     F::Theta: Seen,
 {

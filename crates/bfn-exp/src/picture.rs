@@ -16,8 +16,8 @@ const GAP: usize = 2;
 /// Small images are enlarged until a side has about this many pixels.
 const SIDE: usize = 56;
 
-/// A grey that is neither end of the scale shows where an image ends.
-const GROUND: u8 = 96;
+/// A grey that is neither end of the scale shows where an image ends, and what of it is not known.
+pub const GROUND: u8 = 96;
 
 /// Images of one size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use bfn_core::sampler::Sampler;
 use bfn_data::Seed;
 
@@ -15,6 +15,7 @@ use crate::progress::{Progress, say};
 use crate::run::Trained;
 use crate::target::Target;
 use crate::task::{Arithmetic, Task};
+use crate::told::Telling;
 use crate::trajectory::Trajectory;
 
 /// Draws samples and writes them to a file.
@@ -24,18 +25,15 @@ use crate::trajectory::Trajectory;
 /// A run that is not there or not complete, a file whose ending does not fit the data.
 pub fn command(args: &SampleArgs) -> Result<()> {
     let trained = Trained::load(&args.run, args.which, args.device, Arithmetic::default())?;
-    ensure!(
-        trained.experiment.network.classes().is_none(),
-        "{} was trained with labels, and samples of a class cannot be drawn yet",
-        args.run.display()
-    );
+    let telling = Telling::new(&args.class, &trained)?;
     let task = &trained.task;
     let path = args.out.clone().unwrap_or_else(|| default_path(&args.run, &task.form.arrangement));
     let target = Target::new(&path, &task.form.arrangement)?;
     let mut trajectory = args.trajectory.as_ref().map(|path| Trajectory::new(path, &task.form)).transpose()?;
     let sampler = args.solver.sampler(&trained, args.steps as usize)?;
 
-    let draws = Draws { task, model: &trained.model, sampler: &sampler, seed: Seed(args.seed), batch: args.batch };
+    let (model, seed) = (&trained.model, Seed(args.seed));
+    let draws = Draws { task, model, telling, sampler: &sampler, seed, batch: args.batch };
     let samples = draws.draw(args.count as usize, &mut |batch, view| {
         // The first batch holds the samples that are shown.
         match trajectory.as_mut().filter(|_| batch == 0) {
@@ -64,6 +62,8 @@ pub struct Draws<'a> {
     pub task: &'a Task,
     /// The network.
     pub model: &'a Model,
+    /// What the network is told of samples.
+    pub telling: Telling,
     /// How to sample.
     pub sampler: &'a Sampler,
     /// The seed of all noise.
@@ -98,6 +98,7 @@ impl Draws<'_> {
             let members: Vec<u64> =
                 (number * batch..count.min((number + 1) * batch)).map(|sample| sample as u64).collect();
             let shape = [members.len(), variables];
+            let told = self.telling.of(&members, self.model.device());
             let mut noise = SampleNoise::new(self.seed, members);
             let mut seen = Ok(());
             let mut show = |view: View<'_>| {
@@ -106,10 +107,11 @@ impl Draws<'_> {
                     seen = observe(number, &view);
                 }
             };
-            let drawn = self.task.objective.sample(self.model, self.sampler, shape, &mut noise, &mut show);
+            let drawn =
+                self.task.objective.sample(self.model, told.as_ref(), self.sampler, shape, &mut noise, &mut show);
             seen?;
             samples.values.extend(drawn.values);
-            samples.evaluations = drawn.evaluations;
+            samples.evaluations = drawn.evaluations * self.telling.calls();
         }
         progress.finish();
         Ok(samples)

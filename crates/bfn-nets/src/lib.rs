@@ -6,6 +6,7 @@
 //! | [`networks`] | the networks Ψ(θ, t) |
 //! | [`parameter`] | a network's learned tensors, under their names |
 //! | [`optimiser`], [`ema`] | AdamW and Muon, gradient clipping; the average of the weights |
+//! | [`classifier`], [`measures`] | a feature space for images; how far samples are from data in it
 //! | [`checkpoint`] | named tensors on disk, whole or not at all |
 //! | [`device`], [`precision`], [`random_state`] | where, how exactly, and with which dropout a network computes |
 //!
@@ -16,8 +17,10 @@
 #![deny(unsafe_code)]
 
 pub mod checkpoint;
+pub mod classifier;
 pub mod device;
 pub mod ema;
+pub mod measures;
 pub mod networks;
 pub mod optimiser;
 pub mod parameter;

@@ -186,6 +186,12 @@ impl Backend for Torch {
         assert!(fits, "arrays of shapes {shapes:?} cannot be joined along their last axis");
         Array::cat(parts, -1)
     }
+    fn select_rows(a: &Array, rows: &[usize]) -> Array {
+        let count = lengths(a)[0];
+        assert!(rows.iter().all(|row| *row < count), "rows {rows:?} of an array of shape {:?}", a.size());
+        let rows: Vec<i64> = rows.iter().map(|row| *row as i64).collect();
+        a.index_select(0, &Array::from_slice(&rows).to_device(a.device()))
+    }
     fn gather_last(a: &Array, indices: &Array) -> Array {
         assert_indices("gather_last", a, indices);
         a.gather(-1, &indices.unsqueeze(-1), false).squeeze_dim(-1)

@@ -1,5 +1,6 @@
 //! Class indices.
 
+use super::provided::{overridden, provided};
 use super::{Case, Context, numbers};
 use crate::Backend;
 
@@ -8,6 +9,7 @@ pub(super) fn cases<B: Backend>() -> Vec<Case<B>> {
         Case { name: "indices keep their values and shapes", check: construction },
         Case { name: "gather_last picks", check: gather },
         Case { name: "scatter_add_last adds and broadcasts", check: scatter_add },
+        Case { name: "select_rows takes rows in any order", check: select_rows },
         Case { name: "argmax_last finds the largest", check: argmax },
         Case { name: "real numbers become indices", check: to_index },
     ]
@@ -54,6 +56,16 @@ fn scatter_add<B: Backend>(context: &Context<'_, B>) {
         context.check(&format!("scatter_add_last of {shape:?}"), &found, &[2, 3, 4], &expected);
     }
     context.check("the argument of scatter_add_last", &a, &[2, 3, 4], &values);
+}
+
+fn select_rows<B: Backend>(context: &Context<'_, B>) {
+    let values = numbers(24, 10);
+    let a = context.tensor(&[4, 3, 2], &values);
+    let rows = [3, 0, 0, 2, 3];
+    let expected: Vec<f64> = rows.iter().flat_map(|row| &values[6 * row..6 * row + 6]).copied().collect();
+    context.check("select_rows", &a.select_rows(&rows), &[5, 3, 2], &expected);
+    context.check("select_rows, provided", &overridden(&provided(&a).select_rows(&rows)), &[5, 3, 2], &expected);
+    context.check("select_rows of numbers", &context.tensor(&[4], &values[..4]).select_rows(&[2]), &[1], &values[2..3]);
 }
 
 fn argmax<B: Backend>(context: &Context<'_, B>) {

@@ -76,5 +76,6 @@ fn parts<B: Backend>(context: &Context<'_, B>) {
     let a = context.varied(&[2, 3], 1);
     let b = context.varied(&[4, 3], 1);
     must_name("slice_last", &[&[2, 3]], || drop(a.slice_last(2, 2)));
+    must_name("select_rows", &[&[2, 3]], || drop(a.select_rows(&[0, 2])));
     must_name("concat_last", &[&[2, 3], &[4, 3]], || drop(Tensor::concat_last(&[&a, &b])));
 }

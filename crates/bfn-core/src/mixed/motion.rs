@@ -89,6 +89,15 @@ where
         parts.collect()
     }
 
+    fn retreat(&self, theta: &Vec<PartTheta<B>>, from: f64, to: f64, noise: &Tensor<B>) -> Vec<PartTheta<B>> {
+        let parts = self.split_message(noise).zip(&self.parts).zip(theta).map(|((noise, part), theta)| match part {
+            Part::Continuous { flow, .. } => PartTheta::Belief(flow.retreat(theta.belief(), from, to, &noise)),
+            Part::Discretised { flow, .. } => PartTheta::Belief(flow.retreat(theta.belief(), from, to, &noise)),
+            Part::Discrete { flow, .. } => PartTheta::Logits(flow.retreat(theta.logits(), from, to, &noise)),
+        });
+        parts.collect()
+    }
+
     /// The mean of the parts' middles: their order does not depend on where between the two times it lies.
     fn middle(&self, from: f64, to: f64) -> f64 {
         let middles = self.parts.iter().map(|part| match part {

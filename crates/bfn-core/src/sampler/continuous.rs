@@ -1,10 +1,15 @@
 //! The dynamics of normal beliefs: continuous and discretised data.
 
-use super::{Advance, Coefficients, Motion, Scheme};
-use crate::continuous::Belief;
+use std::f64::consts::PI;
+
+use super::{Advance, Coefficients, Conditional, Motion, Scheme};
+use crate::continuous::{Belief, send};
 use crate::distribution::{BinDistribution, ContinuousDistribution, RealValued, bin, centre};
 use crate::head::{BinHead, Head};
-use crate::{Backend, ContinuousFlow, DiscretisedFlow, Error, Grid, Indices, Schedule, Tensor, entropy};
+use crate::{
+    Backend, BayesianFlow, ContinuousFlow, DiscretisedFlow, Error, Grid, Indices, OutputDistribution, Schedule, Tensor,
+    entropy,
+};
 
 /// The coefficients of one step of μ.
 ///
@@ -67,6 +72,20 @@ fn advance<S: Schedule, B: Backend>(schedule: &S, theta: &Belief<B>, step: &Adva
     belief(schedule, coefficients(schedule, step).apply(&theta.mu, step), step.to)
 }
 
+/// μ' = (γ'/γ) μ + (1 − γ') √(β'(β − β')/β) ε, which is [`Motion::retreat`] for m = ρμ.
+fn retreat<S: Schedule, B: Backend>(
+    schedule: &S,
+    theta: &Belief<B>,
+    from: f64,
+    to: f64,
+    noise: &Tensor<B>,
+) -> Belief<B> {
+    let kept = schedule.gamma(&to) / schedule.gamma(&from);
+    let variance = schedule.beta(&to) / schedule.beta(&from) * schedule.step_accuracy(&to, &from);
+    let deviation = schedule.one_minus_gamma(&to) * variance.sqrt();
+    belief(schedule, Tensor::weighted_sum(&[kept, deviation], &[&theta.mu, noise]), to)
+}
+
 /// μ ~ N(0, γ(1−γ) I).
 fn start<S: Schedule, B: Backend>(schedule: &S, t: f64, noise: &Tensor<B>) -> Belief<B> {
     let deviation = (schedule.gamma(&t) * schedule.one_minus_gamma(&t)).sqrt();
@@ -120,6 +139,10 @@ where
         advance(self.schedule(), theta, step)
     }
 
+    fn retreat(&self, theta: &Belief<B>, from: f64, to: f64, noise: &Tensor<B>) -> Belief<B> {
+        retreat(self.schedule(), theta, from, to, noise)
+    }
+
     fn middle(&self, from: f64, to: f64) -> f64 {
         middle(self.schedule(), from, to)
     }
@@ -170,6 +193,10 @@ where
         advance(self.schedule(), theta, step)
     }
 
+    fn retreat(&self, theta: &Belief<B>, from: f64, to: f64, noise: &Tensor<B>) -> Belief<B> {
+        retreat(self.schedule(), theta, from, to, noise)
+    }
+
     fn middle(&self, from: f64, to: f64) -> f64 {
         middle(self.schedule(), from, to)
     }
@@ -181,4 +208,75 @@ where
     fn entropy_grid(&self, eta: f64, steps: usize) -> Result<Grid, Error> {
         entropy::grid_from(entropy::normal, self.schedule(), eta, steps)
     }
+}
+
+impl<B, S, H> Conditional<B> for ContinuousFlow<S, H>
+where
+    B: Backend,
+    S: Schedule<f64> + Schedule<Tensor<B>>,
+    H: Head<B>,
+    H::Output: ContinuousDistribution<B>,
+{
+    fn spread(&self, per_variable: &Tensor<B>, _like: &Tensor<B>) -> Tensor<B> {
+        per_variable.clone()
+    }
+
+    /// The blurred output distribution against N(x, 1/α), whose density at y is that of the noise.
+    fn message_weight(&self, x: &Tensor<B>, output: &H::Output, from: f64, to: f64, noise: &Tensor<B>) -> Tensor<B> {
+        let alpha = self.step_accuracy(from, to);
+        let y = send(x, &x.full(&[1], alpha), noise);
+        let sender = noise.square() * -0.5 + 0.5 * (alpha / (2.0 * PI)).ln();
+        output.blurred(alpha.powf(-0.5)).log_prob(&y) - sender
+    }
+
+    fn last_weight(&self, x: &Tensor<B>, output: &H::Output) -> Tensor<B> {
+        -self.loss_reconstruction(x, output)
+    }
+
+    /// (1 − γ) ∇_μ.
+    fn steer(&self, gradient: &Tensor<B>, t: f64) -> Tensor<B> {
+        gradient * Schedule::<f64>::one_minus_gamma(self.schedule(), &t)
+    }
+
+    fn select(&self, theta: &Belief<B>, examples: &[usize]) -> Belief<B> {
+        select(theta, examples)
+    }
+}
+
+impl<B, S, H> Conditional<B> for DiscretisedFlow<S, H>
+where
+    B: Backend,
+    S: Schedule<f64> + Schedule<Tensor<B>>,
+    H: BinHead<B>,
+    H::Output: BinDistribution<B>,
+{
+    fn spread(&self, per_variable: &Tensor<B>, _like: &Tensor<B>) -> Tensor<B> {
+        per_variable.clone()
+    }
+
+    /// The negative of [`BinDistribution::divergence`], which is that of one message.
+    fn message_weight(&self, x: &Indices<B>, output: &H::Output, from: f64, to: f64, noise: &Tensor<B>) -> Tensor<B> {
+        let alpha = noise.full(&[1], self.step_accuracy(from, to));
+        -output.divergence(&self.signal(x, noise), &alpha, noise)
+    }
+
+    fn last_weight(&self, x: &Indices<B>, output: &H::Output) -> Tensor<B> {
+        output.log_prob(x)
+    }
+
+    /// (1 − γ) ∇_μ.
+    fn steer(&self, gradient: &Tensor<B>, t: f64) -> Tensor<B> {
+        gradient * Schedule::<f64>::one_minus_gamma(self.schedule(), &t)
+    }
+
+    fn select(&self, theta: &Belief<B>, examples: &[usize]) -> Belief<B> {
+        select(theta, examples)
+    }
+}
+
+/// ρ may be one number for all examples.
+fn select<B: Backend>(theta: &Belief<B>, examples: &[usize]) -> Belief<B> {
+    let Belief { mu, rho } = theta;
+    let rho = if rho.shape()[0] == mu.shape()[0] { rho.select_rows(examples) } else { rho.clone() };
+    Belief { mu: mu.select_rows(examples), rho }
 }

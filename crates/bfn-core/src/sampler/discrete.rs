@@ -1,7 +1,7 @@
 //! The dynamics of logits: discrete data.
 
-use super::{Advance, Coefficients, Motion, Scheme};
-use crate::discrete::Logits;
+use super::{Advance, Coefficients, Conditional, Motion, Scheme};
+use crate::discrete::{Logits, log_ratio, send};
 use crate::distribution::Categorical;
 use crate::{
     Backend, DiscreteFlow, Error, FiniteDistribution, Grid, Indices, OutputDistribution, Schedule, Tensor, entropy,
@@ -96,6 +96,13 @@ where
         Logits(coefficients(self.schedule(), self.classes(), step).apply(&theta.0, step))
     }
 
+    /// z' = (β'/β) z + √(K β'(β − β')/β) ε.
+    fn retreat(&self, theta: &Logits<B>, from: f64, to: f64, noise: &Tensor<B>) -> Logits<B> {
+        let kept = Schedule::<f64>::beta(self.schedule(), &to) / Schedule::<f64>::beta(self.schedule(), &from);
+        let deviation = (self.classes() as f64 * kept * self.step_accuracy(to, from)).sqrt();
+        Logits(Tensor::weighted_sum(&[kept, deviation], &[&theta.0, noise]))
+    }
+
     /// The time at which √β is half-way; under the paper's schedule the middle in t.
     fn middle(&self, from: f64, to: f64) -> f64 {
         let root = |t: f64| -> f64 { Schedule::<f64>::beta(self.schedule(), &t).sqrt() };
@@ -110,5 +117,41 @@ where
     fn entropy_grid(&self, eta: f64, steps: usize) -> Result<Grid, Error> {
         let entropy = entropy::Categorical::new(self.classes())?;
         entropy::grid_from(|beta| entropy.at(beta), self.schedule(), eta, steps)
+    }
+}
+
+impl<B, S> Conditional<B> for DiscreteFlow<S>
+where
+    B: Backend,
+    S: Schedule<f64> + Schedule<Tensor<B>>,
+{
+    fn spread(&self, per_variable: &Tensor<B>, like: &Tensor<B>) -> Tensor<B> {
+        like.full_like(0.0) + per_variable.unsqueeze_last()
+    }
+
+    /// The negative of [`log_ratio`].
+    fn message_weight(
+        &self,
+        x: &Indices<B>,
+        output: &Categorical<B>,
+        from: f64,
+        to: f64,
+        noise: &Tensor<B>,
+    ) -> Tensor<B> {
+        let y = send(x, &noise.full(&[1], self.step_accuracy(from, to)), noise);
+        -log_ratio(x, &y, &output.log_probabilities())
+    }
+
+    fn last_weight(&self, x: &Indices<B>, output: &Categorical<B>) -> Tensor<B> {
+        output.log_prob(x)
+    }
+
+    /// K ∇_z.
+    fn steer(&self, gradient: &Tensor<B>, _t: f64) -> Tensor<B> {
+        gradient * self.classes() as f64
+    }
+
+    fn select(&self, theta: &Logits<B>, examples: &[usize]) -> Logits<B> {
+        Logits(theta.0.select_rows(examples))
     }
 }

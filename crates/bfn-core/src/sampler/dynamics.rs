@@ -80,6 +80,14 @@ pub trait Motion<B: Backend> {
     /// θ' at the end of a step.
     fn advance(&self, theta: &Self::State, step: &Advance<'_, B>) -> Self::State;
 
+    /// θ' at an earlier time `to`, from standard normal `noise`: messages taken back.
+    ///
+    /// # Formula
+    ///
+    /// Given the sum m of all messages up to β (m = ρμ, or the logits), the sum up to β' < β is normal, whatever the
+    /// data: m' ~ N(m β'/β, v β'(β − β')/β), where v is 1, or K for discrete data.
+    fn retreat(&self, theta: &Self::State, from: f64, to: f64, noise: &Tensor<B>) -> Self::State;
+
     /// The time half-way between two others, in the variable in which predictions are extrapolated.
     fn middle(&self, from: f64, to: f64) -> f64;
 

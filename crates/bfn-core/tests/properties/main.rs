@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic like the tests themselves")]
 
+mod conditional;
 mod continuous;
 mod convergence;
 mod discrete;
@@ -21,6 +22,7 @@ mod solver_marginals;
 mod solver_orders;
 mod solvers;
 mod statistics;
+mod steered;
 mod tabulated;
 mod times;
 mod trajectory;

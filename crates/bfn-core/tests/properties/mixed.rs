@@ -168,12 +168,12 @@ fn messages_and_updates_are_those_of_the_parts_alone() {
 }
 
 /// A table of three rows, whose columns depend on each other: a number, a bin of four and a class of three.
-const ROWS: [(f64, usize, usize); 3] = [(-0.5, 0, 2), (0.25, 2, 0), (0.75, 3, 1)];
+pub(crate) const ROWS: [(f64, usize, usize); 3] = [(-0.5, 0, 2), (0.25, 2, 0), (0.75, 3, 1)];
 const WEIGHTS: [f64; 3] = [0.5, 0.2, 0.3];
 
-type Table = MixedFlow<Nd, ContinuousFlow, DiscretisedFlow<ExponentialSchedule, CategoricalHead>>;
+pub(crate) type Table = MixedFlow<Nd, ContinuousFlow, DiscretisedFlow<ExponentialSchedule, CategoricalHead>>;
 
-fn table() -> Table {
+pub(crate) fn table() -> Table {
     let continuous = ContinuousFlow::new(0.05, DENSITY).unwrap().with_prediction(Prediction::Data);
     let discretised = DiscretisedFlow::new(4, 0.05).unwrap().with_head(CategoricalHead);
     MixedFlow::new(vec![
@@ -185,7 +185,7 @@ fn table() -> Table {
 }
 
 /// What the exact posterior over the rows makes a network say.
-fn posterior(theta: &[PartTheta<Nd>]) -> Tensor {
+pub(crate) fn posterior(theta: &[PartTheta<Nd>]) -> Tensor {
     let numbers = |part: usize| (theta[part].belief().mu.to_values(), theta[part].belief().rho.to_values()[0]);
     let ((mu, rho), (mu_bin, rho_bin)) = (numbers(0), numbers(1));
     let logits = theta[2].logits().0.to_values();

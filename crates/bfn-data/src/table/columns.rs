@@ -97,18 +97,29 @@ impl Columns {
     pub fn encode(&self, raw: &RawTable, row: usize) -> Result<Vec<f64>, DataError> {
         let mut values = Vec::with_capacity(self.variables.len());
         for variable in &self.variables {
-            let column = &self.columns[variable.column];
-            let Some(place) = raw.names.iter().position(|name| *name == column.name) else {
-                let expected = format!("the column {:?} in {}", column.name, raw.path.display());
-                return Err(DataError::invalid("column", expected, "none of that name"));
-            };
+            let place = self.place(raw, variable)?;
+            values.push(match variable.role {
+                Role::Mark => f64::from(u8::from(raw.columns[place][row] == Cell::Missing)),
+                Role::Value => self.value(raw, variable, place, row)?,
+            });
+        }
+        Ok(values)
+    }
+
+    /// The same of a row to be filled in: the values of missing cells are not known, and marks say that there are some.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::encode`], but for missing cells.
+    pub fn encode_known(&self, raw: &RawTable, row: usize) -> Result<Vec<Option<f64>>, DataError> {
+        let mut values = Vec::with_capacity(self.variables.len());
+        for variable in &self.variables {
+            let place = self.place(raw, variable)?;
             let cell = &raw.columns[place][row];
             values.push(match variable.role {
-                Role::Mark => f64::from(u8::from(*cell == Cell::Missing)),
-                Role::Value => {
-                    let expected = || format!("what {:?} stands for", column.transform);
-                    column.encode(cell).ok_or_else(|| raw.wrong(place, row, expected()))?
-                }
+                Role::Mark => Some(0.0),
+                Role::Value if *cell == Cell::Missing => None,
+                Role::Value => Some(self.value(raw, variable, place, row)?),
             });
         }
         Ok(values)
@@ -152,5 +163,20 @@ impl Columns {
             writer.write_record(self.decode(row).iter().map(Cell::to_string)).map_err(unwritable)?;
         }
         writer.into_inner().map_err(|error| DataError::unwritable("the table".as_ref(), error.into_error()))
+    }
+
+    /// Which column of a table a variable belongs to.
+    fn place(&self, raw: &RawTable, variable: &TableVariable) -> Result<usize, DataError> {
+        let name = &self.columns[variable.column].name;
+        raw.names.iter().position(|found| found == name).ok_or_else(|| {
+            let expected = format!("the column {name:?} in {}", raw.path.display());
+            DataError::invalid("column", expected, "none of that name")
+        })
+    }
+
+    fn value(&self, raw: &RawTable, variable: &TableVariable, place: usize, row: usize) -> Result<f64, DataError> {
+        let column = &self.columns[variable.column];
+        let expected = || format!("what {:?} stands for", column.transform);
+        column.encode(&raw.columns[place][row]).ok_or_else(|| raw.wrong(place, row, expected()))
     }
 }

@@ -8,6 +8,7 @@ use clap::Args;
 use super::SplitName;
 use crate::run::Which;
 use crate::solver::SolverArgs;
+use crate::told::ClassArgs;
 
 /// Arguments of `bfn sample`.
 #[derive(Debug, Args)]
@@ -19,6 +20,8 @@ pub struct SampleArgs {
     pub steps: u32,
     #[command(flatten)]
     pub solver: SolverArgs,
+    #[command(flatten)]
+    pub class: ClassArgs,
     /// How many samples to draw.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     pub count: u32,

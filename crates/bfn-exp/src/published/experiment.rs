@@ -92,6 +92,7 @@ pub fn read(text: &str) -> Result<Translation> {
             precision: Precision::F32,
             times: Times::Independent,
             not_finite: NotFinite::default(),
+            condition_dropout: 0.0,
             log_every: training.log_every,
         },
         validation: training.validate_every.map(|every| ValidationConfig {

@@ -1,5 +1,8 @@
 //! Everything that draws from a trained network, as its users run it, on the embedded digits.
 
+mod classes;
+mod inpainting;
+mod quality;
 mod solvers;
 
 use std::fs;
@@ -87,6 +90,28 @@ impl Folder {
         let smaller = ["network.vdm_unet.width=16", "network.vdm_unet.norm_groups=4", "network.vdm_unet.blocks=1"];
         let settings: Vec<&str> = TINY[3..].iter().chain(&smaller).copied().collect();
         self.train(run, &experiment, &settings)
+    }
+
+    /// A run on a table with a column of each kind.
+    fn table(&self, run: &str) -> String {
+        let file = self.path("rows.csv");
+        let rows: String = (0..60)
+            .map(|i| format!("{},{},{}\n", f64::from(i) / 10.0, i % 3, ["red", "blue"][i as usize % 2]))
+            .collect();
+        fs::write(&file, format!("size,count,colour\n{rows}")).expect("a file");
+        let experiment = fs::read_to_string(experiments().join("small/digits_table.toml")).expect("the experiment");
+        let start = experiment.find("[flow").expect("the flow");
+        let columns = [
+            ("size", "{ continuous = { map = { standardised = { clip = 4.0 } } } }"),
+            ("count", "{ integer = {} }"),
+            ("colour", "{ categorical = {} }"),
+        ];
+        let columns =
+            columns.map(|(name, kind)| format!("[[data.table.columns]]\nnames = [{name:?}]\nkind = {kind}\n")).concat();
+        let data = format!("[data.table]\nfile = {file:?}\nheld_out = {{ validation = 0.1, test = 0.1 }}\n{columns}");
+        let flow = experiment[start..].replacen("[flow.mixed]", "[flow.mixed]\nsigma_1 = 0.05", 1);
+        let tiny = ["training.steps=4", "training.batch=8", "checkpoint.every=4", "training.warm_up=0"];
+        self.train(run, &(data + &flow), &tiny)
     }
 
     fn trained(&self, run: &str, experiment: &str, more: &[&str]) -> String {

@@ -1,0 +1,203 @@
+//! Where conditional sampling meets a network: what is not known of data points, drawn given what is.
+
+use std::convert::Infallible;
+
+use bfn_core::mixed::PartTheta;
+use bfn_core::sampler::{Conditional, Conditioned, Dynamics, Moment, Observed, Particles, Sampler};
+use bfn_core::{NoiseSource, OutputDistribution};
+use bfn_nets::{Tensor, Torch};
+
+use crate::draws::column;
+use crate::mixed::Mixed;
+use crate::model::Model;
+use crate::objective::{Encoding, Stored};
+use crate::told::Told;
+
+/// Data points of which some variables are known, `[B, D]` in row-major order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Given {
+    /// Bins or classes as whole numbers, real numbers as they are; any value where nothing is known.
+    pub values: Vec<f64>,
+    /// Whether a variable is known.
+    pub known: Vec<bool>,
+}
+
+/// How to draw the rest.
+#[derive(Debug, Clone, Copy)]
+pub enum Way<'a> {
+    /// One sample for each row.
+    Sampler(&'a Sampler),
+    /// Rows are groups of particles, of which one is drawn.
+    Particles(&'a Particles),
+}
+
+/// What was drawn.
+#[derive(Debug, Clone)]
+pub struct Completed {
+    /// All variables, those that were known as they were, `[B, D]`, or a row for each group of particles.
+    pub values: Vec<f64>,
+    /// How often the network was evaluated for each row.
+    pub evaluations: usize,
+    /// What particles tell of themselves, for each group; nothing without particles.
+    pub groups: Vec<Group>,
+}
+
+/// What the particles of one data point tell of themselves.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Group {
+    /// The least effective sample size on the way.
+    pub least_effective: f64,
+    /// That at the end.
+    pub last_effective: f64,
+    /// The estimate of ln p(known), in nats.
+    pub ln_evidence: f64,
+}
+
+/// Conditional draws of one Bayesian flow, whatever its kind.
+pub trait Completing {
+    /// Draws what is not known of a batch, with what the network is told of it; `observe` is told the steps done and their number.
+    fn complete(
+        &self,
+        model: &Model,
+        told: Option<&Told>,
+        way: Way<'_>,
+        given: &Given,
+        noise: &mut dyn NoiseSource<Torch>,
+        observe: &mut dyn FnMut(usize, usize),
+    ) -> Completed;
+}
+
+impl Given {
+    /// Each data point of D variables so many times, one after the other.
+    #[must_use]
+    pub fn repeated(&self, variables: usize, times: usize) -> Self {
+        let points = self.values.chunks_exact(variables).zip(self.known.chunks_exact(variables));
+        let (mut values, mut known) = (Vec::new(), Vec::new());
+        for (point, is_known) in points {
+            (0..times).for_each(|_| {
+                values.extend_from_slice(point);
+                known.extend_from_slice(is_known);
+            });
+        }
+        Self { values, known }
+    }
+
+    /// Some of the data points of D variables.
+    #[must_use]
+    pub fn part(&self, variables: usize, points: std::ops::Range<usize>) -> Self {
+        let range = points.start * variables..points.end * variables;
+        Self { values: self.values[range.clone()].to_vec(), known: self.known[range].to_vec() }
+    }
+
+    fn observed<X>(&self, like: &Tensor, variables: usize, encode: impl Fn(&tch::Tensor) -> X) -> Observed<Torch, X> {
+        let shape = [self.values.len() / variables, variables];
+        let values = tch::Tensor::from_slice(&self.values).reshape(shape.map(|length| length as i64));
+        let known: Vec<f64> = self.known.iter().map(|known| f64::from(u8::from(*known))).collect();
+        let on_device = values.to_device(like.array().device());
+        Observed { values: encode(&on_device), known: like.from_values_like(&shape, &known) }
+    }
+}
+
+impl<F> Completing for Stored<F>
+where
+    F: Dynamics<Torch> + Conditional<Torch>,
+    F::Data: Encoding,
+{
+    fn complete(
+        &self,
+        model: &Model,
+        told: Option<&Told>,
+        way: Way<'_>,
+        given: &Given,
+        noise: &mut dyn NoiseSource<Torch>,
+        observe: &mut dyn FnMut(usize, usize),
+    ) -> Completed {
+        let flow = &self.flow;
+        let variables = model.variables();
+        let rows = given.values.len() / variables;
+        let like = column(&[0.0], model.device()).full(&flow.message_shape(&[rows, variables]), 0.0);
+        let observed = given.observed(&like, variables, |stored| F::Data::encode(stored, self.values));
+        let predict = |theta: &F::Theta, t: f64| {
+            let t = like.full(&[rows], t);
+            flow.output(theta, &Told::predict(told, model, &flow.network_input(theta), &t), &t)
+        };
+        let decode = |output: &F::Output, _: &mut dyn NoiseSource<Torch>| output.mode().decode(self.values);
+        complete(flow, way, given, &observed, &like, noise, predict, observe, decode)
+    }
+}
+
+/// Cells are drawn from the last output distributions, as those of whole rows are.
+impl Completing for Mixed {
+    fn complete(
+        &self,
+        model: &Model,
+        told: Option<&Told>,
+        way: Way<'_>,
+        given: &Given,
+        noise: &mut dyn NoiseSource<Torch>,
+        observe: &mut dyn FnMut(usize, usize),
+    ) -> Completed {
+        let flow = self.flow();
+        let rows = given.values.len() / flow.variables();
+        let like = column(&[0.0], model.device()).full(&[rows, flow.message_width()], 0.0);
+        let observed = given.observed(&like, flow.variables(), |stored| self.split(stored));
+        let predict = |theta: &Vec<PartTheta<Torch>>, t: f64| {
+            let t = like.full(&[rows], t);
+            flow.output(theta, &Told::predict(told, model, &flow.network_input(theta), &t), &t)
+        };
+        let decode = |output: &_, noise: &mut dyn NoiseSource<Torch>| {
+            Self::joined(&OutputDistribution::<Torch>::draw(output, noise), rows)
+        };
+        complete(flow, way, given, &observed, &like, noise, predict, observe, decode)
+    }
+}
+
+/// The same for both kinds of flow; `decode` takes values from the last prediction, `[rows, D]`.
+#[allow(clippy::too_many_arguments, reason = "the parts of a flow's two samplers, each of one use")]
+fn complete<F: Conditional<Torch>>(
+    flow: &F,
+    way: Way<'_>,
+    given: &Given,
+    observed: &Observed<Torch, <F::Prediction as OutputDistribution<Torch>>::Value>,
+    like: &Tensor,
+    noise: &mut dyn NoiseSource<Torch>,
+    mut predict: impl FnMut(&F::State, f64) -> F::Prediction,
+    observe: &mut dyn FnMut(usize, usize),
+    decode: impl Fn(&F::Prediction, &mut dyn NoiseSource<Torch>) -> Vec<f64>,
+) -> Completed {
+    let predict = |theta: &F::State, t: f64| Ok::<_, Infallible>(predict(theta, t));
+    let observe = |moment: Moment<'_, F::State, F::Prediction>| observe(moment.step, moment.steps);
+    let known_again = |mut values: Vec<f64>| {
+        let places = values.iter_mut().zip(&given.values).zip(&given.known);
+        places.filter(|(_, known)| **known).for_each(|((value, truth), _)| *value = *truth);
+        values
+    };
+    match way {
+        Way::Sampler(sampler) => {
+            let conditioned = Conditioned::new(flow, observed, like);
+            let Ok(sample) = sampler.sample(&conditioned, like, noise, predict, observe);
+            let values = known_again(decode(&sample.output, noise));
+            Completed { values, evaluations: sample.evaluations, groups: Vec::new() }
+        }
+        Way::Particles(particles) => {
+            let Ok(filtered) = particles.sample(flow, observed, like, noise, predict, observe);
+            let rows = like.shape()[0];
+            let uniform = noise.uniform(&like.full(&[rows], 0.0)).to_values();
+            let of_groups: Vec<f64> = uniform.into_iter().step_by(particles.count()).collect();
+            let chosen = filtered.draw(&of_groups);
+            let values = known_again(decode(&filtered.output, noise));
+            let variables = values.len() / rows;
+            let values = chosen.iter().flat_map(|row| &values[row * variables..(row + 1) * variables]).copied();
+            let group = |(number, ln_evidence): (usize, &f64)| {
+                let sizes = filtered.effective.iter().map(|sizes| sizes[number]);
+                Group {
+                    least_effective: sizes.clone().fold(f64::INFINITY, f64::min),
+                    last_effective: sizes.last().unwrap_or(f64::NAN),
+                    ln_evidence: *ln_evidence,
+                }
+            };
+            let groups = filtered.ln_evidence.iter().enumerate().map(group).collect();
+            Completed { values: values.collect(), evaluations: filtered.evaluations, groups }
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! What is known: images with masks, texts with blanks, rows with empty cells.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use bfn_data::table::{Columns, RawTable};
+use bfn_data::{Draw, Seed, Split, Values, Vocabulary, Windows};
+
+use super::{Hidden, InpaintArgs};
+use crate::completion::Given;
+use crate::form::{Arrangement, Form, Variable};
+use crate::picture::Format;
+use crate::run::Trained;
+use crate::target::image_format;
+
+/// What there is to do.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) given: Given,
+    /// The input as it was, hidden parts included, where it is an image; else nothing.
+    pub(super) whole: Vec<f64>,
+}
+
+/// Reads what the arguments name, in the form of the run's data.
+pub(super) fn read(args: &InpaintArgs, trained: &Trained) -> Result<Task> {
+    let form = &trained.task.form;
+    let mut given = match &form.arrangement {
+        Arrangement::Image { .. } => {
+            refuse(args.text.is_some(), "--text", "images")?;
+            return image(args, trained);
+        }
+        Arrangement::Table { columns } => {
+            refuse(args.text.is_some(), "--text", "rows of a table")?;
+            refuse(args.example.is_some(), "--example", "rows of a table")?;
+            refuse_masks(args, "rows of a table")?;
+            let missing = "give the rows as --input ROWS.csv, with empty cells where they are to be filled";
+            let path = args.input.as_ref().context(missing)?;
+            let blank = trained.experiment.data.table.as_ref().map(|table| table.missing.clone()).unwrap_or_default();
+            rows(path, &blank, columns)?
+        }
+        Arrangement::Sequence { .. } => bail!("bfn inpaint fills in images, texts and tables, not sequences"),
+        _ => {
+            refuse(args.input.is_some(), "--input", "texts")?;
+            refuse(args.example.is_some(), "--example", "texts")?;
+            refuse_masks(args, "texts")?;
+            let missing = format!("give the text as --text \"…\", with {:?} for each blank", args.blank);
+            text(args.text.as_ref().context(missing)?, args.blank, form)?
+        }
+    };
+    let hidden = given.known.iter().filter(|known| !**known).count();
+    ensure!(hidden > 0, "nothing is to be filled: the input has no blank or empty cell");
+    // What stands in a blank is not looked at; any class will do.
+    given.values.iter_mut().zip(&given.known).filter(|(_, known)| !**known).for_each(|(value, _)| *value = 0.0);
+    Ok(Task { given, whole: Vec::new() })
+}
+
+fn refuse(is_given: bool, option: &str, data: &str) -> Result<()> {
+    ensure!(!is_given, "the run was trained on {data}; {option} is for other data");
+    Ok(())
+}
+
+fn refuse_masks(args: &InpaintArgs, data: &str) -> Result<()> {
+    refuse(args.mask.is_some(), "--mask", data)?;
+    refuse(args.hide.is_some(), "--hide", data)
+}
+
+fn image(args: &InpaintArgs, trained: &Trained) -> Result<Task> {
+    let form = &trained.task.form;
+    let format = image_format(form)?;
+    let whole = match (&args.input, args.example) {
+        (Some(path), _) => {
+            let bytes = pixels(path, format)?;
+            bytes.into_iter().map(|byte| value(byte, form)).collect()
+        }
+        (None, Some(number)) => example(number, trained)?,
+        (None, None) => bail!("which image? --input FILE, or --example NUMBER for one of the test split"),
+    };
+    let hidden: Vec<bool> = match (&args.mask, args.hide) {
+        (Some(path), _) => pixels(path, Format { channels: 1, ..format })?.iter().map(|byte| *byte >= 128).collect(),
+        (None, Some(part)) => part.pixels(format),
+        (None, None) => bail!(
+            "which part is to be filled? --mask FILE, an image that is white there, or --hide \
+             left|right|top|bottom|centre"
+        ),
+    };
+    let count = hidden.iter().filter(|hidden| **hidden).count();
+    let named = args.mask.as_ref().map_or_else(|| "--hide".to_owned(), |path| path.display().to_string());
+    ensure!(count > 0, "{named}: no pixel is white, so nothing is to be filled");
+    ensure!(count < hidden.len(), "{named}: every pixel is white, so nothing is known; `bfn sample` draws such images");
+    let known = hidden.iter().flat_map(|hidden| vec![!hidden; format.channels]).collect();
+    Ok(Task { given: Given { values: whole.clone(), known }, whole })
+}
+
+/// The pixels of an image file of the right size.
+fn pixels(path: &Path, format: Format) -> Result<Vec<u8>> {
+    let shown = path.display();
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {shown}"))?;
+    let image = image::load_from_memory(&bytes).with_context(|| format!("{shown} is not an image"))?;
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    ensure!(
+        (height, width) == (format.height, format.width),
+        "{shown} is {width}×{height} pixels wide and high; the run was trained on {}×{}: scale or cut it first",
+        format.width,
+        format.height
+    );
+    Ok(if format.channels == 1 { image.into_luma8().into_raw() } else { image.into_rgb8().into_raw() })
+}
+
+/// The value that `bfn sample` writes as this byte, or the nearest to it.
+fn value(byte: u8, form: &Form) -> f64 {
+    match form.variable {
+        Variable::Discretised(levels) | Variable::Discrete(levels) => {
+            (f64::from(byte) * (levels as f64 - 1.0) / 255.0).round()
+        }
+        Variable::Continuous | Variable::Mixed => f64::from(byte) / 127.5 - 1.0,
+    }
+}
+
+fn example(number: u64, trained: &Trained) -> Result<Vec<f64>> {
+    let source = trained.experiment.data.open(Split::Test, Windows::InOrder)?;
+    let data = source.dataset.as_ref();
+    ensure!(
+        number < data.len() as u64,
+        "--example {number}: the test split of {} has {} examples, counted from 0",
+        source.title,
+        data.len()
+    );
+    ensure!(Form::of(data)? == trained.task.form, "the data are not of the form that the run was trained on");
+    let variables = trained.task.form.dimensions();
+    let mut example = Values::zeros(data.storage(), 1, variables);
+    data.read(number as usize, Draw { seed: Seed(0), epoch: 0 }, example.row_mut(0))?;
+    Ok((0..variables).map(|variable| example.at(0, variable)).collect())
+}
+
+impl Hidden {
+    fn pixels(self, format: Format) -> Vec<bool> {
+        let Format { height, width, .. } = format;
+        let is_hidden = |y: usize, x: usize| match self {
+            Self::Left => 2 * x < width,
+            Self::Right => 2 * x >= width,
+            Self::Top => 2 * y < height,
+            Self::Bottom => 2 * y >= height,
+            Self::Centre => {
+                let inside = |at: usize, side: usize| at >= side / 4 && at < side - side / 4;
+                inside(y, height) && inside(x, width)
+            }
+        };
+        (0..height).flat_map(|y| (0..width).map(move |x| (y, x))).map(|(y, x)| is_hidden(y, x)).collect()
+    }
+}
+
+fn text(text: &str, blank: char, form: &Form) -> Result<Given> {
+    let length = form.dimensions();
+    let class: Box<dyn Fn(char) -> Option<f64>> = match form.vocabulary()? {
+        Some(Vocabulary::Characters(alphabet)) => {
+            ensure!(
+                alphabet.class(blank).is_none(),
+                "{blank:?} is a letter of the run's alphabet and cannot stand for a blank; choose another with --blank"
+            );
+            Box::new(move |symbol| alphabet.class(symbol).map(f64::from))
+        }
+        Some(Vocabulary::Bytes) => Box::new(|symbol| u8::try_from(symbol).ok().filter(u8::is_ascii).map(f64::from)),
+        _ => {
+            bail!("the run was trained on tokens, which are not letters; bfn inpaint fills blanks in letters and bytes")
+        }
+    };
+    let mut given = Given { values: vec![0.0; length], known: vec![false; length] };
+    let symbols: Vec<char> = text.chars().collect();
+    ensure!(
+        symbols.len() <= length,
+        "--text has {} characters; the run was trained on texts of {length}: shorten it",
+        symbols.len()
+    );
+    for (place, symbol) in symbols.into_iter().enumerate().filter(|(_, symbol)| *symbol != blank) {
+        given.values[place] = class(symbol).with_context(|| {
+            format!(
+                "--text: {symbol:?}, character {} of it, is not in the run's alphabet; use its letters, and {blank:?} \
+                 for blanks",
+                place + 1
+            )
+        })?;
+        given.known[place] = true;
+    }
+    Ok(given)
+}
+
+fn rows(path: &Path, missing: &[String], columns: &Columns) -> Result<Given> {
+    let raw = RawTable::read(path, missing)?;
+    let mut given = Given { values: Vec::new(), known: Vec::new() };
+    for row in 0..raw.rows() {
+        for value in columns.encode_known(&raw, row)? {
+            given.values.push(value.unwrap_or(0.0));
+            given.known.push(value.is_some());
+        }
+    }
+    Ok(given)
+}
