@@ -189,10 +189,10 @@ fn complete<F: Conditional<Torch>>(
             let variables = values.len() / rows;
             let values = chosen.iter().flat_map(|row| &values[row * variables..(row + 1) * variables]).copied();
             let group = |(number, ln_evidence): (usize, &f64)| {
-                let sizes = filtered.effective.iter().map(|sizes| sizes[number]);
+                let mut sizes = filtered.effective.iter().map(|sizes| sizes[number]);
                 Group {
                     least_effective: sizes.clone().fold(f64::INFINITY, f64::min),
-                    last_effective: sizes.last().unwrap_or(f64::NAN),
+                    last_effective: sizes.next_back().unwrap_or(f64::NAN),
                     ln_evidence: *ln_evidence,
                 }
             };

@@ -110,7 +110,7 @@ mod tests {
         tch::manual_seed(5);
         let (a, b) = (Tensor::randn([500, 6], OPTIONS), Tensor::randn([400, 6], OPTIONS) * 1.5 + 0.2);
         assert!((frechet_distance(&a, &b) - frechet_distance(&b, &a)).abs() < 1e-9);
-        let (rotation, _) = Tensor::randn([6, 6], OPTIONS).linalg_qr("reduced");
+        let (rotation, _) = Tensor::linalg_qr(&Tensor::randn([6, 6], OPTIONS), "reduced");
         let rotated = frechet_distance(&a.matmul(&rotation), &b.matmul(&rotation));
         assert!((frechet_distance(&a, &b) - rotated).abs() < 1e-9);
     }
