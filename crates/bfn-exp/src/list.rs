@@ -85,7 +85,7 @@ impl Line {
             _ => "stopped",
         };
         let evaluations = Stored::all(run.folder());
-        let newest = evaluations.values().filter(|report| report.setting.checkpoint_step == step).next_back();
+        let newest = evaluations.values().rfind(|report| report.setting.checkpoint_step == step);
         let best = standing.and_then(|standing| standing.best);
         Ok(Self {
             run: name,
