@@ -48,7 +48,7 @@ pub struct RootArgs {
 /// Arguments of `bfn data show`.
 #[derive(Debug, Args)]
 pub struct ShowArgs {
-    /// digits, mnist, cifar10 or text8, or an experiment file, whose [data] is shown.
+    /// digits, mnist, cifar10 or text8, or an experiment file, whose `[data]` is shown.
     pub what: String,
     /// .png for images, .txt for text, .csv for tables.
     #[arg(long, value_name = "FILE")]

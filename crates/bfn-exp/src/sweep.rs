@@ -26,7 +26,7 @@ use crate::train;
 /// Arguments of `bfn sweep`.
 #[derive(Debug, Args)]
 pub struct SweepArgs {
-    /// The sweep file: base, [grid], [random], [evaluate]; see docs/RUNS.md.
+    /// The sweep file: `base`, `[grid]`, `[random]`, `[evaluate]`; see docs/RUNS.md.
     pub sweep: PathBuf,
     /// The folder for the runs; by default under runs/, named after the sweep file. Runs that are there go on.
     #[arg(long, value_name = "FOLDER")]

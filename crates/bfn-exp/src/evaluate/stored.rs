@@ -95,7 +95,7 @@ impl Stored {
 /// Says in short what the arguments ask for.
 fn name(args: &EvaluateArgs, steps: &[Steps], step: u64) -> String {
     let EvaluateArgs { repeats, seed, .. } = args;
-    let mut name = format!("{}-{}-n{}-seed{seed}-x{repeats}", args.split, args.grid, steps_in_name(steps));
+    let mut name = format!("{}-{}-{}-seed{seed}-x{repeats}", args.split, args.grid, steps_in_name(steps));
     if let Some(limit) = args.limit {
         name += &format!("-first{limit}");
     }
@@ -114,10 +114,9 @@ fn steps_in_name(steps: &[Steps]) -> String {
         return "paper".to_owned();
     }
     let all = steps.iter().map(Steps::to_string).collect::<Vec<_>>().join("_");
-    if all.len() <= LONGEST { all } else { format!("{}_{}", steps.len(), short_digest(all.as_bytes())) }
-}
-
-/// The first digits of a SHA-256.
-fn short_digest(bytes: &[u8]) -> String {
-    format!("{:x}", Sha256::digest(bytes)).chars().take(12).collect()
+    if all.len() <= LONGEST {
+        return format!("n{all}");
+    }
+    let digest = format!("{:x}", Sha256::digest(all.as_bytes()));
+    format!("{}-numbers-{}", steps.len(), &digest[..12])
 }

@@ -35,7 +35,7 @@ fn the_papers_table_is_printed_and_stored_in_the_run() {
         assert!(table.contains(part), "no {part} in {table}");
     }
     let files = stored(&run);
-    let name = "test-uniform-npaper-seed0-x3-first40-step4-ema.json";
+    let name = "test-uniform-paper-seed0-x3-first40-step4-ema.json";
     assert_eq!(files, [Path::new(&run).join("evaluations").join(name)]);
     let report = json(&files[0]);
     assert_eq!(report, json(Path::new(&out)));
