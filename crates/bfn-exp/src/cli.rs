@@ -19,9 +19,12 @@ use crate::data::DataCommand;
 use crate::init::InitArgs;
 use crate::list::ListArgs;
 use crate::progress::be_quiet;
+use crate::report::ReportArgs;
 use crate::shell::{CompletionsArgs, ManArgs};
 use crate::sweep::SweepArgs;
-use crate::{bench, check, compare, data, evaluate, export, fitted, import, init, list, sample, shell, sweep, train};
+use crate::{
+    bench, check, compare, data, evaluate, export, fitted, import, init, list, report, sample, shell, sweep, train,
+};
 
 /// What the program ends with, after the help and in docs/RUNS.md.
 const EXIT_CODES: &str = "\
@@ -68,6 +71,8 @@ enum Command {
     List(ListArgs),
     /// Show what differs between two runs, in settings and in results.
     Compare(CompareArgs),
+    /// Make a page about one or several runs: results, curves, samples, settings.
+    Report(ReportArgs),
     /// Measure how fast an experiment trains or samples on this machine.
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -102,6 +107,7 @@ impl Cli {
             Command::Sweep(args) => sweep::command(&args),
             Command::List(args) => list::command(&args),
             Command::Compare(args) => compare::command(&args),
+            Command::Report(args) => report::command(&args),
             Command::Bench(command) => bench::command(&command),
             Command::Data(command) => data::command(&command),
             Command::Completions(args) => {

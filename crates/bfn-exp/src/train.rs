@@ -16,6 +16,7 @@ use crate::engine::Trainer;
 use crate::evaluate::{Rows, TIME_BINS};
 use crate::form::Form;
 use crate::memory;
+use crate::metrics::{TrainingLine, ValidationLine};
 use crate::model::Model;
 use crate::not_finite;
 use crate::phases::{Phases, Shares};
@@ -37,31 +38,6 @@ struct Session {
     standing: Standing,
     writer: Writer,
     stop: Stop,
-}
-
-/// A line of `metrics.jsonl` about training.
-#[derive(Debug, Serialize)]
-struct TrainingLine {
-    step: u64,
-    loss_nats_per_dim: f64,
-    loss_bits_per_dim: f64,
-    gradient_norm: f64,
-    skipped_steps: usize,
-    learning_rate: f64,
-    examples_per_second: f64,
-    shares: Shares,
-    peak_memory_bytes: u64,
-    seconds: f64,
-}
-
-/// A line of `metrics.jsonl` about a validation.
-#[derive(Debug, Serialize)]
-struct ValidationLine {
-    step: u64,
-    validation_nats_per_example: f64,
-    validation_bits_per_dim: f64,
-    validation_standard_error_bits_per_dim: f64,
-    seconds: f64,
 }
 
 /// Trains as the arguments say, from the beginning or from the last checkpoint.
