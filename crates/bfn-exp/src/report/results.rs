@@ -3,11 +3,12 @@
 use maud::{Markup, html};
 
 use super::charts::chip;
-use super::evaluations::{Bound, Evaluation};
+use super::evaluations::Evaluation;
 use super::material::Material;
 use crate::evaluate::Steps;
 use crate::phases::Shares;
 use crate::progress::short;
+use crate::table::{Row, Setting};
 
 /// A card for each run: its best figure, and what it took.
 pub(super) fn cards(runs: &[Material]) -> Markup {
@@ -27,7 +28,7 @@ fn card(number: usize, run: &Material) -> Markup {
                     strong { (format!("{:.3}", bound.total_bits_per_dim)) }
                     small { (format!(" ± {:.3} ", bound.standard_error_bits_per_dim)) (run.unit()) }
                 }
-                p.muted { (evaluation.split) " split, n → ∞, " (grouped(evaluation.examples as u64)) " examples" }
+                p.muted { (evaluation.setting.split) " split, n → ∞, " (grouped(evaluation.setting.examples as u64)) " examples" }
             } @else if let Some(best) = best {
                 p.figure {
                     strong { (format!("{:.3}", best.validation_bits_per_dim)) }
@@ -86,8 +87,8 @@ pub(super) fn section(runs: &[Material]) -> Markup {
 fn table(number: usize, run: &Material, evaluation: &Evaluation) -> Markup {
     let nats = run.unit().replace("bits", "nats");
     html! {
-        h3 { (chip(number)) (run.name) ", " (evaluation.split) " split" }
-        p.muted { (about(evaluation)) }
+        h3 { (chip(number)) (run.name) ", " (evaluation.setting.split) " split" }
+        p.muted { (about(&evaluation.setting)) " (" code { (evaluation.file) } ")" }
         div.wide {
             table.numbers {
                 thead {
@@ -107,7 +108,7 @@ fn table(number: usize, run: &Material, evaluation: &Evaluation) -> Markup {
                             td { (format!("{:.4}", bound.reconstruction_nats_per_dim)) }
                             td {
                                 (format!("{:.2}", bound.total_nats_per_example))
-                                small { (format!(" ± {:.2}", bound.error_nats_per_example(evaluation.dimensions))) }
+                                small { (format!(" ± {:.2}", bound.standard_error_nats_per_example)) }
                             }
                             td { (in_bits(bound)) }
                         }
@@ -119,19 +120,16 @@ fn table(number: usize, run: &Material, evaluation: &Evaluation) -> Markup {
 }
 
 /// What an evaluation is of.
-fn about(evaluation: &Evaluation) -> String {
-    let mut about = format!("{} examples of {} variables", grouped(evaluation.examples as u64), evaluation.dimensions);
-    if let Some(repeats) = evaluation.repeats {
-        about += &format!(", {repeats} {} each", if repeats == 1 { "draw" } else { "draws" });
-    }
-    about += &format!(", {} grid", evaluation.grid);
-    if let Some(step) = evaluation.checkpoint_step {
-        about += &format!(", after {} steps", grouped(step));
-    }
-    if let Some(weights) = &evaluation.weights {
-        about += if weights == "ema" { ", averaged weights" } else { ", last weights" };
-    }
-    for different in &evaluation.as_published {
+fn about(setting: &Setting) -> String {
+    let Setting { dimensions, repeats, grid, as_published, .. } = setting;
+    let mut about = format!(
+        "{} examples of {dimensions} variables, {repeats} {} each, {grid} grid, after {} steps, {} weights",
+        grouped(setting.examples as u64),
+        if *repeats == 1 { "draw" } else { "draws" },
+        grouped(setting.checkpoint_step),
+        if setting.weights == "ema" { "averaged" } else { "last" }
+    );
+    for different in as_published {
         about += &format!(", {different} as published");
     }
     about
@@ -142,7 +140,11 @@ fn comparison(runs: &[Material]) -> Markup {
     let mut keys: Vec<Key> = Vec::new();
     for evaluation in runs.iter().flat_map(|run| &run.evaluations) {
         for bound in &evaluation.results {
-            let key = Key { split: evaluation.split.clone(), grid: evaluation.grid.clone(), steps: bound.steps };
+            let key = Key {
+                split: evaluation.setting.split.clone(),
+                grid: evaluation.setting.grid.clone(),
+                steps: bound.steps,
+            };
             if !keys.contains(&key) {
                 keys.push(key);
             }
@@ -179,21 +181,14 @@ struct Key {
 }
 
 fn line(key: &Key, runs: &[Material]) -> Markup {
-    let of_run = |run: &Material| -> Option<Bound> {
-        // Of several the one on the most examples.
-        let fits = |each: &&Evaluation| each.split == key.split && each.grid == key.grid;
-        let bounds = run.evaluations.iter().filter(fits).flat_map(|each| each.results.iter().map(move |b| (each, b)));
-        let bounds = bounds.filter(|(_, bound)| bound.steps == key.steps);
-        bounds.max_by_key(|(each, _)| (each.examples, each.checkpoint_step)).map(|(_, bound)| bound.clone())
-    };
-    let bounds: Vec<Option<Bound>> = runs.iter().map(of_run).collect();
+    let bounds: Vec<Option<&Row>> = runs.iter().map(|run| total(key, run)).collect();
     let lowest = bounds.iter().flatten().map(|bound| bound.total_bits_per_dim).fold(f64::INFINITY, f64::min);
     html! {
         tr {
             td.words { (key.split) }
             td.words { (key.grid) }
             th scope="row" { (steps(key.steps)) }
-            @for bound in &bounds {
+            @for bound in bounds {
                 @match bound {
                     None => td { "–" },
                     Some(bound) if bound.total_bits_per_dim == lowest => td { strong { (in_bits(bound)) } },
@@ -204,7 +199,15 @@ fn line(key: &Key, runs: &[Material]) -> Markup {
     }
 }
 
-fn in_bits(bound: &Bound) -> Markup {
+/// The bound of a run that fits; of several the one on the most examples.
+fn total<'a>(key: &Key, run: &'a Material) -> Option<&'a Row> {
+    let fits = |each: &&Evaluation| each.setting.split == key.split && each.setting.grid == key.grid;
+    let bounds = run.evaluations.iter().filter(fits).flat_map(|each| each.results.iter().map(move |row| (each, row)));
+    let bounds = bounds.filter(|(_, row)| row.steps == key.steps);
+    bounds.max_by_key(|(each, _)| (each.setting.examples, each.setting.checkpoint_step)).map(|(_, row)| row)
+}
+
+fn in_bits(bound: &Row) -> Markup {
     html! {
         (format!("{:.4}", bound.total_bits_per_dim)) small { (format!(" ± {:.4}", bound.standard_error_bits_per_dim)) }
     }
