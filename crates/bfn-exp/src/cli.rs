@@ -21,11 +21,12 @@ use crate::inpaint::InpaintArgs;
 use crate::list::ListArgs;
 use crate::progress::be_quiet;
 use crate::quality::QualityArgs;
+use crate::report::ReportArgs;
 use crate::shell::{CompletionsArgs, ManArgs};
 use crate::sweep::SweepArgs;
 use crate::{
-    bench, check, compare, data, evaluate, export, fitted, import, init, inpaint, list, quality, sample, shell, sweep,
-    train,
+    bench, check, compare, data, evaluate, export, fitted, import, init, inpaint, list, quality, report, sample, shell,
+    sweep, train,
 };
 
 /// What the program ends with, after the help and in docs/RUNS.md.
@@ -77,6 +78,8 @@ enum Command {
     List(ListArgs),
     /// Show what differs between two runs, in settings and in results.
     Compare(CompareArgs),
+    /// Make a page about one or several runs: results, curves, samples, settings.
+    Report(ReportArgs),
     /// Measure how fast an experiment trains or samples on this machine.
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -113,6 +116,7 @@ impl Cli {
             Command::Sweep(args) => sweep::command(&args),
             Command::List(args) => list::command(&args),
             Command::Compare(args) => compare::command(&args),
+            Command::Report(args) => report::command(&args),
             Command::Bench(command) => bench::command(&command),
             Command::Data(command) => data::command(&command),
             Command::Completions(args) => {

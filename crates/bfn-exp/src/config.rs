@@ -144,6 +144,9 @@ pub struct TrainingConfig {
     /// Steps between two lines of metrics.
     #[serde(default = "fifty")]
     pub log_every: u64,
+    /// Whether metrics and pictures go to TensorBoard event files as well.
+    #[serde(default = "yes")]
+    pub tensorboard: bool,
 }
 
 /// What to do about a loss or gradient that is NaN or infinite.
@@ -188,6 +191,12 @@ pub struct ValidationConfig {
     /// Examples of the validation split to use; absent for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub examples: Option<u64>,
+    /// Samples that are drawn for the run to show at each validation; 0 for none.
+    #[serde(default = "samples")]
+    pub samples: u32,
+    /// The number of sampling steps n for them.
+    #[serde(default = "sample_steps")]
+    pub sample_steps: u32,
 }
 
 /// `[checkpoint]`.
@@ -219,6 +228,25 @@ fn two() -> usize {
 
 fn fifty() -> u64 {
     50
+}
+
+fn samples() -> u32 {
+    ValidationConfig::SAMPLES
+}
+
+fn sample_steps() -> u32 {
+    ValidationConfig::SAMPLE_STEPS
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl ValidationConfig {
+    /// Samples where nothing is said about them.
+    pub const SAMPLES: u32 = 16;
+    /// Their sampling steps.
+    pub const SAMPLE_STEPS: u32 = 50;
 }
 
 /// Reads what is configured from TOML.
@@ -301,6 +329,7 @@ impl Experiment {
             ("checkpoint.keep", self.checkpoint.keep as u64),
             ("checkpoint.keep_every", self.checkpoint.keep_every.unwrap_or(1)),
             ("validation.every", self.validation.as_ref().map_or(1, |validation| validation.every)),
+            ("validation.sample_steps", self.validation.as_ref().map_or(1, |v| v.sample_steps.into())),
         ];
         for (key, value) in positive {
             ensure!(value > 0, "{key} is 0; it must be at least 1");

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bfn_nets::device;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tch::Device;
 
 /// A part of a training step.
@@ -35,7 +35,7 @@ pub struct Phases {
 }
 
 /// The shares of the phases, which add up to 1.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Shares {
     /// Of [`Phase::Data`].
     pub data: f64,

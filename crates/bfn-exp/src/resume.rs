@@ -20,7 +20,14 @@ pub fn resumed(folder: &Path, experiment: &Experiment) -> Result<(Run, Lock)> {
     let before = run.experiment()?;
     let changed = differing_keys(&before, experiment)?;
     // How long to train, and how often to log and save, may change; what is trained may not.
-    let free = ["training.steps", "training.max_time", "training.log_every", "training.not_finite", "data.root"];
+    let free = [
+        "training.steps",
+        "training.max_time",
+        "training.log_every",
+        "training.tensorboard",
+        "training.not_finite",
+        "data.root",
+    ];
     let free_tables = ["checkpoint.", "validation."];
     // Under a cosine the learning rate of every step depends on their number.
     let by_steps = before.training.decay == Decay::Cosine;

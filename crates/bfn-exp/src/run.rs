@@ -6,6 +6,8 @@
 //! | `run.json` | versions, device, data, number of parameters |
 //! | `metrics.jsonl` | one JSON object for each line of the log |
 //! | `evaluations/….json` | results of `bfn evaluate` |
+//! | `tensorboard/session-….tfevents` | the same for TensorBoard |
+//! | `samples/step-….…`, `flow/step-….png` | what was drawn at validations |
 //! | `checkpoints/step-….safetensors` | weights, averaged weights, optimiser, step |
 
 use std::fmt;

@@ -65,6 +65,11 @@ impl Telling {
     /// Nothing is told: for networks without classes.
     pub const NOTHING: Self = Self { classes: None, class: ClassName::None, guidance: 0.0 };
 
+    /// Each class in turn, where the network is told classes.
+    pub fn each(classes: Option<usize>) -> Self {
+        Self { classes, class: if classes.is_some() { ClassName::Each } else { ClassName::None }, guidance: 0.0 }
+    }
+
     /// Checks what is asked for against what the run's network was trained to be told.
     ///
     /// # Errors

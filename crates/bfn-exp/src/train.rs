@@ -15,7 +15,9 @@ use crate::config::{Experiment, Times, TrainingConfig};
 use crate::engine::Trainer;
 use crate::evaluate::{Rows, TIME_BINS};
 use crate::form::Form;
+use crate::gallery::Gallery;
 use crate::memory;
+use crate::metrics::{TrainingLine, ValidationLine};
 use crate::model::Model;
 use crate::not_finite;
 use crate::phases::{Phases, Shares};
@@ -25,6 +27,7 @@ use crate::run::{Lock, Origin, Record, Run, Which, has_not_begun};
 use crate::stop::{Reason, Stop, Stopped};
 use crate::tally::{Readings, Tally};
 use crate::task::{Arithmetic, Source, Task};
+use crate::tensorboard::Board;
 
 /// A run that is being trained.
 struct Session {
@@ -36,32 +39,9 @@ struct Session {
     validation: Option<Source>,
     standing: Standing,
     writer: Writer,
+    /// Present where the experiment wants event files.
+    board: Option<Board>,
     stop: Stop,
-}
-
-/// A line of `metrics.jsonl` about training.
-#[derive(Debug, Serialize)]
-struct TrainingLine {
-    step: u64,
-    loss_nats_per_dim: f64,
-    loss_bits_per_dim: f64,
-    gradient_norm: f64,
-    skipped_steps: usize,
-    learning_rate: f64,
-    examples_per_second: f64,
-    shares: Shares,
-    peak_memory_bytes: u64,
-    seconds: f64,
-}
-
-/// A line of `metrics.jsonl` about a validation.
-#[derive(Debug, Serialize)]
-struct ValidationLine {
-    step: u64,
-    validation_nats_per_example: f64,
-    validation_bits_per_dim: f64,
-    validation_standard_error_bits_per_dim: f64,
-    seconds: f64,
 }
 
 /// Trains as the arguments say, from the beginning or from the last checkpoint.
@@ -101,7 +81,8 @@ pub fn command(args: &TrainArgs) -> Result<()> {
     }
     let writer = Writer::new(run.checkpoints(), experiment.checkpoint);
     let standing = Standing::default();
-    let mut session = Session { run, _lock: lock, experiment, trainer, validation, standing, writer, stop };
+    let mut session =
+        Session { run, _lock: lock, experiment, trainer, validation, standing, writer, board: None, stop };
     if resume {
         session.restore()?;
     }
@@ -112,6 +93,9 @@ pub fn command(args: &TrainArgs) -> Result<()> {
         session.writer.finish()?;
     }
     session.announce(&train);
+    if session.experiment.training.tensorboard {
+        session.board = Some(Board::begin(&session.run.path("tensorboard"), session.standing.step)?);
+    }
     session.train()
 }
 
@@ -178,6 +162,7 @@ impl Session {
                 tally.restart();
                 let line = self.line(&readings, progress.interval(), phases.take_shares());
                 self.log(&line, &progress);
+                self.show(|board| board.training(&line), &progress);
                 let left = clock.left(steps - step, progress.rate(step), max_time);
                 progress.message(step, &line.message(left));
             }
@@ -256,12 +241,30 @@ impl Session {
             validation_nats_per_example: nats_per_example,
             validation_bits_per_dim: row.total_bits_per_dim,
             validation_standard_error_bits_per_dim: row.standard_error_bits_per_dim,
+            loss_by_time: row.by_time.clone(),
             seconds: self.standing.seconds,
         };
         self.log(&line, progress);
+        self.show(|board| board.validation(&line), progress);
+        warn(self.draw(progress), progress);
+        // The network's time until here is none of a training step.
+        self.trainer.model().take_time();
         clock.pause(paused.elapsed());
         progress.pause(paused.elapsed());
         Ok(true)
+    }
+
+    /// Draws samples for the run to show.
+    fn draw(&mut self, progress: &Progress) -> Result<()> {
+        let Some(config) = self.experiment.validation.as_ref().filter(|config| config.samples > 0) else {
+            return Ok(());
+        };
+        let (step, seed) = (self.standing.step, Seed(self.experiment.training.seed));
+        let (run, classes) = (&self.run, self.experiment.network.classes());
+        let draw = |model: &Model, task: &Task| Gallery::draw(run, model, task, config, classes, seed, step);
+        let gallery = self.trainer.with_average(draw)?;
+        self.show(|board| board.gallery(step, &gallery), progress);
+        Ok(())
     }
 
     /// Begins to write a checkpoint; where the one before it failed, says so and goes on.
@@ -275,6 +278,13 @@ impl Session {
     /// Appends to the log; a full disk is no reason to lose the run.
     fn log(&self, line: &impl Serialize, progress: &Progress) {
         warn(self.run.log(line), progress);
+    }
+
+    /// Adds to the event file, if there is one; likewise.
+    fn show(&mut self, add: impl FnOnce(&mut Board) -> Result<()>, progress: &Progress) {
+        if let Some(board) = &mut self.board {
+            warn(add(board), progress);
+        }
     }
 
     /// Leaves the run so that it can be taken up again.

@@ -78,6 +78,14 @@ impl Trajectory {
         Ok(Self { path: path.to_owned(), form: form.clone(), format, moments: Vec::new() })
     }
 
+    /// Whether data of this form can be shown: images, and text of not too many symbols.
+    pub fn can_show(form: &Form) -> bool {
+        match form.arrangement {
+            Arrangement::Image { .. } => image_format(form).is_ok(),
+            _ => form.arrangement.is_text() && form.values() <= MOST_SYMBOLS,
+        }
+    }
+
     /// Keeps what is seen, if it is one of the moments that will be shown.
     ///
     /// # Errors

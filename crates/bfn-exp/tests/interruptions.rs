@@ -49,6 +49,8 @@ decay = "cosine"
 log_every = 3
 [validation]
 every = 7
+samples = 2
+sample_steps = 3
 [checkpoint]
 every = 5
 keep = 2

@@ -94,10 +94,13 @@ pub fn read(text: &str) -> Result<Translation> {
             not_finite: NotFinite::default(),
             condition_dropout: 0.0,
             log_every: training.log_every,
+            tensorboard: true,
         },
         validation: training.validate_every.map(|every| ValidationConfig {
             every,
             examples: training.validation_batches.map(|batches| batches.saturating_mul(validation_batch)),
+            samples: ValidationConfig::SAMPLES,
+            sample_steps: ValidationConfig::SAMPLE_STEPS,
         }),
         checkpoint: CheckpointConfig { every: training.checkpoint_every, keep: 2, keep_every: None },
     };

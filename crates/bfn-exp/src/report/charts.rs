@@ -1,0 +1,271 @@
+//! The curves of a report, those of all runs on the same axes.
+
+use anyhow::Result;
+use maud::{Markup, PreEscaped, html};
+
+use super::axis::{Axis, Scale};
+use super::material::Material;
+use super::plot::{Curve, Point, Stroke, draw};
+use crate::evaluate::Steps;
+use crate::metrics::TrainingLine;
+
+/// Longer curves are drawn through the means of so many stretches.
+const STRETCHES: usize = 400;
+
+/// The part of a curve over which it is smoothed.
+const WINDOW: f64 = 0.04;
+
+/// The part of training at whose beginning a loss may be too high to be shown.
+const BEGINNING: f64 = 0.05;
+
+/// A plot with what is said about it.
+struct Chart {
+    title: &'static str,
+    caption: PreEscaped<String>,
+    x: Axis,
+    y: Axis,
+    curves: Vec<Curve>,
+}
+
+/// The section of all curves for which there is something to draw.
+pub(super) fn section(runs: &[Material]) -> Result<Markup> {
+    let charts = [loss(runs), by_time(runs), by_steps(runs), learning_rate(runs), gradient_norm(runs)];
+    let drawn = charts.into_iter().flatten().map(figure).collect::<Result<Vec<_>>>()?;
+    Ok(html! {
+        @if !drawn.is_empty() {
+            section {
+                h2 { "Curves" }
+                @if runs.len() > 1 { p.legend { @for run in 0..runs.len() { span { (chip(run)) (runs[run].name) } " " } } }
+                div.charts { @for figure in &drawn { (figure) } }
+            }
+        }
+    })
+}
+
+/// A spot in the colour of a run.
+pub(super) fn chip(run: usize) -> Markup {
+    html! { i.chip style=(format!("--colour:var(--run-{})", run % super::plot::COLOURS)) {} }
+}
+
+fn figure(chart: Chart) -> Result<Markup> {
+    let plot = draw(&chart.x, &chart.y, &chart.curves)?;
+    Ok(html! {
+        figure.chart {
+            h3 { (chart.title) }
+            div role="img" aria-label=(format!("{}: {} over {}", chart.title, chart.y.label, chart.x.label)) { (plot) }
+            figcaption { (chart.caption) }
+        }
+    })
+}
+
+fn loss(runs: &[Material]) -> Option<Chart> {
+    let mut curves = Vec::new();
+    let mut shown = Vec::new();
+    for (run, material) in runs.iter().enumerate() {
+        let log = &material.log;
+        let last = log.training.last().map_or(0, |line| line.step) as f64;
+        let after = |point: &&Point| point.x >= BEGINNING * last;
+        let training = thinned(&training(material, |line| line.loss_bits_per_dim));
+        let smooth = smoothed(&training);
+        let point = |line: &crate::metrics::ValidationLine| Point {
+            x: line.step as f64,
+            y: line.validation_bits_per_dim,
+            error: line.validation_standard_error_bits_per_dim,
+        };
+        let validation: Vec<Point> = log.validation.iter().map(point).collect();
+        for points in [&smooth, &validation] {
+            shown.extend(points.iter().filter(after).map(|point| point.y));
+        }
+        // The noise of the second half is that of most of the picture.
+        shown.extend(training.iter().filter(|point| point.x >= 0.5 * last).map(|point| point.y));
+        curves.push(Curve { run, stroke: Stroke::Faint, points: training });
+        let stroke = if validation.is_empty() { Stroke::Solid } else { Stroke::Dashed };
+        curves.push(Curve { run, stroke, points: smooth });
+        curves.push(Curve { run, stroke: Stroke::Dotted, points: validation });
+    }
+    curves.sort_by_key(|curve| curve.stroke != Stroke::Faint);
+    let validated = runs.iter().any(|run| !run.log.validation.is_empty());
+    let caption = html! {
+        "Pale: the training loss L" sup { "∞" } "; over it its running mean. "
+        @if validated {
+            "Dots: the bound on the validation split, L" sup { "∞" } " + L" sup { "r" } ", of the averaged weights, "
+            "with standard errors. "
+        }
+        "The first steps may lie above."
+    };
+    Some(Chart {
+        title: "Loss",
+        caption,
+        x: steps_axis(&curves)?,
+        y: Axis::around(unit(runs), Scale::Linear, shown.into_iter()),
+        curves,
+    })
+}
+
+fn by_time(runs: &[Material]) -> Option<Chart> {
+    let mut curves = Vec::new();
+    for (run, material) in runs.iter().enumerate() {
+        let points = material.loss_by_time().iter().map(|bin| Point {
+            x: (bin.from + bin.to) / 2.0,
+            y: bin.nats_per_dim,
+            error: if bin.standard_error_nats_per_dim.is_finite() { bin.standard_error_nats_per_dim } else { 0.0 },
+        });
+        curves.push(Curve { run, stroke: Stroke::Dotted, points: points.collect() });
+    }
+    let caption =
+        html! { "The integrand of L" sup { "∞" } " in bins of time, with standard errors: where the nats are lost." };
+    let numbers = || curves.iter().flat_map(|curve| &curve.points);
+    numbers().next()?;
+    let y = Axis::around("nats per variable", Scale::Linear, numbers().map(|point| point.y).chain([0.0]));
+    Some(Chart {
+        title: "Loss by time",
+        caption,
+        x: Axis { label: "t".to_owned(), scale: Scale::Linear, range: [0.0, 1.0] },
+        y,
+        curves,
+    })
+}
+
+fn by_steps(runs: &[Material]) -> Option<Chart> {
+    let mut curves = Vec::new();
+    for (run, material) in runs.iter().enumerate() {
+        for evaluation in &material.evaluations {
+            let mut points = Vec::new();
+            let mut limit = None;
+            for bound in &evaluation.results {
+                let (y, error) = (bound.total_bits_per_dim, bound.standard_error_bits_per_dim);
+                match bound.steps {
+                    Steps::Finite(n) => points.push(Point { x: f64::from(n), y, error }),
+                    Steps::Infinite => limit = Some(y),
+                }
+            }
+            if points.len() < 2 {
+                continue;
+            }
+            points.sort_by(|a, b| a.x.total_cmp(&b.x));
+            if let Some(y) = limit {
+                let ends = [points[0].x, points[points.len() - 1].x];
+                let points = ends.map(|x| Point { x, y, error: 0.0 }).to_vec();
+                curves.push(Curve { run, stroke: Stroke::Dashed, points });
+            }
+            curves.push(Curve { run, stroke: Stroke::Dotted, points });
+        }
+    }
+    let caption = html! {
+        "The bound L" sup { "n" } " + L" sup { "r" } " for n transmission steps, with standard errors; dashed: n → ∞."
+    };
+    let numbers = |number: fn(&Point) -> f64| curves.iter().flat_map(|curve| &curve.points).map(number);
+    numbers(|point| point.x).next()?;
+    Some(Chart {
+        title: "Loss by number of steps",
+        caption,
+        x: Axis::around("n", Scale::Logarithmic, numbers(|point| point.x)),
+        y: Axis::around(unit(runs), Scale::Linear, numbers(|point| point.y)),
+        curves,
+    })
+}
+
+fn learning_rate(runs: &[Material]) -> Option<Chart> {
+    let curves = of_training(runs, |line| line.learning_rate, Stroke::Solid);
+    let rates = || curves.iter().flat_map(|curve| &curve.points).map(|point| point.y);
+    Some(Chart {
+        title: "Learning rate",
+        caption: html! { "Of the last step before each line of the log." },
+        x: steps_axis(&curves)?,
+        y: Axis::around("learning rate", Scale::Linear, rates().chain([0.0])),
+        curves,
+    })
+}
+
+fn gradient_norm(runs: &[Material]) -> Option<Chart> {
+    let mut curves = of_training(runs, |line| line.gradient_norm, Stroke::Faint);
+    let smooth: Vec<Curve> = curves
+        .iter()
+        .map(|curve| Curve { stroke: Stroke::Solid, points: smoothed(&curve.points), ..curve.clone() })
+        .collect();
+    curves.extend(smooth);
+    let norms = || curves.iter().flat_map(|curve| &curve.points).map(|point| point.y);
+    Some(Chart {
+        title: "Gradient norm",
+        caption: html! { "Before clipping; pale, with its running mean." },
+        x: steps_axis(&curves)?,
+        y: Axis::around("norm", Scale::Logarithmic, norms()),
+        curves,
+    })
+}
+
+/// One curve of the log for each run that has one.
+fn of_training(runs: &[Material], number: fn(&TrainingLine) -> f64, stroke: Stroke) -> Vec<Curve> {
+    let curve = |(run, material)| Curve { run, stroke, points: thinned(&training(material, number)) };
+    runs.iter().enumerate().map(curve).collect()
+}
+
+fn training(material: &Material, number: fn(&TrainingLine) -> f64) -> Vec<Point> {
+    let lines = material.log.training.iter();
+    let points = lines.map(|line| Point { x: line.step as f64, y: number(line), error: 0.0 });
+    points.filter(|point| point.y.is_finite()).collect()
+}
+
+/// From the beginning to the last step; nothing where no step was logged.
+fn steps_axis(curves: &[Curve]) -> Option<Axis> {
+    let last = curves.iter().flat_map(|curve| &curve.points).map(|point| point.x).fold(0.0, f64::max);
+    (last > 0.0).then(|| Axis { label: "steps".to_owned(), scale: Scale::Linear, range: [0.0, last] })
+}
+
+/// The unit of all runs, if they have one.
+fn unit(runs: &[Material]) -> &'static str {
+    match runs.split_first() {
+        Some((first, rest)) if rest.iter().all(|run| run.unit() == first.unit()) => first.unit(),
+        _ => "bits per variable",
+    }
+}
+
+/// The means of stretches of equally many points, if there are many.
+fn thinned(points: &[Point]) -> Vec<Point> {
+    points.chunks(points.len().div_ceil(STRETCHES).max(1)).map(mean).collect()
+}
+
+/// The means of the points around each.
+fn smoothed(points: &[Point]) -> Vec<Point> {
+    let reach = (points.len() as f64 * WINDOW / 2.0).round() as usize;
+    let around = |place: usize| {
+        // Near an end fewer on both sides, so that a slope is no error.
+        let reach = reach.min(place).min(points.len() - 1 - place);
+        mean(&points[place - reach..=place + reach])
+    };
+    (0..points.len()).map(around).collect()
+}
+
+fn mean(points: &[Point]) -> Point {
+    let of = |number: fn(&Point) -> f64| points.iter().map(number).sum::<f64>() / points.len() as f64;
+    Point { x: of(|point| point.x), y: of(|point| point.y), error: 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(count: usize) -> Vec<Point> {
+        (0..count).map(|place| Point { x: place as f64, y: 3.0 * place as f64 + 1.0, error: 0.0 }).collect()
+    }
+
+    #[test]
+    fn a_straight_line_stays_one() {
+        for count in [0, 1, 2, 399, 400, 401, 1000, 12345] {
+            let (line, thin) = (line(count), thinned(&line(count)));
+            assert!(thin.len() <= STRETCHES && (count > STRETCHES || thin == line), "{count}");
+            for point in smoothed(&thin) {
+                assert!((point.y - 3.0 * point.x - 1.0).abs() < 1e-6, "{count}: {point:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn noise_is_smoothed() {
+        let noisy: Vec<Point> = line(200)
+            .into_iter()
+            .map(|point| Point { y: if point.x % 2.0 == 0.0 { 1.0 } else { -1.0 }, ..point })
+            .collect();
+        assert!(smoothed(&noisy)[20..180].iter().all(|point| point.y.abs() < 0.2));
+    }
+}

@@ -1,0 +1,107 @@
+//! What a report is made of: everything that the folder of a run holds, read once.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::bound::TimeBin;
+use crate::metrics::Log;
+use crate::run::{Record, Run};
+use crate::table::Row;
+
+use super::evaluations::Evaluation;
+
+/// A run, read.
+#[derive(Debug)]
+pub(super) struct Material {
+    /// What to call it: the name of its folder.
+    pub(super) name: String,
+    /// Its folder.
+    pub(super) folder: PathBuf,
+    /// Its experiment as it was written.
+    pub(super) experiment: String,
+    /// What it was made with.
+    pub(super) record: Record,
+    /// Its log.
+    pub(super) log: Log,
+    /// What `bfn evaluate` has left there.
+    pub(super) evaluations: Vec<Evaluation>,
+    /// The newest file of samples.
+    pub(super) samples: Option<PathBuf>,
+    /// The newest moving picture of the flow.
+    pub(super) flow: Option<PathBuf>,
+    /// The newest strip of the flow.
+    pub(super) strip: Option<PathBuf>,
+}
+
+impl Material {
+    /// Reads the folder of a run.
+    pub(super) fn read(folder: &Path) -> Result<Self> {
+        let run = Run::open(folder)?;
+        let path = run.path("experiment.toml");
+        let experiment = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let name = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+        let strip = |path: &Path| name_of(path).ends_with("-strip.png");
+        let samples = |path: &Path| has_ending(path, &["png", "txt", "csv"]);
+        Ok(Self {
+            name: name_of(&name),
+            folder: folder.to_owned(),
+            experiment,
+            record: run.record()?,
+            log: Log::read(&run.path("metrics.jsonl"))?,
+            evaluations: Evaluation::read_all(&run.path("evaluations"))?,
+            samples: newest(&run.path("samples"), samples)
+                .or_else(|| newest(folder, |path| samples(path) && name_of(path).starts_with("samples."))),
+            flow: newest(&run.path("flow"), |path| has_ending(path, &["png", "gif"]) && !strip(path)),
+            strip: newest(&run.path("flow"), strip),
+        })
+    }
+
+    /// What a bit per variable is called.
+    pub(super) fn unit(&self) -> &'static str {
+        self.record.form.bits_per_variable()
+    }
+
+    /// The bound to quote first: of the test split in continuous time, on the most examples.
+    pub(super) fn headline(&self) -> Option<(&Evaluation, &Row)> {
+        let bounds = self.evaluations.iter().filter_map(|each| Some((each, each.in_continuous_time()?)));
+        bounds
+            .max_by_key(|(each, _)| (each.setting.split == "test", each.setting.examples, each.setting.checkpoint_step))
+    }
+
+    /// The loss in bins of time: of the evaluation to quote first, or else of the last validation.
+    pub(super) fn loss_by_time(&self) -> &[TimeBin] {
+        let evaluated = self.headline().map(|(_, bound)| bound.by_time.as_slice()).filter(|bins| !bins.is_empty());
+        let validated = || self.log.validation.last().map(|line| line.loss_by_time.as_slice());
+        evaluated.or_else(validated).unwrap_or_default()
+    }
+}
+
+/// Runs of one name are called by their whole paths.
+pub(super) fn tell_apart(runs: &mut [Material]) {
+    let names: Vec<String> = runs.iter().map(|run| run.name.clone()).collect();
+    for run in runs {
+        if names.iter().filter(|name| **name == run.name).count() > 1 {
+            run.name = run.folder.display().to_string();
+        }
+    }
+}
+
+/// The last by name of the files that fit; the steps in the names have leading zeros.
+fn newest(folder: &Path, fits: impl Fn(&Path) -> bool) -> Option<PathBuf> {
+    files(folder).filter(|path| fits(path)).max()
+}
+
+fn files(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.is_file())
+}
+
+fn has_ending(path: &Path, endings: &[&str]) -> bool {
+    path.extension().is_some_and(|ending| endings.iter().any(|known| ending == *known))
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}

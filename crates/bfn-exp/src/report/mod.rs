@@ -1,0 +1,53 @@
+//! `bfn report`: one page about one or several runs, made of what their folders hold.
+//!
+//! The page is a single HTML file without scripts: pictures and plots are inside it, and it looks for nothing outside.
+
+mod axis;
+mod charts;
+mod evaluations;
+mod material;
+mod page;
+mod pictures;
+mod plot;
+mod results;
+mod settings;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+use clap::Args;
+
+use crate::progress::say;
+use crate::run::write_file;
+
+use material::Material;
+
+/// Arguments of `bfn report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// The folders of the runs.
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+    /// The HTML file to write; it needs no other file and no network.
+    #[arg(long, value_name = "FILE", default_value = "report.html")]
+    pub out: PathBuf,
+}
+
+/// Reads the runs and writes the page.
+///
+/// # Errors
+///
+/// A folder that is not a run, a file in it that is not what it should be, a page that cannot be written.
+pub fn command(args: &ReportArgs) -> Result<()> {
+    ensure!(
+        !args.out.is_dir(),
+        "{} is a folder; name the file to write, such as --out {}",
+        args.out.display(),
+        args.out.join("report.html").display()
+    );
+    let mut runs = args.runs.iter().map(|folder| Material::read(folder)).collect::<Result<Vec<_>>>()?;
+    material::tell_apart(&mut runs);
+    write_file(&args.out, page::page(&runs)?.into_string().as_bytes())?;
+    say(format_args!("the report is in {}", args.out.display()));
+    Ok(())
+}

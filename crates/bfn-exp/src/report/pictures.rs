@@ -1,0 +1,124 @@
+//! Samples and the flow of a run, inside the page.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use maud::{Markup, html};
+
+use super::charts::chip;
+use super::material::Material;
+use crate::form::Arrangement;
+
+/// At most so many lines of texts or tables are shown.
+const LINES: usize = 24;
+
+/// The section of the samples of all runs.
+pub(super) fn samples(runs: &[Material]) -> Result<Markup> {
+    let shown = runs.iter().enumerate().map(|(number, run)| samples_of(number, run)).collect::<Result<Vec<_>>>()?;
+    Ok(html! {
+        section {
+            h2 { "Samples" }
+            div.pictures { @for each in &shown { (each) } }
+        }
+    })
+}
+
+fn samples_of(number: usize, run: &Material) -> Result<Markup> {
+    let Some(path) = &run.samples else {
+        return Ok(html! {
+            p.hint { (chip(number)) (run.name) " has no samples yet: " code { "bfn sample " (run.folder.display()) } }
+        });
+    };
+    Ok(html! {
+        figure {
+            @if is_picture(path) {
+                img src=(inside(path)?) alt=(format!("Samples of {}", run.name));
+            } @else {
+                @let (lines, left) = lines(path)?;
+                ol.texts { @for line in &lines { li { (line) } } }
+                @if left > 0 { p.muted { "and " (left) " more" } }
+            }
+            figcaption { (chip(number)) (run.name) ", " code { (file_name(path)) } }
+        }
+    })
+}
+
+/// The section of the flow of all runs that have pictures of it.
+pub(super) fn flow(runs: &[Material]) -> Result<Markup> {
+    let shown = runs.iter().enumerate().map(|(number, run)| flow_of(number, run)).collect::<Result<Vec<_>>>()?;
+    Ok(html! {
+        section {
+            h2 { "The Bayesian flow" }
+            p.lead {
+                "From the prior at t = 0 to a sample at t = 1. The input distribution, with the parameters θ, is what all "
+                "messages so far tell; the output distribution is what the network predicts from it."
+            }
+            @for each in &shown { (each) }
+        }
+    })
+}
+
+fn flow_of(number: usize, run: &Material) -> Result<Markup> {
+    if run.flow.is_none() && run.strip.is_none() {
+        return Ok(html! {
+            p.hint {
+                (chip(number)) (run.name) " has no picture of its flow yet: "
+                code { "bfn sample " (run.folder.display()) " --trajectory " (run.folder.join("flow/flow.png").display()) }
+            }
+        });
+    }
+    let images = matches!(run.record.form.arrangement, Arrangement::Image { .. });
+    let what = if images {
+        "Above, in each column of a time, the means of the input distribution; below, of the output distribution."
+    } else {
+        "A row for each symbol and a column for each position, white where it is certain: above the input distribution, \
+         below the output distribution."
+    };
+    Ok(html! {
+        h3 { (chip(number)) (run.name) }
+        div.flow {
+            @if let Some(path) = &run.flow {
+                figure.moving {
+                    img src=(inside(path)?) alt=(format!("The flow of {} through time, moving", run.name));
+                    figcaption { "Moving: the input distribution on the left, the output distribution on the right." }
+                }
+            }
+            @if let Some(path) = &run.strip {
+                figure {
+                    div.wide { img.strip src=(inside(path)?) alt=(format!("The flow of {} through time", run.name)); }
+                    figcaption { "Time goes from left, t = 0, to right, t = 1. " (what) }
+                }
+            }
+        }
+    })
+}
+
+/// A picture as an address that holds all of it.
+fn inside(path: &Path) -> Result<String> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let kind = if has_ending(path, "gif") { "gif" } else { "png" };
+    Ok(format!("data:image/{kind};base64,{}", STANDARD.encode(bytes)))
+}
+
+/// The first lines of a file of texts, and the number of those after them.
+fn lines(path: &Path) -> Result<(Vec<String>, usize)> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let lines = || text.lines();
+    Ok((lines().take(LINES).map(str::to_owned).collect(), lines().skip(LINES).count()))
+}
+
+fn is_picture(path: &Path) -> bool {
+    has_ending(path, "png")
+}
+
+fn has_ending(path: &Path, ending: &str) -> bool {
+    path.extension().is_some_and(|found| found == ending)
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}

@@ -1,0 +1,279 @@
+//! The results of a report: a card for each run, and tables with standard errors.
+
+use maud::{Markup, html};
+
+use super::charts::chip;
+use super::evaluations::Evaluation;
+use super::material::Material;
+use crate::evaluate::Steps;
+use crate::phases::Shares;
+use crate::progress::short;
+use crate::table::{Row, Setting};
+
+/// A card for each run: its best figure, and what it took.
+pub(super) fn cards(runs: &[Material]) -> Markup {
+    html! {
+        section.cards { @for (number, run) in runs.iter().enumerate() { (card(number, run)) } }
+    }
+}
+
+fn card(number: usize, run: &Material) -> Markup {
+    let last = run.log.training.last();
+    let best = run.log.validation.iter().min_by(|a, b| a.validation_bits_per_dim.total_cmp(&b.validation_bits_per_dim));
+    html! {
+        article {
+            h2 { (chip(number)) (run.name) }
+            @if let Some((evaluation, bound)) = run.headline() {
+                p.figure {
+                    strong { (format!("{:.3}", bound.total_bits_per_dim)) }
+                    small { (format!(" ± {:.3} ", bound.standard_error_bits_per_dim)) (run.unit()) }
+                }
+                p.muted { (evaluation.setting.split) " split, n → ∞, " (grouped(evaluation.setting.examples as u64)) " examples" }
+            } @else if let Some(best) = best {
+                p.figure {
+                    strong { (format!("{:.3}", best.validation_bits_per_dim)) }
+                    small { (format!(" ± {:.3} ", best.validation_standard_error_bits_per_dim)) (run.unit()) }
+                }
+                p.muted { "validation split, n → ∞, the best of training" }
+            } @else if let Some(last) = last {
+                p.figure { strong { (format!("{:.3}", last.loss_bits_per_dim)) } small { " " (run.unit()) } }
+                p.muted { "the last training loss; not evaluated yet" }
+            } @else {
+                p.muted { "not evaluated yet" }
+            }
+            dl {
+                @if !run.record.data.is_empty() { dt { "Data" } dd { (run.record.data) } }
+                dt { "Parameters" } dd { (grouped(run.record.parameters as u64)) }
+                @if let Some(last) = last {
+                    dt { "Steps" } dd { (grouped(last.step)) }
+                    dt { "Training time" } dd { (short(std::time::Duration::from_secs_f64(last.seconds.max(0.0)))) }
+                }
+                @if let (Some(best), true) = (best, run.headline().is_some()) {
+                    dt { "Best validation" }
+                    dd { (format!("{:.3} {} after {}", best.validation_bits_per_dim, run.unit(), grouped(best.step))) }
+                }
+            }
+            @if let Some(shares) = shares(run) { (bar(&shares)) }
+        }
+    }
+}
+
+/// The tables of all evaluations.
+pub(super) fn section(runs: &[Material]) -> Markup {
+    let evaluated = runs.iter().any(|run| !run.evaluations.is_empty());
+    html! {
+        section {
+            h2 { "Results" }
+            @if runs.len() > 1 && evaluated { (comparison(runs)) }
+            @for (number, run) in runs.iter().enumerate() {
+                @for evaluation in &run.evaluations { (table(number, run, evaluation)) }
+                @if run.evaluations.is_empty() {
+                    p.hint {
+                        (chip(number)) (run.name) " has not been evaluated yet: "
+                        code { "bfn evaluate " (run.folder.display()) }
+                    }
+                }
+            }
+            @if evaluated {
+                p.note {
+                    "The bound is the loss, L" sup { "n" } ", plus the reconstruction, L" sup { "r" } "; ± is the standard "
+                    "error of their sum over examples and draws."
+                }
+            }
+        }
+    }
+}
+
+fn table(number: usize, run: &Material, evaluation: &Evaluation) -> Markup {
+    let nats = run.unit().replace("bits", "nats");
+    html! {
+        h3 { (chip(number)) (run.name) ", " (evaluation.setting.split) " split" }
+        p.muted { (about(&evaluation.setting)) " (" code { (evaluation.file) } ")" }
+        div.wide {
+            table.numbers {
+                thead {
+                    tr {
+                        th scope="col" { "n" }
+                        th scope="col" { "Loss" small { (nats) } }
+                        th scope="col" { "Reconstruction" small { (nats) } }
+                        th scope="col" { "Total" small { "nats/example" } }
+                        th scope="col" { "Total" small { (run.unit()) } }
+                    }
+                }
+                tbody {
+                    @for bound in &evaluation.results {
+                        tr {
+                            th scope="row" { (steps(bound.steps)) }
+                            td { (format!("{:.4}", bound.loss_nats_per_dim)) }
+                            td { (format!("{:.4}", bound.reconstruction_nats_per_dim)) }
+                            td {
+                                (format!("{:.2}", bound.total_nats_per_example))
+                                small { (format!(" ± {:.2}", bound.standard_error_nats_per_example)) }
+                            }
+                            td { (in_bits(bound)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What an evaluation is of.
+fn about(setting: &Setting) -> String {
+    let Setting { dimensions, repeats, grid, as_published, .. } = setting;
+    let mut about = format!(
+        "{} examples of {dimensions} variables, {repeats} {} each, {grid} grid, after {} steps, {} weights",
+        grouped(setting.examples as u64),
+        if *repeats == 1 { "draw" } else { "draws" },
+        grouped(setting.checkpoint_step),
+        if setting.weights == "ema" { "averaged" } else { "last" }
+    );
+    for different in as_published {
+        about += &format!(", {different} as published");
+    }
+    about
+}
+
+/// The totals of runs side by side, the lowest of each line in bold.
+fn comparison(runs: &[Material]) -> Markup {
+    let mut keys: Vec<Key> = Vec::new();
+    for evaluation in runs.iter().flat_map(|run| &run.evaluations) {
+        for bound in &evaluation.results {
+            let key = Key {
+                split: evaluation.setting.split.clone(),
+                grid: evaluation.setting.grid.clone(),
+                steps: bound.steps,
+            };
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+    }
+    keys.sort_by_key(|key| (key.split.clone(), key.grid.clone(), order(key.steps)));
+    html! {
+        h3 { "Totals side by side" }
+        p.muted { "Lowest in bold. Runs on other data, or with other variables, are not comparable." }
+        div.wide {
+            table.numbers {
+                thead {
+                    tr {
+                        th scope="col" { "Split" }
+                        th scope="col" { "Grid" }
+                        th scope="col" { "n" }
+                        @for (number, run) in runs.iter().enumerate() {
+                            th scope="col" { (chip(number)) (run.name) small { (run.unit()) } }
+                        }
+                    }
+                }
+                tbody { @for key in &keys { (line(key, runs)) } }
+            }
+        }
+    }
+}
+
+/// What makes totals comparable.
+#[derive(PartialEq)]
+struct Key {
+    split: String,
+    grid: String,
+    steps: Steps,
+}
+
+fn line(key: &Key, runs: &[Material]) -> Markup {
+    let bounds: Vec<Option<&Row>> = runs.iter().map(|run| total(key, run)).collect();
+    let lowest = bounds.iter().flatten().map(|bound| bound.total_bits_per_dim).fold(f64::INFINITY, f64::min);
+    html! {
+        tr {
+            td.words { (key.split) }
+            td.words { (key.grid) }
+            th scope="row" { (steps(key.steps)) }
+            @for bound in bounds {
+                @match bound {
+                    None => td { "–" },
+                    Some(bound) if bound.total_bits_per_dim == lowest => td { strong { (in_bits(bound)) } },
+                    Some(bound) => td { (in_bits(bound)) },
+                }
+            }
+        }
+    }
+}
+
+/// The bound of a run that fits; of several the one on the most examples.
+fn total<'a>(key: &Key, run: &'a Material) -> Option<&'a Row> {
+    let fits = |each: &&Evaluation| each.setting.split == key.split && each.setting.grid == key.grid;
+    let bounds = run.evaluations.iter().filter(fits).flat_map(|each| each.results.iter().map(move |row| (each, row)));
+    let bounds = bounds.filter(|(_, row)| row.steps == key.steps);
+    bounds.max_by_key(|(each, _)| (each.setting.examples, each.setting.checkpoint_step)).map(|(_, row)| row)
+}
+
+fn in_bits(bound: &Row) -> Markup {
+    html! {
+        (format!("{:.4}", bound.total_bits_per_dim)) small { (format!(" ± {:.4}", bound.standard_error_bits_per_dim)) }
+    }
+}
+
+fn steps(steps: Steps) -> String {
+    match steps {
+        Steps::Finite(n) => grouped(n.into()),
+        Steps::Infinite => "∞".to_owned(),
+    }
+}
+
+fn order(steps: Steps) -> u64 {
+    match steps {
+        Steps::Finite(n) => n.into(),
+        Steps::Infinite => u64::MAX,
+    }
+}
+
+/// The mean shares of the phases of a step over the log.
+fn shares(run: &Material) -> Option<Vec<(&'static str, f64)>> {
+    let lines = &run.log.training;
+    let mean =
+        |share: fn(&Shares) -> f64| lines.iter().map(|line| share(&line.shares)).sum::<f64>() / lines.len() as f64;
+    (!lines.is_empty()).then(|| {
+        vec![
+            ("network", mean(|shares| shares.network)),
+            ("gradients", mean(|shares| shares.backward)),
+            ("optimiser", mean(|shares| shares.optimiser)),
+            ("loss", mean(|shares| shares.loss)),
+            ("data", mean(|shares| shares.data)),
+            ("other", mean(|shares| shares.other)),
+        ]
+    })
+}
+
+fn bar(shares: &[(&'static str, f64)]) -> Markup {
+    html! {
+        div.shares aria-hidden="true" {
+            @for (_, share) in shares { i style=(format!("width:{:.2}%", 100.0 * share)) {} }
+        }
+        p.shares-of {
+            "Time: "
+            @for (number, (name, share)) in shares.iter().enumerate() {
+                @if number > 0 { ", " }
+                span { i.chip.part {} (name) " " (format!("{:.0} %", 100.0 * share)) }
+            }
+        }
+    }
+}
+
+/// A whole number with narrow spaces between groups of three digits.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let grouped: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().map(|group| str::from_utf8(group).unwrap_or("")).collect();
+    if digits.len() > 4 { grouped.join("\u{202f}") } else { digits }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grouped;
+
+    #[test]
+    fn large_numbers_are_grouped() {
+        let shown = [0, 12, 1437, 24_808_961, 100_000].map(grouped);
+        assert_eq!(shown, ["0", "12", "1437", "24\u{202f}808\u{202f}961", "100\u{202f}000"]);
+    }
+}
