@@ -120,7 +120,7 @@ fn short(number: f64) -> String {
         0.0 => "0".to_owned(),
         size if size >= 1e6 => format!("{}M", digits(number / 1e6)),
         size if size >= 1e4 => format!("{}k", digits(number / 1e3)),
-        size if size < 1e-3 => format!("{number:.0e}").replace('-', "−"),
+        size if size < 1e-4 => format!("{number:.0e}").replace('-', "−"),
         _ => digits(number),
     }
 }

@@ -114,9 +114,9 @@ fn by_time(runs: &[Material]) -> Option<Chart> {
     }
     let caption =
         html! { "The integrand of L" sup { "∞" } " in bins of time, with standard errors: where the nats are lost." };
-    let numbers = || curves.iter().flat_map(|curve| &curve.points);
-    numbers().next()?;
-    let y = Axis::around("nats per variable", Scale::Linear, numbers().map(|point| point.y).chain([0.0]));
+    let heights = || curves.iter().flat_map(|curve| &curve.points).flat_map(Point::heights);
+    heights().next()?;
+    let y = Axis::around("nats per variable", Scale::Linear, heights().chain([0.0]));
     Some(Chart {
         title: "Loss by time",
         caption,
@@ -154,13 +154,13 @@ fn by_steps(runs: &[Material]) -> Option<Chart> {
     let caption = html! {
         "The bound L" sup { "n" } " + L" sup { "r" } " for n transmission steps, with standard errors; dashed: n → ∞."
     };
-    let numbers = |number: fn(&Point) -> f64| curves.iter().flat_map(|curve| &curve.points).map(number);
-    numbers(|point| point.x).next()?;
+    let points = || curves.iter().flat_map(|curve| &curve.points);
+    points().next()?;
     Some(Chart {
         title: "Loss by number of steps",
         caption,
-        x: Axis::around("n", Scale::Logarithmic, numbers(|point| point.x)),
-        y: Axis::around(unit(runs), Scale::Linear, numbers(|point| point.y)),
+        x: Axis::around("n", Scale::Logarithmic, points().map(|point| point.x)),
+        y: Axis::around(unit(runs), Scale::Linear, points().flat_map(Point::heights)),
         curves,
     })
 }

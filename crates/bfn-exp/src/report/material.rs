@@ -43,7 +43,11 @@ impl Material {
         let experiment = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let name = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
         let strip = |path: &Path| name_of(path).ends_with("-strip.png");
-        let samples = |path: &Path| has_ending(path, &["png", "txt", "csv"]);
+        // What was drawn at validations, or else what `bfn sample` has left in the folder.
+        let drawn = |part: &str, fits: &dyn Fn(&Path) -> bool| {
+            let in_folder = |path: &Path| fits(path) && name_of(path).starts_with(part);
+            newest(&run.path(part), fits).or_else(|| newest(folder, in_folder))
+        };
         Ok(Self {
             name: name_of(&name),
             folder: folder.to_owned(),
@@ -51,10 +55,9 @@ impl Material {
             record: run.record()?,
             log: Log::read(&run.path("metrics.jsonl"))?,
             evaluations: Evaluation::read_all(&run.path("evaluations"))?,
-            samples: newest(&run.path("samples"), samples)
-                .or_else(|| newest(folder, |path| samples(path) && name_of(path).starts_with("samples."))),
-            flow: newest(&run.path("flow"), |path| has_ending(path, &["png", "gif"]) && !strip(path)),
-            strip: newest(&run.path("flow"), strip),
+            samples: drawn("samples", &|path| has_ending(path, &["png", "txt", "csv"])),
+            flow: drawn("flow", &|path| has_ending(path, &["png", "gif"]) && !strip(path)),
+            strip: drawn("flow", &strip),
         })
     }
 

@@ -66,7 +66,7 @@ fn flow_of(number: usize, run: &Material) -> Result<Markup> {
         return Ok(html! {
             p.hint {
                 (chip(number)) (run.name) " has no picture of its flow yet: "
-                code { "bfn sample " (run.folder.display()) " --trajectory " (run.folder.join("flow/flow.png").display()) }
+                code { "bfn sample " (run.folder.display()) " --trajectory " (run.folder.join("flow.png").display()) }
             }
         });
     }

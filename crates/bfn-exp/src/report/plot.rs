@@ -13,7 +13,7 @@ use super::axis::Axis;
 
 /// The size of a plot in units of its own; they are fine, because the library rounds to whole ones.
 const SIZE: (u32, u32) = (2000, 1240);
-const TEXT: u32 = 54;
+const TEXT: u32 = 60;
 
 /// The names of things that are no curve.
 const INK: RGBColor = RGBColor(9, 0, 0);
@@ -57,6 +57,13 @@ pub(super) struct Point {
     pub(super) error: f64,
 }
 
+impl Point {
+    /// The ends of the bar of its standard error.
+    pub(super) fn heights(&self) -> [f64; 2] {
+        [self.y - self.error, self.y + self.error]
+    }
+}
+
 impl Stroke {
     const ALL: [Self; 4] = [Self::Solid, Self::Dashed, Self::Faint, Self::Dotted];
 
@@ -89,8 +96,8 @@ fn draw_into(svg: &mut String, x: &Axis, y: &Axis, curves: &[Curve]) -> Result<(
     let mut chart = ChartBuilder::on(&area)
         .margin_top(30)
         .margin_right(60)
-        .x_label_area_size(150)
-        .y_label_area_size(230)
+        .x_label_area_size(160)
+        .y_label_area_size(260)
         .build_cartesian_2d(x.clone(), y.clone())?;
     let text = ("sans-serif", TEXT).into_font().color(&INK);
     chart
@@ -111,11 +118,13 @@ fn draw_into(svg: &mut String, x: &Axis, y: &Axis, curves: &[Curve]) -> Result<(
         let style = curve.stroke.colour(curve.run).stroke_width(curve.stroke.width());
         let on_axes = curve.points.iter().filter(|point| x.holds(point.x) && y.holds(point.y));
         let places = on_axes.clone().map(|point| (point.x, point.y));
-        chart.draw_series(LineSeries::new(places, style))?;
+        // A point alone makes no line.
+        let dots = if on_axes.clone().count() == 1 { 10 } else { 0 };
+        chart.draw_series(LineSeries::new(places, style.filled()).point_size(dots))?;
         if curve.stroke == Stroke::Dotted {
             let bar = |point: &Point| {
                 let [low, high] = y.range;
-                let ends = [point.y - point.error, point.y + point.error].map(|end| end.clamp(low, high));
+                let ends = point.heights().map(|end| end.clamp(low, high));
                 ErrorBar::new_vertical(point.x, ends[0], point.y, ends[1], style.filled(), 26)
             };
             chart.draw_series(on_axes.clone().map(bar))?;

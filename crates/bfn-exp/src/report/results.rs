@@ -158,8 +158,8 @@ fn comparison(runs: &[Material]) -> Markup {
             table.numbers {
                 thead {
                     tr {
-                        th scope="col" { "Split" }
-                        th scope="col" { "Grid" }
+                        th.words scope="col" { "Split" }
+                        th.words scope="col" { "Grid" }
                         th scope="col" { "n" }
                         @for (number, run) in runs.iter().enumerate() {
                             th scope="col" { (chip(number)) (run.name) small { (run.unit()) } }
