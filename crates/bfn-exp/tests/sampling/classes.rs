@@ -13,7 +13,7 @@ fn told(folder: &Folder, run: &str, more: &[&str]) -> String {
 #[test]
 fn classes_and_guidance_change_samples() {
     let folder = Folder::new();
-    let run = told(&folder, "run", &["training.steps=40", "checkpoint.every=40"]);
+    let run = told(&folder, "run", &["training.steps=16", "checkpoint.every=16"]);
     let draw = |more: &[&str]| {
         let out = folder.path("samples.safetensors");
         let common = ["sample", &run, "--steps", "6", "--count", "20", "--out", &out];
@@ -43,7 +43,7 @@ fn classes_and_guidance_change_samples() {
     let inpaint = ["inpaint", &run, "--example", "1", "--hide", "left", "--steps", "3", "--count", "2", "--out", &out];
     succeeds(&inpaint);
     succeeds(&[&inpaint[..], &["--class", "7", "--particles", "3", "--guidance", "1"]].concat());
-    let quality = ["quality", &run, "--count", "40", "--steps", "3", "--solver", "sde2", "--classifier-steps", "100"];
+    let quality = ["quality", &run, "--count", "20", "--steps", "2", "--solver", "sde2", "--classifier-steps", "100"];
     succeeds(&[&quality[..], &["--class", "each"]].concat());
     let kept: serde_json::Value = serde_json::from_slice(&folder.bytes("run/quality.json")).expect("JSON");
     assert_eq!(kept["measures"][3], "classifier_agreement");
