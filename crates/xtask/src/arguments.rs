@@ -10,7 +10,7 @@ usage: cargo xtask TASK
   test [--long]        setup, then format, lints, tests, doctests and documentation
                        --long: the same tests with more cases
   demo [--seconds N]   setup, then build, train on the embedded digits, evaluate and draw samples
-                       --seconds N: train for N seconds only
+                       --seconds N: train for N seconds only, with the build of the tests
   install              setup, then put the program `bfn` on PATH
   help                 this text
 

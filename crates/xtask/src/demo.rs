@@ -15,7 +15,7 @@ const EXPERIMENT: &str = "experiments/digits.toml";
 pub(crate) fn run(machine: &Machine, training: Training) -> Result<(), Failure> {
     setup::run(machine)?;
     let started = Instant::now();
-    let bfn = build(machine)?;
+    let bfn = build(machine, training)?;
     let folder = fresh_folder(&machine.root);
     let samples = format!("{folder}/samples.png");
     let evaluation = format!("{folder}/evaluation.json");
@@ -40,19 +40,24 @@ pub(crate) fn run(machine: &Machine, training: Training) -> Result<(), Failure> 
     Ok(())
 }
 
-/// Builds `bfn` in release and returns its path.
-fn build(machine: &Machine) -> Result<PathBuf, Failure> {
+/// Builds `bfn` in release and returns its path; for a short training the tests' build, since optimising all that it
+/// depends on takes far longer than it would save: nearly all work of a step is libtorch's.
+fn build(machine: &Machine, training: Training) -> Result<PathBuf, Failure> {
+    let (option, program) = match training {
+        Training::AsConfigured => ("--release", "release/bfn"),
+        Training::For(_) => ("--profile=dev", "debug/bfn"),
+    };
     let mut command = machine.cargo();
-    command.args(["build", "--release", "--package", "bfn-exp"]);
+    command.args(["build", option, "--package", "bfn-exp"]);
     say(format!("\nbuild: {} (the first time takes some minutes)", show(&command)));
     run_process(&mut command, "see the compiler's messages above")?;
     // This program lies in the same target folder, wherever cargo's configuration puts that.
     let own = std::env::current_exe().ok();
     let target = own.as_deref().and_then(Path::parent).and_then(Path::parent);
-    let bfn = target.map(|target| target.join("release/bfn")).filter(|path| path.is_file());
+    let bfn = target.map(|target| target.join(program)).filter(|path| path.is_file());
     bfn.ok_or_else(|| {
         Failure::new(
-            "expected the built program `release/bfn` in cargo's target folder, found none",
+            format!("expected the built program `{program}` in cargo's target folder, found none"),
             "run this as `cargo xtask demo`, with the same target folder for all of cargo's commands",
         )
     })

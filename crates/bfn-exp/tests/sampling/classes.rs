@@ -13,7 +13,7 @@ fn told(folder: &Folder, run: &str, more: &[&str]) -> String {
 #[test]
 fn classes_and_guidance_change_samples() {
     let folder = Folder::new();
-    let run = told(&folder, "run", &["training.steps=16", "checkpoint.every=16"]);
+    let run = told(&folder, "run", &["training.steps=40", "checkpoint.every=40"]);
     let draw = |more: &[&str]| {
         let out = folder.path("samples.safetensors");
         let common = ["sample", &run, "--steps", "6", "--count", "20", "--out", &out];
