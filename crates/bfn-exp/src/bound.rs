@@ -10,7 +10,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use anyhow::Result;
-use bfn_data::{Batch, Dataset, Draw, InOrder, Prefetch, Purpose, Seed};
+use bfn_data::{Batch, DataError, Dataset, Draw, InOrder, Prefetch, Purpose, Seed};
+use bfn_nets::Tensor;
 use bfn_nets::networks::Mode;
 use tch::Kind;
 
@@ -75,30 +76,52 @@ impl Estimator<'_> {
     /// # Errors
     ///
     /// A split without examples, or what the data set finds wrong with its files.
-    pub fn draw(&self, term: Term, mut observe: impl FnMut() -> ControlFlow<()>) -> Result<Option<Vec<Sample>>> {
-        let _no_gradient = tch::no_grad_guard();
-        let count = self.examples();
-        let mut samples = Vec::with_capacity(count * self.repeats as usize);
-        for repeat in 0..u64::from(self.repeats) {
-            let draw = Draw { seed: self.seed, epoch: repeat };
-            let batches = InOrder::new(Arc::clone(&self.dataset), draw, self.batch)?.limited(count)?;
-            let total = batches.batches();
-            let times = self.times(term, repeat);
-            for batch in Prefetch::new(0..total, 1, 2, move |number| batches.batch(number)) {
-                let batch = batch?;
-                let t: Vec<f64> = batch.indices.iter().map(|index| times[*index as usize]).collect();
-                let examples = self.prepare(&batch, t, term, repeat);
+    pub fn draw(&self, term: Term, observe: impl FnMut() -> ControlFlow<()>) -> Result<Option<Vec<Sample>>> {
+        self.draw_by(
+            |repeat| self.times(term, repeat),
+            |batch, t, repeat| {
+                let examples = self.prepare(batch, t, term, repeat);
                 let loss = self.objective.loss(self.model, &examples, term, Mode::Evaluate);
+                (examples.t, loss)
+            },
+            observe,
+        )
+    }
+
+    /// Draws a loss for each example, `repeats` times: `loss` gets the numbers of a batch's examples, out of those that
+    /// `numbers` has for all examples of a repeat, and says at which times it took which loss, `[B, D]`.
+    fn draw_by(
+        &self,
+        numbers: impl Fn(u64) -> Vec<f64>,
+        loss: impl Fn(&Batch, Vec<f64>, u64) -> (Vec<f64>, Tensor),
+        mut observe: impl FnMut() -> ControlFlow<()>,
+    ) -> Result<Option<Vec<Sample>>> {
+        let _no_gradient = tch::no_grad_guard();
+        let mut samples = Vec::with_capacity(self.examples() * self.repeats as usize);
+        for repeat in 0..u64::from(self.repeats) {
+            let numbers = numbers(repeat);
+            for batch in self.batches(repeat)? {
+                let batch = batch?;
+                let of_batch = batch.indices.iter().map(|index| numbers[*index as usize]).collect();
+                let (times, loss) = loss(&batch, of_batch, repeat);
                 let nats =
                     Vec::<f64>::try_from(loss.array().to_kind(Kind::Double).sum_dim_intlist(-1_i64, false, None))?;
-                let drawn = batch.indices.iter().zip(&examples.t).zip(nats);
-                samples.extend(drawn.map(|((index, t), nats)| Sample { example: *index as usize, t: *t, nats }));
+                let drawn = batch.indices.iter().zip(times).zip(nats);
+                samples.extend(drawn.map(|((index, t), nats)| Sample { example: *index as usize, t, nats }));
                 if observe().is_break() {
                     return Ok(None);
                 }
             }
         }
         Ok(Some(samples))
+    }
+
+    /// The batches of one repeat, made ahead.
+    fn batches(&self, repeat: u64) -> Result<Prefetch<Result<Batch, DataError>>> {
+        let draw = Draw { seed: self.seed, epoch: repeat };
+        let batches = InOrder::new(Arc::clone(&self.dataset), draw, self.batch)?.limited(self.examples())?;
+        let total = batches.batches();
+        Ok(Prefetch::new(0..total, 1, 2, move |number| batches.batch(number)))
     }
 
     fn times(&self, term: Term, repeat: u64) -> Vec<f64> {

@@ -23,9 +23,8 @@ pub trait Gridded {
     /// The weighted loss of one step for each example, in nats, per variable: `[B, D]`.
     fn loss_of_steps(&self, model: &Model, examples: &Examples, steps: &[Step]) -> Tensor;
 
-    /// The costs of all steps of a fine grid, in nats, summed over the examples, in the order of
-    /// [`StepCosts`]; `observe` is called for each fine time.
-    fn step_costs(&self, model: &Model, examples: &Examples, fine: &Grid, observe: &mut dyn FnMut()) -> Vec<f64>;
+    /// The costs of all steps of a fine grid, in nats, summed over the examples; `observe` is called for each fine time.
+    fn step_costs(&self, model: &Model, examples: &Examples, fine: &Grid, observe: &mut dyn FnMut()) -> StepCosts;
 }
 
 impl<F> Gridded for Stored<F>
@@ -50,7 +49,7 @@ where
         loss
     }
 
-    fn step_costs(&self, model: &Model, examples: &Examples, fine: &Grid, observe: &mut dyn FnMut()) -> Vec<f64> {
+    fn step_costs(&self, model: &Model, examples: &Examples, fine: &Grid, observe: &mut dyn FnMut()) -> StepCosts {
         let flow = &self.flow;
         let Message { flow_noise, sender_noise } = self.message(examples);
         let x = F::Data::encode(&examples.x, self.values);
@@ -63,7 +62,7 @@ where
             Ok::<_, Infallible>(flow.output(theta, &network_output, &t))
         };
         let Ok(costs) = StepCosts::measured(flow, &x, fine, &flow_noise, &sender_noise, predict);
-        costs.costs().to_vec()
+        costs
     }
 }
 

@@ -7,7 +7,10 @@ use bfn_core::continuous::Reconstruction;
 use bfn_core::mixed::{self, MixedFlow, MixedValues, Part, PartValues, Predicted};
 use bfn_core::sampler::{Motion, Sampler};
 use bfn_core::times::Step;
-use bfn_core::{ContinuousFlow, DiscreteFlow, DiscretisedFlow, Grid, NoiseSource, OutputDistribution, VariableKind};
+use bfn_core::{
+    ContinuousFlow, DiscreteFlow, DiscretisedFlow, Grid, Interval, NoiseSource, OutputDistribution, StepCosts,
+    VariableKind,
+};
 use bfn_data::table::Columns;
 use bfn_nets::networks::Mode;
 use bfn_nets::{Indices, Tensor, Torch};
@@ -219,24 +222,18 @@ impl Gridded for Mixed {
         column(&weight, model.device()).unsqueeze_last() * loss
     }
 
-    fn step_costs(&self, model: &Model, examples: &Examples, fine: &Grid, observe: &mut dyn FnMut()) -> Vec<f64> {
+    fn step_costs(&self, model: &Model, examples: &Examples, fine: &Grid, observe: &mut dyn FnMut()) -> StepCosts {
         let (flow_noise, sender_noise) = Self::message(examples);
-        let opposite = -&sender_noise;
         let x = self.split(&examples.x);
-        let count = examples.x.size()[0] as usize;
-        let mut costs = Vec::new();
-        for (number, from) in fine.times()[..fine.count()].iter().enumerate() {
+        let all = |t: f64| vec![t; examples.x.size()[0] as usize];
+        let output = |t: f64| {
             observe();
-            let from = vec![*from; count];
-            let output = self.predict(model, examples, &x, &column(&from, model.device()), &flow_noise, Mode::Evaluate);
-            for to in &fine.times()[number + 1..] {
-                let both = [&sender_noise, &opposite].map(|noise| {
-                    let loss = self.flow.loss_step(&x, &output, &from, &vec![*to; count], noise);
-                    loss.total().to_values().iter().sum::<f64>()
-                });
-                costs.push(0.5 * (both[0] + both[1]));
-            }
-        }
+            let t = column(&all(t), model.device());
+            Ok::<_, Infallible>(self.predict(model, examples, &x, &t, &flow_noise, Mode::Evaluate))
+        };
+        let Ok(costs) = StepCosts::measured_by(fine, &sender_noise, output, |output, Interval { from, to }, noise| {
+            self.flow.loss_step(&x, output, &all(from), &all(to), noise).per_variable()
+        });
         costs
     }
 }

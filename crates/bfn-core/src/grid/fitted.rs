@@ -2,7 +2,7 @@
 
 use super::Grid;
 use crate::error::{Error, check};
-use crate::{Backend, BayesianFlow, Tensor};
+use crate::{Backend, BayesianFlow, Interval, Tensor};
 
 /// The expected costs of steps between any two times of a fine grid.
 ///
@@ -76,15 +76,36 @@ impl StepCosts {
         B: Backend,
         F: BayesianFlow<B>,
     {
+        let output = |s: f64| predict(&flow.flow(x, &flow_noise.full(&[1], s), flow_noise), s);
+        Self::measured_by(fine, sender_noise, output, |output, Interval { from, to }, noise| {
+            let alpha = noise.full(&[1], flow.step_accuracy(from, to));
+            flow.loss_step(x, output, &alpha, noise)
+        })
+    }
+
+    /// The same for what is no [`BayesianFlow`], such as mixed data.
+    ///
+    /// `output` predicts at a time from θ drawn there; `loss` is the n-step loss of a step from it in any shape, given
+    /// the noise of its message.
+    ///
+    /// # Errors
+    ///
+    /// Whatever `output` returns.
+    pub fn measured_by<B, O, E>(
+        fine: &Grid,
+        sender_noise: &Tensor<B>,
+        mut output: impl FnMut(f64) -> Result<O, E>,
+        loss: impl Fn(&O, Interval, &Tensor<B>) -> Tensor<B>,
+    ) -> Result<Self, E>
+    where
+        B: Backend,
+    {
         let mut costs = Vec::with_capacity(fine.count() * (fine.count() + 1) / 2);
         let opposite = -sender_noise;
-        for (number, from) in fine.steps().enumerate() {
-            let s = from.from;
-            let theta = flow.flow(x, &flow_noise.full(&[1], s), flow_noise);
-            let output = predict(&theta, s)?;
-            for t in &fine.times()[number + 1..] {
-                let alpha = flow_noise.full(&[1], flow.step_accuracy(s, *t));
-                let both = [sender_noise, &opposite].map(|noise| flow.loss_step(x, &output, &alpha, noise));
+        for (number, Interval { from, .. }) in fine.steps().enumerate() {
+            let output = output(from)?;
+            for to in &fine.times()[number + 1..] {
+                let both = [sender_noise, &opposite].map(|noise| loss(&output, Interval { from, to: *to }, noise));
                 let nats = (&both[0] + &both[1]).to_values();
                 costs.push(0.5 * nats.iter().sum::<f64>());
             }

@@ -1,13 +1,10 @@
 //! The bound of any grid, and the costs of steps from which a grid is fitted.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use bfn_core::times::{Step, Steps};
 use bfn_core::{Grid, StepCosts};
-use bfn_data::{Draw, InOrder, Prefetch};
-use tch::Kind;
 
 use super::{Estimator, Sample};
 use crate::objective::Term;
@@ -20,33 +17,20 @@ impl Estimator<'_> {
     /// # Errors
     ///
     /// A split without examples.
-    pub fn draw_on(&self, grid: &Grid, mut observe: impl FnMut() -> ControlFlow<()>) -> Result<Option<Vec<Sample>>> {
-        let _no_gradient = tch::no_grad_guard();
-        let count = self.examples();
+    pub fn draw_on(&self, grid: &Grid, observe: impl FnMut() -> ControlFlow<()>) -> Result<Option<Vec<Sample>>> {
         let steps = Steps::new(grid.times()).context("the grid has no steps")?;
         let term = Term::Step { n: grid.count() as u32 };
-        let mut samples = Vec::with_capacity(count * self.repeats as usize);
-        for repeat in 0..u64::from(self.repeats) {
-            let draw = Draw { seed: self.seed, epoch: repeat };
-            let batches = InOrder::new(Arc::clone(&self.dataset), draw, self.batch)?.limited(count)?;
-            let total = batches.batches();
-            let spread = self.spread(term, repeat);
-            for batch in Prefetch::new(0..total, 1, 2, move |number| batches.batch(number)) {
-                let batch = batch?;
-                let drawn: Vec<Step> = batch.indices.iter().map(|index| steps.draw(spread[*index as usize])).collect();
+        self.draw_by(
+            |repeat| self.spread(term, repeat),
+            |batch, numbers, repeat| {
+                let drawn: Vec<Step> = numbers.into_iter().map(|number| steps.draw(number)).collect();
                 let from = drawn.iter().map(|step| step.from).collect();
-                let examples = self.prepare(&batch, from, term, repeat);
+                let examples = self.prepare(batch, from, term, repeat);
                 let loss = self.objective.loss_of_steps(self.model, &examples, &drawn);
-                let nats =
-                    Vec::<f64>::try_from(loss.array().to_kind(Kind::Double).sum_dim_intlist(-1_i64, false, None))?;
-                let drawn = batch.indices.iter().zip(&examples.t).zip(nats);
-                samples.extend(drawn.map(|((index, t), nats)| Sample { example: *index as usize, t: *t, nats }));
-                if observe().is_break() {
-                    return Ok(None);
-                }
-            }
-        }
-        Ok(Some(samples))
+                (examples.t, loss)
+            },
+            observe,
+        )
     }
 
     /// The costs of all steps of a fine grid, in nats per example, each example drawn once.
@@ -57,17 +41,18 @@ impl Estimator<'_> {
     pub fn step_costs(&self, fine: &Grid, mut observe: impl FnMut()) -> Result<StepCosts> {
         let _no_gradient = tch::no_grad_guard();
         let count = self.examples();
-        let draw = Draw { seed: self.seed, epoch: 0 };
-        let batches = InOrder::new(Arc::clone(&self.dataset), draw, self.batch)?.limited(count)?;
-        let total = batches.batches();
-        let mut sum = vec![0.0; fine.count() * (fine.count() + 1) / 2];
-        for batch in Prefetch::new(0..total, 1, 2, move |number| batches.batch(number)) {
+        let mut sum: Option<StepCosts> = None;
+        for batch in self.batches(0)? {
             let batch = batch?;
             // The same noise for all times: `n` only gives the draws a number of their own.
             let examples = self.prepare(&batch, Vec::new(), Term::Step { n: 0 }, 0);
             let costs = self.objective.step_costs(self.model, &examples, fine, &mut observe);
-            sum.iter_mut().zip(costs).for_each(|(sum, cost)| *sum += cost / count as f64);
+            sum = Some(match sum {
+                None => costs,
+                Some(sum) => sum.plus(&costs),
+            });
         }
-        StepCosts::new(fine.clone(), sum).context("the network predicts what is not finite")
+        let mean = sum.context("there are no examples")?.scaled(1.0 / count as f64);
+        StepCosts::new(fine.clone(), mean.costs().to_vec()).context("the network predicts what is not finite")
     }
 }
