@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use bfn_core::VariableKind;
+use serde::{Deserialize, Serialize};
 
 use crate::dataset::{Layout, Split};
 use crate::error::DataError;
@@ -13,7 +14,8 @@ use crate::split::Shares;
 use crate::values::Values;
 
 /// What the numbers of an array mean.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Meaning {
     /// Indices of this many bins of [−1, 1].
     Bins(usize),

@@ -12,8 +12,7 @@ pub use data::{
     TextConfig,
 };
 pub use own_data::{
-    ArrayConfig, ColourConfig, ColumnKindConfig, ColumnsConfig, HeldOutConfig, ImagesConfig, MeaningConfig,
-    RealMapConfig, TableConfig,
+    ArrayConfig, ColourConfig, ColumnKindConfig, ColumnsConfig, HeldOutConfig, ImagesConfig, RealMapConfig, TableConfig,
 };
 
 use std::path::Path;

@@ -95,7 +95,7 @@ pub struct ArrayConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// What its numbers mean.
-    pub values: MeaningConfig,
+    pub values: Meaning,
     /// A file of one integer for each example; the same file where only `labels_name` is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<PathBuf>,
@@ -105,46 +105,6 @@ pub struct ArrayConfig {
     /// What is held out.
     #[serde(default)]
     pub held_out: HeldOutConfig,
-}
-
-/// What the numbers of an array mean.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum MeaningConfig {
-    /// Indices of this many bins.
-    Bins(usize),
-    /// Indices of this many classes.
-    Classes(usize),
-    /// Intensities 0 to 255, to be put into this many bins.
-    Intensities(usize),
-    /// Real numbers of this range.
-    Reals {
-        /// What becomes −1.
-        lowest: f64,
-        /// What becomes 1.
-        highest: f64,
-    },
-    /// Real numbers of this range, to be put into equal bins.
-    Binned {
-        /// The lower end of the first bin.
-        lowest: f64,
-        /// The upper end of the last bin.
-        highest: f64,
-        /// The number of bins.
-        bins: usize,
-    },
-}
-
-impl From<MeaningConfig> for Meaning {
-    fn from(meaning: MeaningConfig) -> Self {
-        match meaning {
-            MeaningConfig::Bins(bins) => Self::Bins(bins),
-            MeaningConfig::Classes(classes) => Self::Classes(classes),
-            MeaningConfig::Intensities(bins) => Self::Intensities(bins),
-            MeaningConfig::Reals { lowest, highest } => Self::Reals { lowest, highest },
-            MeaningConfig::Binned { lowest, highest, bins } => Self::Binned { lowest, highest, bins },
-        }
-    }
 }
 
 impl ArrayConfig {
@@ -165,7 +125,7 @@ impl ArrayConfig {
             }
         };
         let labels = labels.as_ref().map(|(file, array)| (file.as_path(), array));
-        let rows = bfn_data::array(&path, &array, labels, self.values.into(), self.held_out.into(), split)
+        let rows = bfn_data::array(&path, &array, labels, self.values, self.held_out.into(), split)
             .context("in [data.array]")?;
         Ok(Source::new(rows, path.display().to_string()))
     }
