@@ -1,15 +1,17 @@
 //! The commands around training, as their users run them, on the embedded digits.
 
+#[path = "../support/mod.rs"]
+mod support;
+
 mod evaluate;
 mod set_up;
 mod statistics;
 mod sweep;
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use tempfile::TempDir;
+use support::{Folder, experiments, text};
 
 /// A network and a run small enough for a test.
 const TINY: [&str; 9] = [
@@ -24,10 +26,6 @@ const TINY: [&str; 9] = [
     "checkpoint.every=100",
 ];
 
-fn experiments() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments")
-}
-
 fn digits() -> String {
     experiments().join("digits.toml").display().to_string()
 }
@@ -36,10 +34,6 @@ fn bfn(arguments: &[&str]) -> Output {
     // Tests run side by side: with more threads each they would wait for one another.
     let mut command = Command::new(env!("CARGO_BIN_EXE_bfn"));
     command.args(arguments).env("OMP_NUM_THREADS", "1").output().expect("bfn runs")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 fn succeeds(arguments: &[&str]) -> String {
@@ -58,17 +52,7 @@ fn ends_with(code: i32, arguments: &[&str], expected: &[&str]) {
     }
 }
 
-struct Folder(TempDir);
-
 impl Folder {
-    fn new() -> Self {
-        Self(tempfile::tempdir().expect("a temporary folder"))
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.path().join(name).display().to_string()
-    }
-
     fn write(&self, name: &str, text: &str) -> String {
         fs::write(self.0.path().join(name), text).expect("it can be written");
         self.path(name)

@@ -1,12 +1,14 @@
 //! The program as its users run it, on the embedded digits.
 
+#[path = "../support/mod.rs"]
+mod support;
+
 mod data;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
 
-use tempfile::TempDir;
+use support::{Folder, bfn, experiments, fails, text};
 
 /// A network and a run small enough for a test.
 const TINY: [&str; 7] = [
@@ -19,47 +21,13 @@ const TINY: [&str; 7] = [
     "training.warm_up=0",
 ];
 
-fn experiments() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments")
-}
-
-fn bfn(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_bfn")).args(arguments).output().expect("bfn runs")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
 fn succeeds(arguments: &[&str]) -> String {
     let output = bfn(arguments);
     assert!(output.status.success(), "{arguments:?}\n{}", text(&output.stderr));
     text(&output.stdout)
 }
 
-/// Fails with an error that holds all of `expected`, and without a panic.
-fn fails(arguments: &[&str], expected: &[&str]) {
-    let output = bfn(arguments);
-    let errors = text(&output.stderr);
-    assert!(!output.status.success(), "{arguments:?} succeeded");
-    assert!(output.status.code().is_some_and(|code| code == 1 || code == 2), "{arguments:?}: {:?}", output.status);
-    assert!(!errors.contains("panicked"), "{arguments:?}\n{errors}");
-    for expected in expected {
-        assert!(errors.contains(expected), "{arguments:?}: no {expected:?} in\n{errors}");
-    }
-}
-
-struct Folder(TempDir);
-
 impl Folder {
-    fn new() -> Self {
-        Self(tempfile::tempdir().expect("a temporary folder"))
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.path().join(name).display().to_string()
-    }
-
     fn train(&self, run: &str, settings: &[&str], more: &[&str]) -> Vec<String> {
         let experiment = experiments().join("digits.toml").display().to_string();
         let mut arguments = vec!["train".to_owned(), experiment, "--out".to_owned(), self.path(run)];

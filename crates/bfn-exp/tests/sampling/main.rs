@@ -1,16 +1,19 @@
 //! Everything that draws from a trained network, as its users run it, on the embedded digits.
 
+#[path = "../support/mod.rs"]
+mod support;
+
 mod classes;
 mod inpainting;
 mod quality;
 mod solvers;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
 
 use bfn_nets::Checkpoint;
-use tempfile::TempDir;
+
+use support::{Folder, bfn, experiments, fails, text};
 
 /// A network and a run small enough for a test.
 const TINY: [&str; 8] = [
@@ -27,18 +30,6 @@ const TINY: [&str; 8] = [
 /// Text for a run on text, with an alphabet of 27 symbols.
 const TEXT: &str = "the quick brown fox jumps over the lazy dog and the cat sat on the mat while it rained ";
 
-fn experiments() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments")
-}
-
-fn bfn(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_bfn")).args(arguments).output().expect("bfn runs")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
 /// What a command that succeeds prints, results and progress.
 fn succeeds(arguments: &[&str]) -> String {
     let output = bfn(arguments);
@@ -46,29 +37,7 @@ fn succeeds(arguments: &[&str]) -> String {
     text(&output.stdout) + &text(&output.stderr)
 }
 
-/// Fails with an error that holds all of `expected`, and without a panic.
-fn fails(arguments: &[&str], expected: &[&str]) {
-    let output = bfn(arguments);
-    let errors = text(&output.stderr);
-    assert!(output.status.code().is_some_and(|code| code == 1 || code == 2), "{arguments:?}: {:?}", output.status);
-    assert!(!errors.contains("panicked"), "{arguments:?}\n{errors}");
-    for expected in expected {
-        assert!(errors.contains(expected), "{arguments:?}: no {expected:?} in\n{errors}");
-    }
-}
-
-/// A folder with runs in it.
-struct Folder(TempDir);
-
 impl Folder {
-    fn new() -> Self {
-        Self(tempfile::tempdir().expect("a temporary folder"))
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.path().join(name).display().to_string()
-    }
-
     fn bytes(&self, name: &str) -> Vec<u8> {
         fs::read(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
