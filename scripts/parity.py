@@ -199,11 +199,7 @@ class Place:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--published", type=pathlib.Path, required=True, help="checkout of the published code")
-    parser.add_argument("--work", type=pathlib.Path, required=True, help="folder for everything that is made")
-    parser.add_argument("--data", type=pathlib.Path, required=True, help="folder with mnist/ and text8/")
-    parser.add_argument("--bfn", default="target/release/bfn", help="the program")
+    parser = program_arguments(__doc__)
     parser.add_argument("--examples", type=int, default=1000, help="examples of the test split to evaluate")
     parser.add_argument("--repeats", type=int, default=10, help="evaluations of each, with draws of their own")
     parser.add_argument("stage", choices=STAGES)
@@ -214,6 +210,16 @@ def main():
     prepare_data(arguments)
     for name in arguments.model:
         STAGES[arguments.stage](arguments, Place(arguments.work, name))
+
+
+def program_arguments(description):
+    """A parser of what every comparison needs: the two programs, and folders for data and results."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--published", type=pathlib.Path, required=True, help="checkout of the published code")
+    parser.add_argument("--work", type=pathlib.Path, required=True, help="folder for everything that is made")
+    parser.add_argument("--data", type=pathlib.Path, required=True, help="folder with mnist/ and text8/")
+    parser.add_argument("--bfn", default="target/release/bfn", help="the program")
+    return parser
 
 
 def prepare_data(arguments):

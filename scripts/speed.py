@@ -83,11 +83,7 @@ WARM_UP = 3
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--published", type=pathlib.Path, required=True, help="checkout of the published code")
-    parser.add_argument("--work", type=pathlib.Path, required=True, help="folder for everything that is made")
-    parser.add_argument("--data", type=pathlib.Path, required=True, help="folder with mnist/ and text8/")
-    parser.add_argument("--bfn", default="target/release/bfn", help="the program")
+    parser = parity.program_arguments(__doc__)
     parser.add_argument("--pairs", type=int, default=7, help="alternating pairs of measurements")
     parser.add_argument("--only", choices=["train", "sample", "start"], action="append", help="what to time")
     parser.add_argument("--turn", nargs=2, metavar=("WHAT", "STEPS"), help=argparse.SUPPRESS)
