@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Makes the pictures of README.md and docs/ anew, from runs that it trains where they are missing.
+#
+#     scripts/pictures.sh [RUNS]      the folder of the runs; "runs" without it
+#
+# Needs bfn on PATH (cargo xtask install) and MNIST (bfn data list). Training takes about half an hour on two CPU cores; a
+# script that was stopped goes on where it was.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+runs=${1:-runs}
+
+train() { # EXPERIMENT NAME: begins the run, continues it, or finds it complete
+    bfn train "experiments/$1.toml" --out "$runs/$2" --resume
+}
+
+train digits digits
+bfn sample "$runs/digits" --count 64 --steps 100 --seed 0 --out docs/images/digits.png
+bfn sample "$runs/digits" --count 8 --steps 100 --seed 0 --trajectory docs/images/flow.png
+
+train small/mnist mnist
+bfn sample "$runs/mnist" --count 64 --steps 100 --seed 0 --out docs/images/small-mnist.png
+bfn inpaint "$runs/mnist" --example 3 --hide right --count 8 --steps 50 --particles 16 --seed 0 --out docs/images/inpainting.png
