@@ -281,7 +281,7 @@ where
     }
 
     /// KL(p_S ‖ p_R) of the message sent between the times `from` and `to`, one number per example each;
-    /// see [`BayesianFlow::loss_step`]. `noise` `[B, W]` is standard normal.
+    /// see [`BayesianFlow::loss_step_steady`]. `noise` `[B, W]` is standard normal.
     ///
     /// # Panics
     ///
@@ -300,7 +300,7 @@ where
             let noise = &noise[index];
             with_output!(part, x, output, flow, x, output => {
                 let accuracies: Vec<f64> = from.iter().zip(to).map(|(s, t)| flow.step_accuracy(*s, *t)).collect();
-                flow.loss_step(x, output, &noise.from_values_like(&[from.len()], &accuracies), noise)
+                flow.loss_step_steady(x, output, &noise.from_values_like(&[from.len()], &accuracies), noise)
             })
         })
     }

@@ -250,7 +250,7 @@ where
     let alpha = column(&|step| flow.step_accuracy(step.from, step.to));
     let theta = flow.flow(x, &s, flow_noise);
     let output = predict(&theta, &s)?;
-    let loss = flow.loss_step(x, &output, &alpha, sender_noise);
+    let loss = flow.loss_step_steady(x, &output, &alpha, sender_noise);
     Ok(column(&|step| step.weight).align(loss.rank()) * loss)
 }
 

@@ -167,7 +167,7 @@ where
                 let accuracies: Vec<f64> = examples.t.iter().map(|t| flow.step_accuracy(*t, t + 1.0 / n)).collect();
                 let alpha = column(&accuracies, model.device());
                 let sender_noise = examples.sender_noise.as_ref().map_or_else(|| noise.full_like(0.0), as_message);
-                flow.loss_step(&x, &output, &alpha, &sender_noise) * n
+                flow.loss_step_steady(&x, &output, &alpha, &sender_noise) * n
             }
         }
     }

@@ -54,14 +54,19 @@ fn check<F: BayesianFlow<Nd>>(
     let alphas: Vec<f64> = starts.iter().map(|s| flow.step_accuracy(*s, s + 1.0 / STEPS as f64)).collect();
     let theta = flow.flow(x, &row(&starts), &noise.normal(&like));
     let output = predict(&theta, &row(&starts));
-    let loss = flow.loss_step(x, &output, &row(&alphas), &noise.normal(&like)) * STEPS as f64;
-
-    let (simulated, estimated) = (Moments::of(&simulated), Moments::of(&loss.to_values()));
-    let error = simulated.error.hypot(estimated.error);
-    let difference = (simulated.mean - estimated.mean).abs();
-    let means = (simulated.mean, estimated.mean);
-    assert!(difference < 4.0 * error, "exchange and loss: {means:?} nats, {error} standard error");
-    assert!(error < 0.05 * simulated.mean.abs(), "too little is sent to compare: {means:?}, {error}");
+    let sender_noise = noise.normal(&like);
+    let simulated = Moments::of(&simulated);
+    for loss in [
+        flow.loss_step(x, &output, &row(&alphas), &sender_noise),
+        flow.loss_step_steady(x, &output, &row(&alphas), &sender_noise),
+    ] {
+        let estimated = Moments::of(&(loss * STEPS as f64).to_values());
+        let error = simulated.error.hypot(estimated.error);
+        let difference = (simulated.mean - estimated.mean).abs();
+        let means = (simulated.mean, estimated.mean);
+        assert!(difference < 4.0 * error, "exchange and loss: {means:?} nats, {error} standard error");
+        assert!(error < 0.05 * simulated.mean.abs(), "too little is sent to compare: {means:?}, {error}");
+    }
 }
 
 struct Moments {

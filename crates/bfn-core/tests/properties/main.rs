@@ -22,6 +22,7 @@ mod solver_marginals;
 mod solver_orders;
 mod solvers;
 mod statistics;
+mod steady;
 mod steered;
 mod tabulated;
 mod times;

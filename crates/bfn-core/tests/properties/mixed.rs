@@ -96,7 +96,7 @@ fn alone<F: BayesianFlow<Nd>>(flow: &F, x: &F::Data, noise: [&Tensor; 2], net: &
     let alphas = [flow.step_accuracy(0.3, 0.4), flow.step_accuracy(0.8, 1.0)];
     [
         flow.loss_continuous_time(x, &output, &t),
-        flow.loss_step(x, &output, &row(&alphas), noise[1]),
+        flow.loss_step_steady(x, &output, &row(&alphas), noise[1]),
         flow.loss_reconstruction(x, &output),
     ]
 }
