@@ -79,7 +79,7 @@ impl StepCosts {
         let output = |s: f64| predict(&flow.flow(x, &flow_noise.full(&[1], s), flow_noise), s);
         Self::measured_by(fine, sender_noise, output, |output, Interval { from, to }, noise| {
             let alpha = noise.full(&[1], flow.step_accuracy(from, to));
-            flow.loss_step_steady(x, output, &alpha, noise)
+            flow.loss_step(x, output, &alpha, noise)
         })
     }
 
