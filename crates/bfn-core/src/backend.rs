@@ -170,11 +170,6 @@ pub trait Backend: Copy + Debug + 'static {
         Self::add(&Self::ln(&Self::sum_last(&Self::exp(&shifted))), &peak)
     }
 
-    /// ln Σ e^(a + b) over the last axis, which is removed: the receivers of the n-step losses.
-    fn log_sum_exp_of_sum_last(a: &Self::Array, b: &Self::Array) -> Self::Array {
-        Self::log_sum_exp_last(&Self::add(a, b))
-    }
-
     /// `a − ln Σ e^a` over the last axis: normalised log-probabilities.
     fn log_softmax_last(a: &Self::Array) -> Self::Array {
         let peak = Self::max_last(a);
@@ -189,6 +184,33 @@ pub trait Backend: Copy + Debug + 'static {
     /// `e^a / Σ e^a` over the last axis: normalised probabilities.
     fn softmax_last(a: &Self::Array) -> Self::Array {
         Self::exp(&Self::log_softmax_last(a))
+    }
+
+    /// ln Σ_k p_k e^(b_k) with p = e^a / Σ e^a over the last axis, which is removed: the receivers of the n-step losses.
+    ///
+    /// `b` broadcasts to the shape of `a`.
+    fn log_mean_exp_last(a: &Self::Array, b: &Self::Array) -> Self::Array {
+        Self::log_sum_exp_last(&Self::add(&Self::log_softmax_last(a), b))
+    }
+
+    /// `scale · e^a / Σ e^a + offset` over the last axis: what messages say on average where `a` are the logits of the
+    /// output distribution.
+    fn affine_softmax_last(a: &Self::Array, scale: f64, offset: f64) -> Self::Array {
+        Self::affine(&Self::softmax_last(a), scale, offset)
+    }
+
+    /// `a[…, x] − ln Σ e^a` over the last axis, which is removed, for the x that `indices` hold: one of the normalised
+    /// log-probabilities.
+    fn log_softmax_at_last(a: &Self::Array, indices: &Self::Indices) -> Self::Array {
+        Self::gather_last(&Self::log_softmax_last(a), indices)
+    }
+
+    /// Σ_k (p_k − \[k = x\])² = 1 − 2 p_x + Σ_k p_k² with p = e^a / Σ e^a over the last axis, which is removed, for the x
+    /// that `indices` hold: the squared distance of the probabilities from a one-hot vector.
+    fn squared_distance_last(a: &Self::Array, indices: &Self::Indices) -> Self::Array {
+        let p = Self::softmax_last(a);
+        let rest = Self::affine(&Self::gather_last(&p, indices), -2.0, 1.0);
+        Self::add(&rest, &Self::sum_of_squares_last(&p))
     }
 
     /// Σ_j Φ((edges_j − mean) · inverse_deviation), for each element of `mean` over all `edges`.

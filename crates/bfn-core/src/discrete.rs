@@ -109,12 +109,13 @@ pub fn send<B: Backend>(x: &Indices<B>, alpha: &Tensor<B>, noise: &Tensor<B>) ->
 ///
 /// # Shapes
 ///
-/// `x` `[B, D]`; `y` and `log_probabilities` ln p_O `[B, D, K]`; the result `[B, D]`, in nats.
+/// `x` `[B, D]`; `y` and `logits` `[B, D, K]`, where p_O = softmax(logits), so that ln p_O will do; the result `[B, D]`,
+/// in nats.
 ///
 /// Source: Graves et al. 2023, section 6.
-pub fn log_ratio<B: Backend>(x: &Indices<B>, y: &Tensor<B>, log_probabilities: &Tensor<B>) -> Tensor<B> {
-    assert_same("message and probabilities", &log_probabilities.shape(), &y.shape());
-    y.gather_last(x) - log_probabilities.log_sum_exp_of_sum_last(y)
+pub fn log_ratio<B: Backend>(x: &Indices<B>, y: &Tensor<B>, logits: &Tensor<B>) -> Tensor<B> {
+    assert_same("message and probabilities", &logits.shape(), &y.shape());
+    y.gather_last(x) - logits.log_mean_exp_last(y)
 }
 
 /// ln p_S(y | x; α) − ln p_R(y | θ; t, α) for the factorised receiver.
@@ -277,12 +278,11 @@ where
         update(theta, y)
     }
 
-    /// K α(t)/2 · ‖e_x − ê‖², with ê = p_O and ‖e_x − ê‖² = 1 − 2 ê_x + Σ_k ê_k².
+    /// K α(t)/2 · ‖e_x − ê‖² with ê = p_O; see [`Categorical::squared_distance`].
     ///
     /// With β(t) = β(1) t² the factor is K β(1) t. Source: Graves et al. 2023, section 6.
     fn loss_continuous_time(&self, x: &Indices<B>, output: &Categorical<B>, t: &Tensor<B>) -> Tensor<B> {
-        let e_hat = output.probabilities();
-        let distance = 1.0 - 2.0 * e_hat.gather_last(x) + e_hat.sum_of_squares_last();
+        let distance = output.squared_distance(x);
         let rate = self.schedule.alpha(t) * (0.5 * self.classes as f64);
         rate.align(distance.rank()) * distance
     }
@@ -291,7 +291,7 @@ where
     fn loss_step(&self, x: &Indices<B>, output: &Categorical<B>, alpha: &Tensor<B>, noise: &Tensor<B>) -> Tensor<B> {
         let y = BayesianFlow::send(self, x, alpha, noise);
         match self.receiver {
-            Receiver::Joint => log_ratio(x, &y, &output.log_probabilities()),
+            Receiver::Joint => log_ratio(x, &y, output.logits()),
             Receiver::Factorised => log_ratio_factorised(x, &y, alpha, &output.log_probabilities()),
         }
     }

@@ -2,11 +2,13 @@
 
 use std::fmt::Debug;
 use std::marker::PhantomData;
+use std::ops::Range;
 
 mod broadcast;
 mod normal;
 mod pieces;
 mod rows;
+mod softmax;
 
 use broadcast::{broadcast_shape, fused, stretched};
 use ndarray::{ArcArray, ArrayD, ArrayViewD, Axis, IxDyn};
@@ -16,6 +18,7 @@ use pieces::collected;
 use rows::{mapped, reduced, rows};
 
 use crate::special;
+use crate::special::exponential::{exp_f32, exp_f64};
 use crate::{Backend, Indices, Tensor};
 
 /// The `ndarray` backend in precision `F` (f64 by default, or f32), on the CPU, without automatic
@@ -29,6 +32,8 @@ pub trait Element: Float + Debug + Send + Sync + 'static {
     fn of(value: f64) -> Self;
     /// The number as f64.
     fn widen(self) -> f64;
+    /// `e^self` within 2 units in the last place, in a form that loops over many numbers turn into vector instructions.
+    fn exponential(self) -> Self;
 }
 
 impl Element for f64 {
@@ -37,6 +42,10 @@ impl Element for f64 {
     }
     fn widen(self) -> f64 {
         self
+    }
+    #[inline(always)]
+    fn exponential(self) -> Self {
+        exp_f64(self)
     }
 }
 
@@ -47,9 +56,14 @@ impl Element for f32 {
     fn widen(self) -> f64 {
         f64::from(self)
     }
+    #[inline(always)]
+    fn exponential(self) -> Self {
+        exp_f32(self)
+    }
 }
 
 type Array<F> = ArcArray<F, IxDyn>;
+type IndexArray = ArcArray<usize, IxDyn>;
 
 impl<F: Element> Tensor<Nd<F>> {
     /// Wraps an array of `ndarray`.
@@ -75,12 +89,14 @@ fn standard<F: Element>(array: ArrayD<F>) -> Array<F> {
     if array.is_standard_layout() { array.into_shared() } else { array.as_standard_layout().into_owned().into_shared() }
 }
 
-fn map<F: Element>(a: &Array<F>, f: impl Fn(F) -> F + Sync) -> Array<F> {
+fn map<F: Element>(a: &Array<F>, f: impl Fn(F) -> F + Copy + Sync) -> Array<F> {
     let values = flat(a);
-    from_vec(a.shape(), collected(values.len(), 1, |range, out| out.extend(values[range].iter().map(|x| f(*x)))))
+    // Moved, so that what `f` holds is not read again from memory after every number that is written.
+    let append = |range: Range<usize>, out: &mut Vec<F>| out.extend(values[range].iter().map(move |x| f(*x)));
+    from_vec(a.shape(), collected(values.len(), 1, append))
 }
 
-fn flat<F: Element>(a: &Array<F>) -> &[F] {
+fn flat<F>(a: &ArcArray<F, IxDyn>) -> &[F] {
     a.as_slice().expect("arrays of this backend are in row-major order")
 }
 
@@ -98,7 +114,7 @@ fn check_indices(name: &str, a: &[usize], indices: &[usize]) {
 
 impl<F: Element> Backend for Nd<F> {
     type Array = Array<F>;
-    type Indices = ArcArray<usize, IxDyn>;
+    type Indices = IndexArray;
 
     fn alias(a: &Self::Array) -> Self::Array {
         a.clone()
@@ -148,11 +164,11 @@ impl<F: Element> Backend for Nd<F> {
     }
     fn affine(a: &Self::Array, scale: f64, offset: f64) -> Self::Array {
         let (scale, offset) = (F::of(scale), F::of(offset));
-        map(a, |x| x * scale + offset)
+        map(a, move |x| x * scale + offset)
     }
 
     fn exp(a: &Self::Array) -> Self::Array {
-        map(a, F::exp)
+        map(a, F::exponential)
     }
     fn exp_m1(a: &Self::Array) -> Self::Array {
         map(a, F::exp_m1)
@@ -181,7 +197,7 @@ impl<F: Element> Backend for Nd<F> {
     fn clamp(a: &Self::Array, low: f64, high: f64) -> Self::Array {
         let (low, high) = (F::of(low), F::of(high));
         // Not `max` and `min`, which would hide a NaN; two choices without a branch.
-        map(a, |x| {
+        map(a, move |x| {
             let x = if x < low { low } else { x };
             if x > high { high } else { x }
         })
@@ -217,21 +233,12 @@ impl<F: Element> Backend for Nd<F> {
         let shapes: Vec<&[usize]> = parts.iter().map(|part| part.shape()).collect();
         let fits = shapes.iter().all(|shape| rows(shape).0 == outer);
         assert!(fits, "arrays of shapes {shapes:?} cannot be joined along their last axis");
-        let parts: Vec<(&[F], usize)> = parts.iter().map(|part| (flat(part), rows(part.shape()).1)).collect();
-        let length = parts.iter().map(|(_, length)| length).sum();
-        let count: usize = outer.iter().product();
-        let mut joined = Vec::with_capacity(count * length);
-        for row in 0..count {
-            for (values, length) in &parts {
-                joined.extend_from_slice(&values[row * length..][..*length]);
-            }
-        }
-        from_vec(&[outer, &[length]].concat(), joined)
+        rows::joined(outer, parts)
     }
     fn gather_last(a: &Self::Array, indices: &Self::Indices) -> Self::Array {
         check_indices("gather_last", a.shape(), indices.shape());
         let (outer, length) = rows(a.shape());
-        let values = flat(a).chunks_exact(length).zip(indices.iter()).map(|(row, index)| row[*index]).collect();
+        let values = flat(a).chunks_exact(length).zip(flat(indices)).map(|(row, index)| row[*index]).collect();
         from_vec(outer, values)
     }
     fn scatter_add_last(a: Self::Array, indices: &Self::Indices, values: &Self::Array) -> Self::Array {
@@ -242,8 +249,8 @@ impl<F: Element> Backend for Nd<F> {
         assert!(fits, "values of shape {values_shape:?} do not broadcast to indices of shape {shape:?}");
         let values = stretched(values, shape);
         let mut out = a.into_owned();
-        if let Some(flat) = out.as_slice_mut() {
-            for ((row, index), value) in flat.chunks_exact_mut(length).zip(indices.iter()).zip(values.iter()) {
+        if let Some(rows) = out.as_slice_mut() {
+            for ((row, index), value) in rows.chunks_exact_mut(length).zip(flat(indices)).zip(flat(&values)) {
                 row[*index] = row[*index] + *value;
             }
         }
@@ -303,28 +310,32 @@ impl<F: Element> Backend for Nd<F> {
         fused("scale · (a - b)²", [scale, a, b], |[scale, a, b]| scale * ((a - b) * (a - b)))
     }
     fn sum_of_squares_last(a: &Self::Array) -> Self::Array {
-        reduced(a, |row| row.iter().fold(F::zero(), |sum, x| sum + *x * *x))
+        reduced(a, rows::sum_of_squares)
     }
     fn log_sum_exp_last(a: &Self::Array) -> Self::Array {
-        reduced(a, rows::log_sum_exp)
+        softmax::log_sum_exp(a)
     }
-    fn log_sum_exp_of_sum_last(a: &Self::Array, b: &Self::Array) -> Self::Array {
-        if a.shape() != b.shape() {
-            return Self::log_sum_exp_last(&Self::add(a, b));
-        }
-        let (outer, length) = rows(a.shape());
-        let (a, b) = (flat(a), flat(b));
-        let row = |row: usize| row * length..(row + 1) * length;
-        let out = collected(outer.iter().product(), 1, |range, out| {
-            out.extend(range.map(|i| rows::log_sum_exp_of_sum(&a[row(i)], &b[row(i)])));
-        });
-        from_vec(outer, out)
+    fn log_mean_exp_last(a: &Self::Array, b: &Self::Array) -> Self::Array {
+        let joint = broadcast_shape("log_mean_exp_last", a.shape(), b.shape());
+        assert!(joint == a.shape(), "log_mean_exp_last: shape {:?} does not broadcast to {:?}", b.shape(), a.shape());
+        softmax::log_mean_exp(a, &stretched(b, &joint))
     }
     fn log_softmax_last(a: &Self::Array) -> Self::Array {
-        mapped(a, rows::log_softmax)
+        softmax::log_softmax(a)
     }
     fn softmax_last(a: &Self::Array) -> Self::Array {
-        mapped(a, rows::softmax)
+        softmax::affine_softmax(a, F::one(), F::zero())
+    }
+    fn affine_softmax_last(a: &Self::Array, scale: f64, offset: f64) -> Self::Array {
+        softmax::affine_softmax(a, F::of(scale), F::of(offset))
+    }
+    fn log_softmax_at_last(a: &Self::Array, indices: &Self::Indices) -> Self::Array {
+        check_indices("log_softmax_at_last", a.shape(), indices.shape());
+        softmax::log_softmax_at(a, indices)
+    }
+    fn squared_distance_last(a: &Self::Array, indices: &Self::Indices) -> Self::Array {
+        check_indices("squared_distance_last", a.shape(), indices.shape());
+        softmax::squared_distance(a, indices)
     }
     fn sum_normal_cdf(edges: &[f64], mean: &Self::Array, inverse_deviation: &Self::Array) -> Self::Array {
         let edges = Edges::new(edges);

@@ -1,4 +1,7 @@
-//! The normal distribution's functions in f64, for the `ndarray` backend and the schedules.
+//! The normal distribution's functions in f64, for the `ndarray` backend and the schedules, and an exponential for
+//! loops over many numbers.
+
+pub(crate) mod exponential;
 
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 

@@ -208,9 +208,24 @@ impl<B: Backend> Tensor<B> {
         Self::new(B::scatter_add_last(self.array, &indices.array, &values.array))
     }
 
-    /// ln Σ e^(self + other) over the last axis, which is removed.
-    pub fn log_sum_exp_of_sum_last(&self, other: &Self) -> Self {
-        Self::new(B::log_sum_exp_of_sum_last(&self.array, &other.array))
+    /// `scale · e^self / Σ e^self + offset` over the last axis.
+    pub fn affine_softmax_last(&self, scale: f64, offset: f64) -> Self {
+        Self::new(B::affine_softmax_last(&self.array, scale, offset))
+    }
+
+    /// The normalised log-probability of one class: `self[…, indices[…]] − ln Σ e^self` over the last axis.
+    pub fn log_softmax_at_last(&self, indices: &Indices<B>) -> Self {
+        Self::new(B::log_softmax_at_last(&self.array, &indices.array))
+    }
+
+    /// ‖softmax(self) − e_x‖² over the last axis, for the classes x; see [`Backend::squared_distance_last`].
+    pub fn squared_distance_last(&self, indices: &Indices<B>) -> Self {
+        Self::new(B::squared_distance_last(&self.array, &indices.array))
+    }
+
+    /// ln Σ softmax(self) e^`exponents` over the last axis, which is removed.
+    pub fn log_mean_exp_last(&self, exponents: &Self) -> Self {
+        Self::new(B::log_mean_exp_last(&self.array, &exponents.array))
     }
 
     /// The index of the largest number along the last axis, which is removed.

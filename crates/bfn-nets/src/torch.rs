@@ -279,40 +279,41 @@ impl Backend for Torch {
         // A part of an argument needs a gradient only where gradients are enabled.
         let needed: Vec<bool> = arguments.iter().map(|argument| argument.narrow(0, 0, 0).requires_grad()).collect();
         let mut values = Vec::new();
-        let mut gradients: Vec<Vec<Array>> = arguments.iter().map(|_| Vec::new()).collect();
+        // Written block by block: a list of blocks that are joined at the end would be there twice.
+        let gradients: Vec<Option<Array>> = arguments
+            .iter()
+            .zip(&needed)
+            .map(|(argument, needed)| needed.then(|| argument.detach().empty_like()))
+            .collect();
         for start in (0..count.max(1)).step_by(rows as usize) {
-            let part = |argument: &Array| argument.detach().narrow(0, start, rows.min(count - start));
+            let length = rows.min(count - start);
             let parts: Vec<Array> = arguments
                 .iter()
                 .zip(&needed)
-                // A copy where a gradient is needed: a leaf of its own.
-                .map(
-                    |(argument, needed)| {
-                        if *needed { part(argument).copy().set_requires_grad(true) } else { part(argument) }
-                    },
-                )
+                .map(|(argument, needed)| {
+                    let part = argument.detach().narrow(0, start, length);
+                    // A copy where a gradient is needed: a leaf of its own.
+                    if *needed { part.copy().set_requires_grad(true) } else { part }
+                })
                 .collect();
             let value = f(&parts);
             let leaves: Vec<&Array> =
                 parts.iter().zip(&needed).filter(|(_, needed)| **needed).map(|(part, _)| part).collect();
             if !leaves.is_empty() {
                 let sum = value.sum(value.kind());
-                let mut found = Array::run_backward(&[&sum], &leaves, false, false).into_iter();
-                for (gradient, needed) in gradients.iter_mut().zip(&needed) {
-                    if *needed {
-                        gradient.extend(found.next());
-                    }
+                let found = Array::run_backward(&[&sum], &leaves, false, false);
+                for (gradient, found) in gradients.iter().flatten().zip(found) {
+                    gradient.narrow(0, start, length).copy_(&found);
                 }
             }
             values.push(value.detach());
         }
         let mut value = Array::cat(&values, 0);
-        for ((argument, gradient), needed) in arguments.iter().zip(gradients).zip(needed) {
-            if needed {
-                let gradient = Array::cat(&gradient, 0);
-                let moved = gradient * (*argument - argument.detach());
-                value += moved.unsqueeze(-1).flatten(1, -1).sum_dim_intlist(-1, false, None);
-            }
+        for (argument, gradient) in arguments.iter().zip(gradients) {
+            let Some(gradient) = gradient else { continue };
+            // Of value 0, with the gradient. The product is gone before the way back, which makes one such array.
+            let moved = (gradient * *argument).unsqueeze(-1).flatten(1, -1).sum_dim_intlist(-1, false, None);
+            value += &moved - moved.detach();
         }
         value
     }

@@ -5,6 +5,7 @@ use bfn_core::continuous::Reconstruction;
 use bfn_core::discrete::{Readout, Receiver};
 use bfn_core::distribution::Probability;
 use bfn_core::head::{CategoricalHead, MixtureHead, NormalHead, Prediction};
+use bfn_core::mixed::{MixedFlow, MixedValues, Part, PartValues};
 use bfn_core::{BayesianFlow, ContinuousFlow, DiscreteFlow, DiscretisedFlow};
 use bfn_nets::{Indices, Tensor, Torch, device};
 use tch::Kind;
@@ -27,18 +28,18 @@ fn libtorch_conforms_in_f32() {
     }
 }
 
+/// Standard normal numbers in f64.
+fn normal(shape: &[usize]) -> tch::Tensor {
+    let shape: Vec<i64> = shape.iter().map(|length| *length as i64).collect();
+    tch::Tensor::randn(shape, (Kind::Double, tch::Device::Cpu))
+}
+
 /// The gradient of Σ loss with respect to the network's output against central differences, in f64.
 fn gradients_agree<F>(name: &str, flow: &F, x: &F::Data, data_shape: [usize; 2], scale: f64)
 where
     F: BayesianFlow<Torch>,
 {
-    const STEP: f64 = 1e-6;
     tch::manual_seed(3);
-    let options = (Kind::Double, tch::Device::Cpu);
-    let normal = |shape: &[usize]| {
-        let shape: Vec<i64> = shape.iter().map(|length| *length as i64).collect();
-        tch::Tensor::randn(shape, options)
-    };
     let message = flow.message_shape(&data_shape);
     let noise = Tensor::new(normal(&message));
     let sender_noise = Tensor::new(normal(&message));
@@ -67,22 +68,29 @@ where
         ),
     ];
     for (what, loss) in losses {
-        let leaf = network.copy().set_requires_grad(true);
-        loss(flow, &Tensor::new(leaf.shallow_clone())).array().sum(Kind::Double).backward();
-        let gradient = Tensor::new(leaf.grad()).to_values();
-        assert!(gradient.iter().any(|g| *g != 0.0), "{name}, {what}: no gradient");
-        let values = Tensor::new(network.shallow_clone()).to_values();
-        for (index, expected) in gradient.iter().enumerate() {
-            let at = |shift: f64| {
-                let mut moved = values.clone();
-                moved[index] += shift;
-                let net = t.from_values_like(&network_shape, &moved);
-                loss(flow, &net).to_values().iter().sum::<f64>()
-            };
-            let found = (at(STEP) - at(-STEP)) / (2.0 * STEP);
-            let size = expected.abs().max(found.abs()).max(1.0);
-            assert!((found - expected).abs() < 1e-5 * size, "{name}, {what}: {expected} against {found}");
-        }
+        gradient_agrees(&format!("{name}, {what}"), &network, |net| loss(flow, net));
+    }
+}
+
+/// The gradient of Σ `loss` at `network` against central differences.
+fn gradient_agrees(what: &str, network: &tch::Tensor, loss: impl Fn(&Tensor) -> Tensor) {
+    const STEP: f64 = 1e-6;
+    let leaf = network.copy().set_requires_grad(true);
+    loss(&Tensor::new(leaf.shallow_clone())).array().sum(Kind::Double).backward();
+    let gradient = Tensor::new(leaf.grad()).to_values();
+    assert!(gradient.iter().any(|g| *g != 0.0), "{what}: no gradient");
+    let network = Tensor::new(network.shallow_clone());
+    let values = network.to_values();
+    for (index, expected) in gradient.iter().enumerate() {
+        let at = |shift: f64| {
+            let mut moved = values.clone();
+            moved[index] += shift;
+            let net = network.from_values_like(&network.shape(), &moved);
+            loss(&net).to_values().iter().sum::<f64>()
+        };
+        let found = (at(STEP) - at(-STEP)) / (2.0 * STEP);
+        let size = expected.abs().max(found.abs()).max(1.0);
+        assert!((found - expected).abs() < 1e-5 * size, "{what}: {expected} against {found}");
     }
 }
 
@@ -122,4 +130,40 @@ fn gradients_of_every_loss_agree_with_central_differences() {
     gradients_agree("posterior", &posterior, &indices([0, 4, 2, 1, 3, 3]), shape, 1.0);
     gradients_agree("binary", &DiscreteFlow::new(2, 3.0).expect("a flow"), &indices([0, 1, 1, 0, 1, 0]), shape, 1.0);
     gradients_agree("discrete", &DiscreteFlow::new(5, 1.0).expect("a flow"), &indices([0, 4, 2, 1, 3, 3]), shape, 1.0);
+}
+
+#[test]
+fn gradients_of_mixed_data_agree_with_central_differences() {
+    tch::manual_seed(5);
+    let like = scalar(Kind::Double, tch::Device::Cpu);
+    let density = Reconstruction::Density { deviation: 0.1 };
+    let flow: MixedFlow<Torch> = MixedFlow::new(vec![
+        Part::Continuous { variables: 2, flow: ContinuousFlow::new(0.1, density).expect("a flow") },
+        Part::Discretised { variables: 3, flow: DiscretisedFlow::new(16, 0.1).expect("a flow") },
+        Part::Discrete { variables: 2, flow: DiscreteFlow::new(2, 3.0).expect("a flow") },
+        Part::Discrete { variables: 2, flow: DiscreteFlow::new(5, 1.0).expect("a flow") },
+    ])
+    .expect("a flow");
+    let x = MixedValues(vec![
+        PartValues::Reals(like.from_values_like(&[2, 2], &[-0.4, 0.1, 0.3, 0.2])),
+        PartValues::Indices(like.indices_like(&[2, 3], &[0, 7, 15, 3, 8, 12])),
+        PartValues::Indices(like.indices_like(&[2, 2], &[0, 1, 1, 0])),
+        PartValues::Indices(like.indices_like(&[2, 2], &[0, 4, 2, 1])),
+    ]);
+    let noise = Tensor::new(normal(&[2, flow.message_width()]));
+    let sender_noise = Tensor::new(normal(&[2, flow.message_width()]));
+    let network = normal(&[2, flow.output_width()]) * 0.1;
+    let (from, to) = ([0.3, 0.8], [0.4, 0.9]);
+    let t = like.from_values_like(&[2], &from);
+    let one = t.full_like(1.0);
+    let (theta, last) = (flow.flow(&x, &t, &noise), flow.flow(&x, &one, &noise));
+    gradient_agrees("mixed, continuous-time", &network, |net| {
+        flow.loss_continuous_time(&x, &flow.output(&theta, net, &t), &t).total()
+    });
+    gradient_agrees("mixed, step", &network, |net| {
+        flow.loss_step(&x, &flow.output(&theta, net, &t), &from, &to, &sender_noise).total()
+    });
+    gradient_agrees("mixed, reconstruction", &network, |net| {
+        flow.loss_reconstruction(&x, &flow.output(&last, net, &one)).total()
+    });
 }

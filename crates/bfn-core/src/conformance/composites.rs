@@ -53,10 +53,28 @@ fn check_rows<B: Backend>(context: &Context<'_, B>, shape: &[usize], values: &[f
     let size = values.iter().filter(|x| x.is_finite()).fold(1.0, |size: f64, x| size.max(x.abs()));
     context.check_terms("log_sum_exp_last", &a.log_sum_exp_last(), outer, &totals, size);
     let (half, zero) = (&a * 0.5, a.full(&[1], 0.0));
-    context.check_terms("log_sum_exp_of_sum_last", &half.log_sum_exp_of_sum_last(&half), outer, &totals, size);
-    context.check_terms("log_sum_exp_of_sum_last", &a.log_sum_exp_of_sum_last(&zero), outer, &totals, size);
+    // ln Σ e^(½a + ½a) − ln Σ e^(½a), and of exponents 0 the logarithm of 1.
+    let halves: Vec<f64> =
+        values.chunks_exact(length).map(|row| total(&row.iter().map(|x| 0.5 * x).collect::<Vec<_>>())).collect();
+    let means: Vec<f64> = totals.iter().zip(&halves).map(|(total, half)| total - half).collect();
+    context.check_terms("log_mean_exp_last", &half.log_mean_exp_last(&half), outer, &means, size);
+    context.check_terms("log_mean_exp_last", &a.log_mean_exp_last(&zero), outer, &vec![0.0; totals.len()], size);
     context.check_terms("log_softmax_last", &a.log_softmax_last(), shape, &normalised, size);
     context.check_terms("softmax_last", &a.softmax_last(), shape, &probabilities, 1.0);
+    let signal: Vec<f64> = probabilities.iter().map(|p| 27.0 * p - 1.0).collect();
+    context.check_terms("affine_softmax_last", &a.affine_softmax_last(27.0, -1.0), shape, &signal, 27.0);
+
+    let rows = outer.iter().product();
+    let classes: Vec<usize> = (0..rows).map(|row| (3 * row + 1) % length).collect();
+    let x = a.indices_like(outer, &classes);
+    let chosen: Vec<f64> = classes.iter().enumerate().map(|(row, x)| normalised[row * length + x]).collect();
+    context.check_terms("log_softmax_at_last", &a.log_softmax_at_last(&x), outer, &chosen, size);
+    let distance = |(row, x): (usize, &usize)| {
+        let p = &probabilities[row * length..(row + 1) * length];
+        p.iter().enumerate().map(|(k, p)| if k == *x { (1.0 - p).powi(2) } else { p * p }).sum::<f64>()
+    };
+    let distances: Vec<f64> = classes.iter().enumerate().map(distance).collect();
+    context.check_terms("squared_distance_last", &a.squared_distance_last(&x), outer, &distances, 4.0);
 }
 
 fn log_sum_exp<B: Backend>(context: &Context<'_, B>) {
@@ -196,6 +214,8 @@ fn provided_bodies<B: Backend>(context: &Context<'_, B>) {
     let edges: Vec<f64> = (1..64).map(|j| f64::from(j) / 32.0 - 1.0).collect();
     let scale = (context.varied(&[4, 27], 5)).exp();
     let plain_scale = provided(&scale);
+    let x = rows.indices_like(&[4], &[26, 0, 13, 5]);
+    let plain_x = plain_rows.indices_like(&[4], &x.to_vec());
     let pairs = [
         (
             "linear_combination",
@@ -210,13 +230,12 @@ fn provided_bodies<B: Backend>(context: &Context<'_, B>) {
         ("squared_error", column.squared_error(&rows, &wide), plain_column.squared_error(&plain_rows, &plain_wide)),
         ("sum_of_squares_last", rows.sum_of_squares_last(), plain_rows.sum_of_squares_last()),
         ("log_sum_exp_last", rows.log_sum_exp_last(), plain_rows.log_sum_exp_last()),
-        (
-            "log_sum_exp_of_sum_last",
-            rows.log_sum_exp_of_sum_last(&wide),
-            plain_rows.log_sum_exp_of_sum_last(&plain_wide),
-        ),
+        ("log_mean_exp_last", rows.log_mean_exp_last(&wide), plain_rows.log_mean_exp_last(&plain_wide)),
         ("log_softmax_last", rows.log_softmax_last(), plain_rows.log_softmax_last()),
         ("softmax_last", rows.softmax_last(), plain_rows.softmax_last()),
+        ("affine_softmax_last", rows.affine_softmax_last(27.0, -1.0), plain_rows.affine_softmax_last(27.0, -1.0)),
+        ("log_softmax_at_last", rows.log_softmax_at_last(&x), plain_rows.log_softmax_at_last(&plain_x)),
+        ("squared_distance_last", rows.squared_distance_last(&x), plain_rows.squared_distance_last(&plain_x)),
         ("sum_normal_cdf", wide.sum_normal_cdf(&edges, &scale), plain_wide.sum_normal_cdf(&edges, &plain_scale)),
         ("normal_ln_mass", rows.normal_ln_mass(&scale), plain_rows.normal_ln_mass(&plain_scale)),
         ("normal_ln_masses", wide.normal_ln_masses(&edges, &scale), plain_wide.normal_ln_masses(&edges, &plain_scale)),

@@ -46,6 +46,7 @@ fn composites<B: Backend>(context: &Context<'_, B>) {
     must_name("sum_normal_cdf", &[left, right], || drop(a.sum_normal_cdf(&[0.0], &b)));
     must_name("normal_ln_mass", &[left, right], || drop(a.normal_ln_mass(&b)));
     must_name("normal_ln_masses", &[left, right], || drop(a.normal_ln_masses(&[0.0], &b)));
+    must_name("log_mean_exp_last", &[left, right], || drop(a.log_mean_exp_last(&b)));
     must_name("squared_error", &[left, right], || drop(a.squared_error(&b, &a)));
     must_name("squared_error", &[left, right], || drop(a.squared_error(&a, &b)));
     must_name("weighted_sum", &[left, right], || drop(Tensor::weighted_sum(&[1.0, 2.0], &[&a, &b])));

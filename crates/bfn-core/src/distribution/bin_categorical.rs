@@ -1,7 +1,8 @@
 //! A free distribution over bins.
 
 use super::bins::every;
-use super::{BinDistribution, Categorical, RealValued, centre};
+use super::{BinDistribution, Categorical, RealValued, centre, divergence_by_rows};
+use crate::shape::{assert_same, with_last};
 use crate::{Backend, FiniteDistribution, Indices, NoiseSource, OutputDistribution, Tensor};
 
 /// A categorical distribution over the K bins of [−1, 1], whose values are the bin centres.
@@ -28,8 +29,16 @@ impl<B: Backend> OutputDistribution<B> for BinCategorical<B> {
         self.0.mode()
     }
 
+    /// Some variables at a time, as the other losses of K numbers per variable.
     fn log_prob(&self, x: &Indices<B>) -> Tensor<B> {
-        self.0.log_prob(x)
+        let logits = self.0.logits();
+        let shape = x.shape();
+        let bins = bins(logits);
+        assert_same("data and distribution", &with_last(&shape, bins), &logits.shape());
+        let rows = [rows(logits), x.to_reals(logits).reshape(&[shape.iter().product()])];
+        let chosen =
+            Tensor::by_rows(&rows.each_ref(), bins, |rows| rows[0].log_softmax_at_last(&rows[1].to_index(bins)));
+        chosen.reshape(&shape)
     }
 
     fn draw(&self, noise: &mut dyn NoiseSource<B>) -> Indices<B> {
@@ -43,17 +52,39 @@ impl<B: Backend> FiniteDistribution<B> for BinCategorical<B> {
     }
 }
 
-impl<B: Backend> BinDistribution<B> for BinCategorical<B> {}
+impl<B: Backend> BinDistribution<B> for BinCategorical<B> {
+    /// Some variables at a time: of the arrays over all bins only the logits and their gradient exist as a whole.
+    fn divergence(&self, x: &Tensor<B>, alpha: &Tensor<B>, noise: &Tensor<B>) -> Tensor<B> {
+        let logits = self.0.logits();
+        divergence_by_rows(x, alpha, noise, [logits], bins(logits), |[logits]| Categorical::from_logits(logits))
+    }
+}
 
 impl<B: Backend> RealValued<B> for BinCategorical<B> {
     fn mean(&self) -> Tensor<B> {
-        let probabilities = self.0.probabilities();
-        let bins = probabilities.shape().last().copied().unwrap_or(0);
-        let centres = centre(&every(&probabilities, bins), bins);
-        (probabilities * centres).sum_last()
+        let logits = self.0.logits();
+        let shape = logits.shape();
+        let bins = bins(logits);
+        let mean = Tensor::by_rows(&[&rows(logits)], bins, |rows| {
+            let probabilities = rows[0].softmax_last();
+            let centres = centre(&every(&probabilities, bins), bins);
+            (probabilities * centres).sum_last()
+        });
+        mean.reshape(&shape[..shape.len() - 1])
     }
 
     fn tempered(&self, temperature: f64) -> Self {
         Self(self.0.tempered(temperature))
     }
+}
+
+/// K, the length of the last axis.
+fn bins<B: Backend>(logits: &Tensor<B>) -> usize {
+    logits.shape().last().copied().unwrap_or(0)
+}
+
+/// One row of logits per variable.
+fn rows<B: Backend>(logits: &Tensor<B>) -> Tensor<B> {
+    let shape = logits.shape();
+    logits.reshape(&[shape[..shape.len() - 1].iter().product(), bins(logits)])
 }

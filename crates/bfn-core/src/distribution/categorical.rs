@@ -20,10 +20,27 @@ impl<B: Backend> Categorical<B> {
         Self::from_logits(&Tensor::concat_last(&[&logit.full_like(0.0), &logit]))
     }
 
+    /// The logits, of shape `[…, K]`: ln p(k) up to a number per variable.
+    pub fn logits(&self) -> &Tensor<B> {
+        &self.logits
+    }
+
     /// The distribution at a temperature T: p(k)^(1/T), normalised.
     #[must_use]
     pub fn tempered(&self, temperature: f64) -> Self {
         Self::from_logits(&(self.log_probabilities() / temperature))
+    }
+
+    /// ‖e_x − p‖² = 1 − 2 p(x) + Σ_k p(k)², the squared distance of the probabilities from the one-hot vector of `x`.
+    ///
+    /// `x` and the result have the shape `[…]`.
+    pub fn squared_distance(&self, x: &Indices<B>) -> Tensor<B> {
+        self.logits.squared_distance_last(x)
+    }
+
+    /// `scale` · p(k) + `offset` of every class k, along a new last axis.
+    pub fn affine_probabilities(&self, scale: f64, offset: f64) -> Tensor<B> {
+        self.logits.affine_softmax_last(scale, offset)
     }
 
     /// A draw of every variable from numbers uniform on [0, 1), of shape `[…]`: the first class at
@@ -51,7 +68,7 @@ impl<B: Backend> OutputDistribution<B> for Categorical<B> {
     }
 
     fn log_prob(&self, x: &Indices<B>) -> Tensor<B> {
-        self.log_probabilities().gather_last(x)
+        self.logits.log_softmax_at_last(x)
     }
 
     fn draw(&self, noise: &mut dyn NoiseSource<B>) -> Indices<B> {

@@ -31,9 +31,49 @@ pub(super) fn mapped<F: Element>(a: &Array<F>, f: impl Fn(&[F], &mut Vec<F>) + S
     from_vec(a.shape(), out)
 }
 
+/// Numbers that are added or compared side by side: their results are put together at the end of a row.
+const LANES: usize = 8;
+
+/// One number from a row of any length by an associative `f`; the order is the same wherever the row lies.
+#[inline(always)]
+pub(super) fn folded<F: Element>(row: &[F], start: F, f: impl Fn(F, F) -> F) -> F {
+    if row.len() < LANES {
+        return row.iter().fold(start, |total, x| f(total, *x));
+    }
+    let mut lanes = [start; LANES];
+    let (whole, rest) = row.as_chunks::<LANES>();
+    for part in whole {
+        for (lane, x) in lanes.iter_mut().zip(part) {
+            *lane = f(*lane, *x);
+        }
+    }
+    for (lane, x) in lanes.iter_mut().zip(rest) {
+        *lane = f(*lane, *x);
+    }
+    let [a, b, c, d, e, g, h, i] = lanes;
+    f(f(f(a, b), f(c, d)), f(f(e, g), f(h, i)))
+}
+
 /// Σ of a row.
+#[inline(always)]
 pub(super) fn sum<F: Element>(row: &[F]) -> F {
-    row.iter().fold(F::zero(), |sum, x| sum + *x)
+    folded(row, F::zero(), |sum, x| sum + x)
+}
+
+/// Σ of the squares of a row.
+#[inline(always)]
+pub(super) fn sum_of_squares<F: Element>(row: &[F]) -> F {
+    if row.len() < LANES {
+        return row.iter().fold(F::zero(), |sum, x| sum + *x * *x);
+    }
+    let mut lanes = [F::zero(); LANES];
+    let (whole, rest) = row.as_chunks::<LANES>();
+    for part in whole {
+        for (lane, x) in lanes.iter_mut().zip(part) {
+            *lane = *lane + *x * *x;
+        }
+    }
+    rest.iter().fold(sum(&lanes), |sum, x| sum + *x * *x)
 }
 
 /// The largest number of a row, NaN if it holds one.
@@ -41,34 +81,10 @@ pub(super) fn peak<F: Element>(row: &[F]) -> F {
     row.iter().fold(F::neg_infinity(), |peak, x| if *x > peak || x.is_nan() { *x } else { peak })
 }
 
-/// ln Σ e^row.
-pub(super) fn log_sum_exp<F: Element>(row: &[F]) -> F {
-    let peak = peak(row);
-    row.iter().fold(F::zero(), |sum, x| sum + (*x - peak).exp()).ln() + peak
-}
-
-/// ln Σ e^(a + b) of two rows.
-pub(super) fn log_sum_exp_of_sum<F: Element>(a: &[F], b: &[F]) -> F {
-    let sums = || a.iter().zip(b).map(|(a, b)| *a + *b);
-    let peak = sums().fold(F::neg_infinity(), |peak, x| if x > peak || x.is_nan() { x } else { peak });
-    sums().fold(F::zero(), |sum, x| sum + (x - peak).exp()).ln() + peak
-}
-
-/// row − ln Σ e^row; shifted before the logarithm is subtracted, which keeps the digits of small differences.
-pub(super) fn log_softmax<F: Element>(row: &[F], out: &mut Vec<F>) {
-    let peak = peak(row);
-    let total = row.iter().fold(F::zero(), |sum, x| sum + (*x - peak).exp()).ln();
-    out.extend(row.iter().map(|x| (*x - peak) - total));
-}
-
-/// e^row / Σ e^row.
-pub(super) fn softmax<F: Element>(row: &[F], out: &mut Vec<F>) {
-    let (peak, first) = (peak(row), out.len());
-    out.extend(row.iter().map(|x| (*x - peak).exp()));
-    let total = sum(&out[first..]);
-    for p in &mut out[first..] {
-        *p = *p / total;
-    }
+/// The largest number of a row, NaN passed over.
+#[inline(always)]
+pub(super) fn largest<F: Element>(row: &[F]) -> F {
+    folded(row, F::neg_infinity(), |peak, x| if x > peak { x } else { peak })
 }
 
 /// Running sums.
@@ -78,4 +94,23 @@ pub(super) fn cumulative_sum<F: Element>(row: &[F], out: &mut Vec<F>) {
         sum = sum + *x;
         sum
     }));
+}
+
+/// Arrays of these outer axes, joined along the last one.
+pub(super) fn joined<F: Element>(outer: &[usize], parts: &[&Array<F>]) -> Array<F> {
+    let parts: Vec<(&[F], usize)> = parts.iter().map(|part| (flat(part), rows(part.shape()).1)).collect();
+    let length = parts.iter().map(|(_, length)| length).sum();
+    let count: usize = outer.iter().product();
+    let mut joined = Vec::with_capacity(count * length);
+    if let [(a, 1), (b, 1)] = parts[..] {
+        // The logits of two classes: no call for every number.
+        joined.extend(a.iter().zip(b).flat_map(|(a, b)| [*a, *b]));
+    } else {
+        for row in 0..count {
+            for (values, length) in &parts {
+                joined.extend_from_slice(&values[row * length..][..*length]);
+            }
+        }
+    }
+    from_vec(&[outer, &[length]].concat(), joined)
 }

@@ -3,9 +3,7 @@
 use super::{Advance, Coefficients, Conditional, Motion, Scheme};
 use crate::discrete::{Logits, log_ratio, send};
 use crate::distribution::Categorical;
-use crate::{
-    Backend, DiscreteFlow, Error, FiniteDistribution, Grid, Indices, OutputDistribution, Schedule, Tensor, entropy,
-};
+use crate::{Backend, DiscreteFlow, Error, Grid, Indices, OutputDistribution, Schedule, Tensor, entropy};
 
 /// The coefficients of one step of the logits z, where the signal is K ê − 1.
 ///
@@ -69,7 +67,7 @@ where
     type Prediction = Categorical<B>;
 
     fn mean_signal(&self, output: &Categorical<B>) -> Tensor<B> {
-        output.probabilities().affine(self.classes() as f64, -1.0)
+        output.affine_probabilities(self.classes() as f64, -1.0)
     }
 
     fn signal(&self, x: &Indices<B>, like: &Tensor<B>) -> Tensor<B> {
@@ -139,7 +137,7 @@ where
         noise: &Tensor<B>,
     ) -> Tensor<B> {
         let y = send(x, &noise.full(&[1], self.step_accuracy(from, to)), noise);
-        -log_ratio(x, &y, &output.log_probabilities())
+        -log_ratio(x, &y, output.logits())
     }
 
     fn last_weight(&self, x: &Indices<B>, output: &Categorical<B>) -> Tensor<B> {
