@@ -39,7 +39,7 @@ pub(crate) use ancestral::exchange;
 pub use ancestral::{ancestral, uniform_grid};
 pub use conditional::{Conditional, Conditioned, Observed};
 pub use dynamics::{Advance, Coefficients, Dynamics, Motion, Other};
-pub use guidance::guided;
+pub use guidance::{Guided, guided};
 pub use particles::{Filtered, Particles};
 pub use passes::Passes;
 pub use solver::{Choice, Last, Scheme, Solver};

@@ -52,6 +52,16 @@ impl Histogram {
         Ok(Self { nats: counts.into_iter().map(nats).collect() })
     }
 
+    /// −ln p_d(k) of the value k of variable d.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such variable or value.
+    #[must_use]
+    pub fn nats(&self, variable: usize, value: usize) -> f64 {
+        self.nats[variable][value]
+    }
+
     /// The mean of −ln p(x) over a split, in nats per example.
     ///
     /// # Errors

@@ -20,6 +20,7 @@ use crate::config::Times;
 use crate::draws;
 use crate::model::Model;
 use crate::objective::{Examples, Objective, Term};
+use crate::side::Side;
 
 /// How to estimate a bound.
 #[allow(missing_debug_implementations, reason = "a data set need not have one")]
@@ -40,8 +41,10 @@ pub struct Estimator<'a> {
     pub repeats: u32,
     /// How times are spread over the examples.
     pub times: Times,
-    /// The classes whose labels the network is told, if any.
-    pub classes: Option<usize>,
+    /// What the network is told of the examples.
+    pub side: Side,
+    /// The variables whose terms count, `[h]` on the model's device; without them all do.
+    pub counted: Option<tch::Tensor>,
 }
 
 /// A term of the bound, estimated once for one example.
@@ -51,7 +54,7 @@ pub struct Sample {
     pub example: usize,
     /// The time of the draw.
     pub t: f64,
-    /// The term, in nats, summed over the example's variables.
+    /// The term, in nats, summed over those of the example's variables that count.
     pub nats: f64,
 }
 
@@ -104,8 +107,11 @@ impl Estimator<'_> {
                 let batch = batch?;
                 let of_batch = batch.indices.iter().map(|index| numbers[*index as usize]).collect();
                 let (times, loss) = loss(&batch, of_batch, repeat);
-                let nats =
-                    Vec::<f64>::try_from(loss.array().to_kind(Kind::Double).sum_dim_intlist(-1_i64, false, None))?;
+                let counted = match &self.counted {
+                    None => loss.array().shallow_clone(),
+                    Some(variables) => loss.array().index_select(-1, variables),
+                };
+                let nats = Vec::<f64>::try_from(counted.to_kind(Kind::Double).sum_dim_intlist(-1_i64, false, None))?;
                 let drawn = batch.indices.iter().zip(times).zip(nats);
                 samples.extend(drawn.map(|((index, t), nats)| Sample { example: *index as usize, t, nats }));
                 if observe().is_break() {
@@ -154,7 +160,7 @@ impl Estimator<'_> {
             _ => normal(Purpose::Noise),
         };
         let sender_noise = matches!(term, Term::Step { .. }).then(|| normal(Purpose::SenderNoise));
-        let condition = draws::condition(batch.labels.as_deref(), self.classes).map(|condition| condition.on(device));
+        let condition = self.side.condition(batch).map(|condition| condition.on(device));
         Examples { x: draws::stored(&batch.values).to_device(device), t, noise, sender_noise, condition }
     }
 }

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use bfn_core::mixed::PartTheta;
-use bfn_core::sampler::{Conditional, Conditioned, Dynamics, Moment, Observed, Particles, Sampler};
+use bfn_core::sampler::{Conditional, Conditioned, Dynamics, Guided, Moment, Observed, Particles, Sampler};
 use bfn_core::{NoiseSource, OutputDistribution};
 use bfn_nets::{Tensor, Torch};
 
@@ -102,6 +102,7 @@ impl<F> Completing for Stored<F>
 where
     F: Dynamics<Torch> + Conditional<Torch>,
     F::Data: Encoding,
+    F::Output: Guided,
 {
     fn complete(
         &self,
@@ -119,7 +120,7 @@ where
         let observed = given.observed(&like, variables, |stored| F::Data::encode(stored, self.values));
         let predict = |theta: &F::Theta, t: f64| {
             let t = like.full(&[rows], t);
-            flow.output(theta, &Told::predict(told, model, &flow.network_input(theta), &t), &t)
+            Told::predict(told, model, &flow.network_input(theta), &t, |network| flow.output(theta, network, &t))
         };
         let decode = |output: &F::Output, _: &mut dyn NoiseSource<Torch>| output.mode().decode(self.values);
         complete(flow, way, given, &observed, &like, noise, predict, observe, decode)
@@ -143,7 +144,7 @@ impl Completing for Mixed {
         let observed = given.observed(&like, flow.variables(), |stored| self.split(stored));
         let predict = |theta: &Vec<PartTheta<Torch>>, t: f64| {
             let t = like.full(&[rows], t);
-            flow.output(theta, &Told::predict(told, model, &flow.network_input(theta), &t), &t)
+            Told::predict(told, model, &flow.network_input(theta), &t, |network| flow.output(theta, network, &t))
         };
         let decode = |output: &_, noise: &mut dyn NoiseSource<Torch>| {
             Self::joined(&OutputDistribution::<Torch>::draw(output, noise), rows)

@@ -134,7 +134,8 @@ pub struct TrainingConfig {
     /// How the times of a batch are drawn.
     #[serde(default)]
     pub times: Times,
-    /// The share of examples whose label is kept from a network that is told labels, so that it can do without.
+    /// The share of examples whose label and low-resolution image are kept from a network that is told them, so that
+    /// it can do without.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub condition_dropout: f64,
     /// What to do about a loss or gradient that is NaN or infinite; it never changes a weight.
@@ -344,8 +345,9 @@ impl Experiment {
         let dropout = self.training.condition_dropout;
         ensure!((0.0..=1.0).contains(&dropout), "training.condition_dropout is {dropout}; it must be from 0 to 1");
         ensure!(
-            dropout == 0.0 || self.network.classes().is_some(),
-            "training.condition_dropout is {dropout}, but the network is told no labels; give it `classes`"
+            dropout == 0.0 || self.network.classes().is_some() || self.network.low_resolution().is_some(),
+            "training.condition_dropout is {dropout}, but the network is told no labels; give it `classes`, or \
+             `low_resolution`"
         );
         self.optimiser.validate().context("in [optimiser]")?;
         self.ema.validate().context("in [ema]")?;

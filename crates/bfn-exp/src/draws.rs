@@ -3,7 +3,6 @@
 use bfn_core::NoiseSource;
 use bfn_core::times::Spread;
 use bfn_data::{Purpose, Seed, Values};
-use bfn_nets::networks::Condition;
 use bfn_nets::{Tensor, Torch};
 use ndarray::Array2;
 use tch::{Device, Kind};
@@ -39,38 +38,6 @@ pub fn stored(values: &Values) -> tch::Tensor {
         Values::Longs(values) => from_rows(&values.mapv(i64::from)),
         Values::Reals(values) => from_rows(values),
     }
-}
-
-/// The labels of a batch as a condition, on the CPU; nothing for a network that knows of no classes.
-pub fn condition(labels: Option<&[u32]>, classes: Option<usize>) -> Option<Condition> {
-    classes?;
-    let labels: Vec<i64> = labels?.iter().copied().map(i64::from).collect();
-    Some(Condition::of_labels(tch::Tensor::from_slice(&labels)))
-}
-
-/// A stream of its own for each example: is its label kept from the network?
-const CONDITION_DROPOUT: Purpose = Purpose::Other(1);
-
-/// The same in training, where the label of about this share of the examples is kept from the network.
-///
-/// Which ones follows from the seed and from the examples' positions in the run.
-pub fn dropped_condition(
-    labels: Option<&[u32]>,
-    classes: Option<usize>,
-    share: f64,
-    seed: Seed,
-    positions: &[u64],
-) -> Option<Condition> {
-    if share == 0.0 {
-        return condition(labels, classes);
-    }
-    classes?;
-    let label = |(label, position): (&u32, &u64)| {
-        let is_dropped = seed.stream(CONDITION_DROPOUT, 0, *position).uniform() < share;
-        if is_dropped { -1 } else { i64::from(*label) }
-    };
-    let labels: Vec<i64> = labels?.iter().zip(positions).map(label).collect();
-    Some(Condition::of_labels(tch::Tensor::from_slice(&labels)))
 }
 
 fn from_rows<T: tch::kind::Element>(rows: &Array2<T>) -> tch::Tensor {

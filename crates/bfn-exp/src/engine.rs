@@ -140,7 +140,7 @@ impl Trainer {
         let parts = u64::from(accumulation);
         let batches = self.batches.clone();
         let width = self.task.objective.message_width(self.task.form.dimensions());
-        let classes = self.experiment.network.classes();
+        let side = self.task.side;
         let device = self.model.device();
         move |number| {
             let drawn = batches.batch(number)?;
@@ -152,13 +152,7 @@ impl Trainer {
                 t: t.into_iter().skip(part).step_by(parts as usize).collect(),
                 noise: draws::normal(seed, Purpose::Noise, 0, &drawn.positions, width),
                 sender_noise: None,
-                condition: draws::dropped_condition(
-                    drawn.labels.as_deref(),
-                    classes,
-                    condition_dropout,
-                    seed,
-                    &drawn.positions,
-                ),
+                condition: side.dropped_condition(&drawn, condition_dropout, seed),
             };
             Ok(examples.ready_for(device))
         }

@@ -1,8 +1,12 @@
 //! `bfn evaluate`: the variational bound of a trained network.
 
+mod baselines;
+mod hidden;
 mod steps;
 mod stored;
 
+pub use baselines::Baseline;
+pub use hidden::HiddenPart;
 pub use steps::{PAPER, Steps, StepsChoice};
 pub use stored::Stored;
 
@@ -76,6 +80,8 @@ impl Evaluated {
             args.by_time.is_none() || steps.contains(&Steps::Infinite),
             "--by-time shows the loss of continuous time: add inf to --steps"
         );
+        let hidden = HiddenPart::new(&args.mask, &trained)?;
+        let dimensions = hidden.as_ref().map_or(task.form.dimensions(), |hidden| hidden.variables.len());
         let estimator = Estimator {
             objective: task.objective.as_ref(),
             model: &trained.model,
@@ -85,11 +91,12 @@ impl Evaluated {
             seed: Seed(args.seed),
             repeats: args.repeats,
             times: if args.independent_times { Times::Independent } else { Times::LowDiscrepancy },
-            classes: trained.experiment.network.classes(),
+            side: task.side,
+            counted: hidden.as_ref().map(|hidden| hidden.counted(&trained.model)),
         };
         let time_bins = args.by_time.map_or(TIME_BINS, |bins| bins as usize);
-        let path = Stored::path_of(args, &steps, trained.standing.step);
-        let setting = setting(args, steps, &trained, &source, &estimator)?;
+        let path = Stored::path_of(args, &steps, trained.standing.step, hidden.as_ref());
+        let setting = setting(args, steps, &trained, &source, &estimator, hidden.as_ref())?;
         let mut stored = Stored::open(path, &args.run, setting, time_bins);
         if args.again {
             stored.begin_again();
@@ -101,12 +108,7 @@ impl Evaluated {
             let shown = stored.path().display();
             say(format_args!("{done} of {asked} results are stored in {shown} already (--again evaluates again)"));
         }
-        let rows = Rows {
-            estimator: &estimator,
-            dimensions: task.form.dimensions(),
-            time_bins,
-            stop: &|| stop.reason().is_some(),
-        };
+        let rows = Rows { estimator: &estimator, dimensions, time_bins, stop: &|| stop.reason().is_some() };
         let mut is_kept = true;
         let ended = rows.each(&left, &mut |row, progress| {
             if let Err(error) = stored.add(row) {
@@ -118,6 +120,9 @@ impl Evaluated {
             let done = stored.report().results.len();
             let kept = if is_kept { "stored; the same command goes on after them" } else { "lost" };
             return Err(Stopped::new(reason, format!("{done} of {asked} results are done and {kept}")).into());
+        }
+        if let Some(hidden) = hidden.as_ref().filter(|_| stored.report().baselines.is_empty()) {
+            stored.compare_with(baselines::baselines(args, &trained, &source, estimator.examples(), hidden)?)?;
         }
         if is_kept && !left.is_empty() {
             say(format_args!("stored in {}", stored.path().display()));
@@ -151,6 +156,7 @@ fn setting(
     trained: &Trained,
     source: &Source,
     estimator: &Estimator<'_>,
+    hidden: Option<&HiddenPart>,
 ) -> Result<Setting> {
     let as_published =
         [(args.factorised_receiver, "factorised receiver"), (args.probability_floor, "probability floor")];
@@ -160,7 +166,9 @@ fn setting(
         split: args.split.to_string(),
         data: format!("{}{windows}", source.title),
         examples: estimator.examples(),
-        dimensions: trained.task.form.dimensions(),
+        dimensions: hidden.map_or(trained.task.form.dimensions(), |hidden| hidden.variables.len()),
+        given: given(trained, hidden),
+        hidden: hidden.map(|hidden| hidden.name.clone()),
         unit: trained.task.form.bits_per_variable().to_owned(),
         steps,
         grid: args.grid.to_string(),
@@ -179,6 +187,13 @@ fn setting(
             device::describe(trained.model.device())
         ),
     })
+}
+
+/// What the bound is given, in words.
+fn given(trained: &Trained, hidden: Option<&HiddenPart>) -> Option<String> {
+    let known = hidden.map(|hidden| format!("{} known variables ({})", hidden.known.len(), hidden.name));
+    let all: Vec<String> = trained.task.side.words().into_iter().chain(known).collect();
+    (!all.is_empty()).then(|| all.join(" and "))
 }
 
 /// The grid of a number of steps; none where the steps are equal or time is continuous.
@@ -271,15 +286,18 @@ fn print(report: &Report, args: &EvaluateArgs, trained: &Trained, source: &Sourc
     let form = &trained.task.form;
     let Setting { split, data, examples, dimensions, unit, grid, .. } = &report.setting;
     println!(
-        "{}: {split} of {data}, {examples} examples of {dimensions} variables, {grid} grid, {}",
+        "{}: {split} of {data}, {examples} examples of {dimensions} variables{}, {grid} grid, {}",
         report.run,
+        report.setting.given.as_ref().map_or_else(String::new, |given| format!(" given {given}")),
         trained.history()
     );
     println!("{}", report.table().trim_end());
     if let Some(by_time) = args.by_time.and_then(|_| report.by_time()) {
         println!("\nthe integrand of the loss in continuous time\n{}", by_time.trim_end());
     }
-    if matches!(form.arrangement, Arrangement::Image { .. } | Arrangement::Table { .. }) && !form.has_reals() {
+    if let Some(baselines) = report.baselines() {
+        println!("\n{}", baselines.trim_end());
+    } else if matches!(form.arrangement, Arrangement::Image { .. } | Arrangement::Table { .. }) && !form.has_reals() {
         let draw = Draw { seed: Seed(0), epoch: 0 };
         let train = trained.experiment.data.open(Split::Train, Windows::Random)?;
         let nats = Histogram::fit(train.dataset.as_ref(), draw)?.mean_nats(source.dataset.as_ref(), draw)?;

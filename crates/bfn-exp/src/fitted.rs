@@ -65,7 +65,8 @@ pub fn command(args: &GridArgs) -> Result<()> {
         seed: Seed(args.seed),
         repeats: 1,
         times: Times::LowDiscrepancy,
-        classes: trained.experiment.network.classes(),
+        side: task.side,
+        counted: None,
     };
     let mut progress = Progress::new("measuring", 0, estimator.calls() * fine.count() as u64);
     let mut done = 0;

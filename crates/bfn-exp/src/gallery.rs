@@ -18,7 +18,7 @@ use crate::run::Run;
 use crate::sample::Draws;
 use crate::target::{Target, image_format};
 use crate::task::Task;
-use crate::told::Telling;
+use crate::told::{Telling, rounded_up};
 use crate::trajectory::Trajectory;
 
 /// What was written.
@@ -31,8 +31,7 @@ pub struct Gallery {
 }
 
 impl Gallery {
-    /// Draws samples, of each class in turn where the network is told them, and writes them to the run,
-    /// `samples/step-N.…` and `flow/step-N….png`.
+    /// Draws samples as `telling` says, and writes them to the run, `samples/step-N.…` and `flow/step-N….png`.
     ///
     /// # Errors
     ///
@@ -42,7 +41,7 @@ impl Gallery {
         model: &Model,
         task: &Task,
         config: &ValidationConfig,
-        classes: Option<usize>,
+        telling: &Telling,
         seed: Seed,
         step: u64,
     ) -> Result<Self> {
@@ -57,13 +56,13 @@ impl Gallery {
         let target = Target::new(&samples, &task.form.arrangement)?;
         let moving = Trajectory::can_show(&task.form).then(|| Trajectory::new(&file("flow", "png")?, &task.form));
         let mut moving = moving.transpose()?;
-        let telling = Telling::each(classes);
+        let count = rounded_up(config.samples as usize, telling.images());
         let draws = Draws { task, model, telling, sampler: &sampler, seed, batch: config.samples };
-        let drawn = draws.draw(config.samples as usize, &mut |_, view| match &mut moving {
+        let drawn = draws.draw(count, &mut |_, view| match &mut moving {
             Some(trajectory) => trajectory.record(view),
             None => Ok(()),
         })?;
-        target.write(&drawn.values, &task.form)?;
+        target.write_told(&drawn.values, &task.form, telling.images())?;
         let mut flow = moving.map(|trajectory| trajectory.write()).transpose()?.unwrap_or_default();
         // The moving picture comes first, and is for browsers.
         flow.drain(..flow.len().min(1));

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 
 use bfn_core::continuous::Belief;
 use bfn_core::discrete::Logits;
-use bfn_core::sampler::{Dynamics, Sampler};
+use bfn_core::sampler::{Dynamics, Guided, Sampler};
 use bfn_core::{NoiseSource, OutputDistribution};
 use bfn_nets::{Tensor, Torch};
 
@@ -93,6 +93,7 @@ where
     F: Dynamics<Torch>,
     F::Data: Encoding,
     F::Theta: Seen,
+    F::Output: Guided,
 {
     fn sample(
         &self,
@@ -107,8 +108,8 @@ where
         let like = column(&[0.0], model.device()).full(&flow.message_shape(&shape), 0.0);
         let predict = |theta: &F::Theta, t: f64| {
             let t = like.full(&[shape[0]], t);
-            let network_output = Told::predict(told, model, &flow.network_input(theta), &t);
-            Ok::<_, Infallible>(flow.output(theta, &network_output, &t))
+            let input = flow.network_input(theta);
+            Ok::<_, Infallible>(Told::predict(told, model, &input, &t, |network| flow.output(theta, network, &t)))
         };
         let sampled = sampler.sample(flow, &like, noise, predict, |moment| {
             let belief = || moment.theta.seen();

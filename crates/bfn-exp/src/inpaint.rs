@@ -9,18 +9,19 @@ use anyhow::{Context, Result, ensure};
 use bfn_core::sampler::{Particles, Passes, Sampler};
 use bfn_data::Seed;
 use bfn_nets::device::DeviceChoice;
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use self::given::{Task, read};
 use crate::completion::{Given, Group, Way};
 use crate::draws::SampleNoise;
 use crate::form::Arrangement;
+use crate::mask::MaskArgs;
 use crate::progress::{Progress, say};
 use crate::run::{Trained, Which};
 use crate::solver::{GridName, LastName, SolverArgs, SolverName};
 use crate::target::{Target, texts};
 use crate::task::Arithmetic;
-use crate::told::{ClassArgs, Telling};
+use crate::told::{ConditionArgs, Telling};
 
 /// Arguments of `bfn inpaint`.
 #[derive(Debug, Args)]
@@ -34,12 +35,8 @@ pub struct InpaintArgs {
     /// Instead of an image from a file, this one of the test split, counted from 0.
     #[arg(long, value_name = "NUMBER", conflicts_with_all = ["input", "text"])]
     pub example: Option<u64>,
-    /// An image of the same size: white where the image is to be filled, black where it is known.
-    #[arg(long, value_name = "FILE")]
-    pub mask: Option<PathBuf>,
-    /// Instead of a mask, the part of the image that is to be filled.
-    #[arg(long, value_enum, conflicts_with = "mask")]
-    pub hide: Option<Hidden>,
+    #[command(flatten)]
+    pub mask: MaskArgs,
     /// Text with blanks, such as "the c__ sat"; what is shorter than the run's texts is continued.
     #[arg(long, conflicts_with = "input")]
     pub text: Option<String>,
@@ -55,7 +52,7 @@ pub struct InpaintArgs {
     #[command(flatten)]
     pub solver: SolverArgs,
     #[command(flatten)]
-    pub class: ClassArgs,
+    pub condition: ConditionArgs,
     /// How often each stretch of the steps is gone through: more than once brings known and drawn parts together.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub passes: u32,
@@ -83,21 +80,6 @@ pub struct InpaintArgs {
     pub device: DeviceChoice,
 }
 
-/// A part of an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Hidden {
-    /// The left half.
-    Left,
-    /// The right half.
-    Right,
-    /// The upper half.
-    Top,
-    /// The lower half.
-    Bottom,
-    /// A box of half the height and width in the middle.
-    Centre,
-}
-
 /// Draws completions, writes them, and tells what particles have told.
 ///
 /// # Errors
@@ -105,14 +87,14 @@ pub enum Hidden {
 /// A run that is not there or not complete, input that does not fit it, a file whose ending does not fit the data.
 pub fn command(args: &InpaintArgs) -> Result<()> {
     let trained = Trained::load(&args.run, args.which, args.device, Arithmetic::default())?;
-    let telling = Telling::new(&args.class, &trained)?;
+    let telling = Telling::new(&args.condition, &trained, args.count as usize)?;
     let form = &trained.task.form;
     let path = args.out.clone().unwrap_or_else(|| default_path(&args.run, &form.arrangement));
     let target = Target::new(&path, &form.arrangement)?;
     let Task { given, whole } = read(args, &trained)?;
     let way = Drawing::new(args, &trained)?;
 
-    let drawn = way.draw(args, &trained, telling, &given)?;
+    let drawn = way.draw(args, &trained, &telling, &given)?;
     let variables = form.dimensions();
     match (&form.arrangement, path.extension()) {
         (Arrangement::Image { .. }, Some(ending)) if ending.eq_ignore_ascii_case("png") => {
@@ -172,7 +154,7 @@ impl Drawing {
         Ok(Self::Particles(Particles::new(grid, count as usize).context("in --grid")?))
     }
 
-    fn draw(&self, args: &InpaintArgs, trained: &Trained, telling: Telling, given: &Given) -> Result<AllDrawn> {
+    fn draw(&self, args: &InpaintArgs, trained: &Trained, telling: &Telling, given: &Given) -> Result<AllDrawn> {
         let _no_gradient = tch::no_grad_guard();
         let (variables, count) = (trained.task.form.dimensions(), args.count as usize);
         let (way, rows_each, steps) = match self {

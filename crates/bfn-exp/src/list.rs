@@ -85,7 +85,8 @@ impl Line {
             _ => "stopped",
         };
         let evaluations = Stored::all(run.folder());
-        let newest = evaluations.values().rfind(|report| report.setting.checkpoint_step == step);
+        let of_all = |report: &&Report| report.setting.checkpoint_step == step && report.setting.hidden.is_none();
+        let newest = evaluations.values().rfind(of_all);
         let best = standing.and_then(|standing| standing.best);
         Ok(Self {
             run: name,
@@ -123,7 +124,8 @@ fn evaluation_of(report: &Report) -> Option<String> {
     let infinite = report.results.iter().find(|row| row.steps == Steps::Infinite);
     let row = infinite.or(report.results.last())?;
     let (total, error, unit) = (row.total_bits_per_dim, row.standard_error_bits_per_dim, &report.setting.unit);
-    Some(format!("{total:.4} ± {error:.4} {unit}, {}", report.setting.split))
+    let given = report.setting.given.as_ref().map_or_else(String::new, |given| format!(" given {given}"));
+    Some(format!("{total:.4} ± {error:.4} {unit}, {}{given}", report.setting.split))
 }
 
 /// Columns as wide as their widest cells; numbers to the right.

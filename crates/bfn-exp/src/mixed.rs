@@ -192,8 +192,8 @@ impl Generative for Mixed {
         let like = column(&[0.0], model.device()).full(&[shape[0], flow.message_width()], 0.0);
         let predict = |theta: &Vec<mixed::PartTheta<Torch>>, t: f64| {
             let t = like.full(&[shape[0]], t);
-            let network_output = Told::predict(told, model, &flow.network_input(theta), &t);
-            Ok::<_, Infallible>(flow.output(theta, &network_output, &t))
+            let input = flow.network_input(theta);
+            Ok::<_, Infallible>(Told::predict(told, model, &input, &t, |network| flow.output(theta, network, &t)))
         };
         let sampled = sampler.sample(flow, &like, noise, predict, |moment| {
             let belief = || flow.network_input(moment.theta);

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use bfn_core::distribution::{bin, centre};
-use bfn_core::sampler::{Conditional, Dynamics};
+use bfn_core::sampler::{Conditional, Dynamics, Guided};
 use bfn_nets::networks::{Condition, Mode};
 use bfn_nets::{Indices, Tensor, Torch};
 use tch::{Device, Kind};
@@ -53,7 +53,7 @@ impl Examples {
             t: self.t[..count].to_vec(),
             noise: first(&self.noise),
             sender_noise: self.sender_noise.as_ref().map(first),
-            condition: self.condition.as_ref().map(|condition| Condition::of_labels(first(condition.labels()))),
+            condition: self.condition.as_ref().map(|condition| condition.first(count)),
         }
     }
 
@@ -138,6 +138,7 @@ where
     F: Dynamics<Torch> + Conditional<Torch> + Debug + Send + Sync,
     F::Data: Encoding,
     F::Theta: Seen,
+    F::Output: Guided,
 {
     fn outputs_per_variable(&self) -> usize {
         self.flow.outputs_per_variable()

@@ -42,6 +42,26 @@ pub fn shades(values: &[f64], levels: usize) -> Vec<u8> {
     values.iter().map(|level| (level * 255.0 / (levels as f64 - 1.0)).floor() as u8).collect()
 }
 
+/// The pixels of an image file of the right size; `hint` says what that is, where it is another.
+///
+/// # Errors
+///
+/// A file that cannot be read or is no image, an image of another size.
+pub fn pixels(path: &Path, format: Format, hint: &str) -> Result<Vec<u8>> {
+    let shown = path.display();
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {shown}"))?;
+    let image = image::load_from_memory(&bytes).with_context(|| format!("{shown} is not an image"))?;
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    ensure!(
+        (height, width) == (format.height, format.width),
+        "{shown} is {width}×{height} pixels wide and high, not {}×{}; {hint}",
+        format.width,
+        format.height
+    );
+    format.check()?;
+    Ok(if format.channels == 1 { image.into_luma8().into_raw() } else { image.into_rgb8().into_raw() })
+}
+
 impl Format {
     /// Bytes of one image.
     pub fn size(self) -> usize {

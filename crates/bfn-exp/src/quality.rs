@@ -22,7 +22,7 @@ use crate::run::{Trained, Which, write_file};
 use crate::sample::Draws;
 use crate::solver::{GridName, LastName, SolverArgs, SolverName};
 use crate::task::Arithmetic;
-use crate::told::{ClassArgs, Telling};
+use crate::told::{ConditionArgs, Telling};
 
 /// Arguments of `bfn quality`.
 #[derive(Debug, Args)]
@@ -52,7 +52,7 @@ pub struct QualityArgs {
     #[arg(long, value_enum, default_value_t = LastName::Evaluate)]
     pub last: LastName,
     #[command(flatten)]
-    pub class: ClassArgs,
+    pub condition: ConditionArgs,
     /// Images: steps of training of the classifier in whose features they are compared.
     #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..))]
     pub classifier_steps: u32,
@@ -155,7 +155,7 @@ trait Judge {
 #[allow(clippy::print_stdout, reason = "results are what this command is for")]
 pub fn command(args: &QualityArgs) -> Result<()> {
     let trained = Trained::load(&args.run, args.which, args.device, Arithmetic::default())?;
-    let telling = Telling::new(&args.class, &trained)?;
+    let telling = Telling::new(&args.condition, &trained, args.count as usize)?;
     let mut samplers = Vec::new();
     for solver in &args.solver {
         for steps in &args.steps {
@@ -211,7 +211,7 @@ pub fn command(args: &QualityArgs) -> Result<()> {
     for (steps, sampler) in &samplers {
         let model = &trained.model;
         let (task, seed) = (&trained.task, Seed(args.seed));
-        let draws = Draws { task, model, telling, sampler, seed, batch: args.batch };
+        let draws = Draws { task, model, telling: &telling, sampler, seed, batch: args.batch };
         let samples = draws.draw(count, &mut |_, _| Ok(()))?;
         let row = Row {
             solver: sampler.solver().to_string(),

@@ -15,7 +15,7 @@ use crate::progress::{Progress, say};
 use crate::run::Trained;
 use crate::target::Target;
 use crate::task::{Arithmetic, Task};
-use crate::told::Telling;
+use crate::told::{Telling, rounded_up};
 use crate::trajectory::Trajectory;
 
 /// Draws samples and writes them to a file.
@@ -25,7 +25,8 @@ use crate::trajectory::Trajectory;
 /// A run that is not there or not complete, a file whose ending does not fit the data.
 pub fn command(args: &SampleArgs) -> Result<()> {
     let trained = Trained::load(&args.run, args.which, args.device, Arithmetic::default())?;
-    let telling = Telling::new(&args.class, &trained)?;
+    let telling = Telling::new(&args.condition, &trained, args.count as usize)?;
+    let count = rounded_up(args.count as usize, telling.images());
     let task = &trained.task;
     let path = args.out.clone().unwrap_or_else(|| default_path(&args.run, &task.form.arrangement));
     let target = Target::new(&path, &task.form.arrangement)?;
@@ -33,21 +34,16 @@ pub fn command(args: &SampleArgs) -> Result<()> {
     let sampler = args.solver.sampler(&trained, args.steps as usize)?;
 
     let (model, seed) = (&trained.model, Seed(args.seed));
-    let draws = Draws { task, model, telling, sampler: &sampler, seed, batch: args.batch };
-    let samples = draws.draw(args.count as usize, &mut |batch, view| {
+    let draws = Draws { task, model, telling: &telling, sampler: &sampler, seed, batch: args.batch };
+    let samples = draws.draw(count, &mut |batch, view| {
         // The first batch holds the samples that are shown.
         match trajectory.as_mut().filter(|_| batch == 0) {
             Some(trajectory) => trajectory.record(view),
             None => Ok(()),
         }
     })?;
-    target.write(&samples.values, &task.form)?;
-    say(format_args!(
-        "{} samples in {} evaluations of the network each: {}",
-        args.count,
-        samples.evaluations,
-        path.display()
-    ));
+    target.write_told(&samples.values, &task.form, telling.images())?;
+    say(format_args!("{count} samples in {} evaluations of the network each: {}", samples.evaluations, path.display()));
     if let Some(trajectory) = trajectory {
         let paths: Vec<String> = trajectory.write()?.iter().map(|path| path.display().to_string()).collect();
         say(format_args!("the flow through time: {}", paths.join(", ")));
@@ -63,7 +59,7 @@ pub struct Draws<'a> {
     /// The network.
     pub model: &'a Model,
     /// What the network is told of samples.
-    pub telling: Telling,
+    pub telling: &'a Telling,
     /// How to sample.
     pub sampler: &'a Sampler,
     /// The seed of all noise.

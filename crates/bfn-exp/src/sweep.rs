@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::checkpoints::Choice;
 use crate::cli::{EvaluateArgs, SplitName, TrainArgs};
 use crate::evaluate::{self, Steps, StepsChoice};
+use crate::mask::MaskArgs;
 use crate::progress::say;
 use crate::run::{Run, Weights, Which, write_file};
 use crate::solver::GridName;
@@ -138,6 +139,7 @@ impl Plan {
             seed: 0,
             split: self.evaluate.split.into(),
             limit: self.evaluate.examples,
+            mask: MaskArgs::default(),
             by_time: None,
             independent_times: false,
             again: false,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::bound::{Estimate, TimeBin};
 use crate::config::Times;
-use crate::evaluate::Steps;
+use crate::evaluate::{Baseline, Steps};
 
 /// The results of an evaluation.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -18,6 +18,9 @@ pub struct Report {
     pub setting: Setting,
     /// One result for each number of steps that is done, in the order of `setting.steps`.
     pub results: Vec<Row>,
+    /// What simple models reach on the same hidden variables, where a part of images is hidden.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub baselines: Vec<Baseline>,
 }
 
 /// All that results depend on: evaluations of one setting have the same results.
@@ -29,8 +32,14 @@ pub struct Setting {
     pub data: String,
     /// Examples evaluated.
     pub examples: usize,
-    /// Variables in an example, D.
+    /// Variables in an example, D; where a part of it is hidden, the variables of that part.
     pub dimensions: usize,
+    /// What is given, in words, where the bound is that of a conditional likelihood.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given: Option<String>,
+    /// The part of images whose likelihood is bounded given the rest, where it is that of a part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hidden: Option<String>,
     /// What a bit per variable is called, such as `bits/dim`.
     pub unit: String,
     /// The numbers of steps that were asked for.
@@ -62,9 +71,9 @@ impl Setting {
     /// Whether another evaluation, of another network perhaps, has the same examples and the same kind of draws.
     pub fn compares_with(&self, other: &Self) -> bool {
         let of = |setting: &Self| {
-            let Self { split, data, examples, dimensions, grid, seed, repeats, times, as_published, .. } =
+            let Self { split, data, examples, dimensions, given, grid, seed, repeats, times, as_published, .. } =
                 setting.clone();
-            (split, data, examples, dimensions, grid, seed, repeats, times, as_published)
+            (split, data, examples, dimensions, given, grid, seed, repeats, times, as_published)
         };
         of(self) == of(other) && self.steps.iter().any(|steps| other.steps.contains(steps))
     }
@@ -195,6 +204,26 @@ impl Report {
             text.push('\n');
         }
         text
+    }
+
+    /// What simple models reach on the same hidden variables, where they are compared with.
+    pub fn baselines(&self) -> Option<String> {
+        (!self.baselines.is_empty()).then_some(())?;
+        let mut text =
+            format!("{:<72} {:>20} {:>10}\n", "for comparison, on the same variables", "nats/example", "bits/dim");
+        let _ = writeln!(text, "{}", "-".repeat(104));
+        for baseline in &self.baselines {
+            let name = match (baseline.neighbours, baseline.histogram_weight) {
+                (Some(k), Some(weight)) => {
+                    format!("{k} nearest neighbours on what is known, and the histogram with weight {weight}")
+                }
+                _ => "a histogram of each variable on its own".to_owned(),
+            };
+            let nats = (baseline.nats_per_example, baseline.standard_error_nats_per_example);
+            let nats = format!("{:.3} ± {:.3}", nats.0, nats.1);
+            let _ = writeln!(text, "{name:<72} {nats:>20} {:>10.5}", baseline.bits_per_dim);
+        }
+        Some(text)
     }
 
     /// The loss of continuous time in bins of time, where there is any.

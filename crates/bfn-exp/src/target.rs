@@ -13,6 +13,7 @@ use tch::Kind;
 use crate::form::{Arrangement, Form, Variable};
 use crate::picture::{Format, Picture, shades};
 use crate::run::write_file;
+use crate::told::Images;
 
 /// Where samples go, checked before anything is drawn.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +76,19 @@ impl Target {
     /// The path.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Writes samples that are like small images; a picture shows those, the samples, and what the small ones were made
+    /// of, in rows.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    pub fn write_told(&self, values: &[f64], form: &Form, images: Option<&Images>) -> Result<()> {
+        match images.filter(|_| self.kind == Kinds::Png) {
+            Some(images) => images.picture(values, form)?.write(&self.path),
+            None => self.write(values, form),
+        }
     }
 
     /// Writes samples, one after the other in `values`; whole or not at all.

@@ -20,6 +20,7 @@ use crate::config::{
 use crate::form::{Arrangement, Form, Variable};
 use crate::mixed::Mixed;
 use crate::objective::{Objective, Stored};
+use crate::side::Side;
 
 /// The flow of an experiment, fitted to the form of its data.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub struct Task {
     pub objective: Box<dyn Objective>,
     /// What the network models.
     pub variables: Variables,
+    /// What the network is told beside.
+    pub side: Side,
 }
 
 /// How a bound is computed, where the published code computes it otherwise; by default exactly.
@@ -48,12 +51,13 @@ impl Task {
     ///
     /// A flow that does not fit the data, or a parameter of it outside its domain.
     pub fn new(experiment: &Experiment, form: Form, arithmetic: Arithmetic) -> Result<Self> {
+        let side = Side::new(&experiment.network, &form)?;
         if let Arrangement::Table { columns } = &form.arrangement {
             let mixed = Mixed::new(experiment.flow, columns, arithmetic)?;
             let (inputs, outputs) = (mixed.input_width(), mixed.output_width());
             let shape = Shape::Row { variables: form.dimensions(), inputs, outputs };
             let variables = Variables { shape, inputs_per_variable: 1, outputs_per_variable: 1 };
-            return Ok(Self { form, objective: Box::new(mixed), variables });
+            return Ok(Self { form, objective: Box::new(mixed), variables, side });
         }
         let objective = objective(experiment.flow, form.variable, arithmetic)?;
         let shape = match (&form.arrangement, &experiment.network) {
@@ -71,7 +75,7 @@ impl Task {
         };
         let outputs_per_variable = objective.outputs_per_variable();
         let variables = Variables { shape, inputs_per_variable, outputs_per_variable };
-        Ok(Self { form, objective, variables })
+        Ok(Self { form, objective, variables, side })
     }
 }
 

@@ -1,24 +1,44 @@
-//! What a network is told while it draws: a class for each sample, and how much to make of it.
+//! What a network is told while it draws: a class or a small image for each sample, and how much to make of it.
+
+mod images;
+
+pub use images::{Images, Like, rounded_up};
+
+use std::path::PathBuf;
 
 use anyhow::{Result, bail, ensure};
-use bfn_core::sampler::guided;
+use bfn_core::sampler::{Guided, guided};
 use bfn_nets::Tensor;
 use bfn_nets::networks::{Condition, Mode};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use tch::Device;
 
 use crate::model::Model;
 use crate::run::Trained;
+use crate::side::{Side, condition};
+use crate::task::Source;
 
-/// Which classes to draw.
-#[derive(Debug, Clone, Copy, PartialEq, Args)]
-pub struct ClassArgs {
+/// What to draw samples of.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct ConditionArgs {
     /// Draw samples of this class, counted from 0; of `each` class in turn; or of `none` in particular.
     #[arg(long, value_name = "NUMBER|each|none")]
     pub class: Option<ClassName>,
-    /// How far to go beyond what the class alone says, away from what is predicted without it: 0 for not at all.
+    /// Draw images of which these are small versions; sample s is of the small image s modulo their number.
+    #[arg(long, value_name = "FILE", value_delimiter = ',', conflicts_with = "like")]
+    pub low_resolution: Vec<PathBuf>,
+    /// Instead of small images from files, reduce examples of the data: `test:3` is one, `test:0-7` are eight, `test`
+    /// are as many as there are samples.
+    #[arg(long, value_name = "SPLIT[:NUMBER[-NUMBER]]")]
+    pub like: Option<Like>,
+    /// How far to go beyond what the class or small image alone says, away from what is predicted without it: 0 for not
+    /// at all.
     #[arg(long, default_value_t = 0.0, value_name = "WEIGHT", allow_negative_numbers = true)]
     pub guidance: f64,
+    /// What guidance takes further: the network's output, or the parameters of the output distribution (means, or
+    /// probabilities of classes).
+    #[arg(long, value_enum, default_value_t = Guide::Output)]
+    pub guide: Guide,
 }
 
 /// A class as named on the command line.
@@ -28,23 +48,42 @@ pub enum ClassName {
     Number(u32),
     /// Sample s is of class s modulo the number of classes.
     Each,
+    /// That of the example that the sample's small image was made of.
+    OfImage,
     /// Nothing is said.
     None,
 }
 
-/// How a run's network is told classes.
+/// What guidance takes further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Guide {
+    /// The network's output: see [`guided`].
+    Output,
+    /// The parameters of the output distribution: see [`Guided`].
+    Parameters,
+}
+
+/// How much guidance there is, and of what.
 #[derive(Debug, Clone, Copy, PartialEq)]
+struct Guidance {
+    weight: f64,
+    guide: Guide,
+}
+
+/// How a run's network is told what to draw.
+#[derive(Debug, Clone)]
 pub struct Telling {
     classes: Option<usize>,
     class: ClassName,
-    guidance: f64,
+    images: Option<Images>,
+    guidance: Guidance,
 }
 
 /// What is told of a batch.
 #[derive(Debug)]
 pub struct Told {
     condition: Condition,
-    guidance: f64,
+    guidance: Guidance,
 }
 
 impl std::str::FromStr for ClassName {
@@ -62,50 +101,92 @@ impl std::str::FromStr for ClassName {
 }
 
 impl Telling {
-    /// Nothing is told: for networks without classes.
-    pub const NOTHING: Self = Self { classes: None, class: ClassName::None, guidance: 0.0 };
-
-    /// Each class in turn, where the network is told classes.
-    pub fn each(classes: Option<usize>) -> Self {
-        Self { classes, class: if classes.is_some() { ClassName::Each } else { ClassName::None }, guidance: 0.0 }
-    }
-
-    /// Checks what is asked for against what the run's network was trained to be told.
+    /// Each class in turn, or what there is to tell of the first `count` examples of a split where the network is told
+    /// small images; nothing for a network that is told nothing.
     ///
     /// # Errors
     ///
-    /// A class that it does not know, or `none` and guidance where it never had to do without.
-    pub fn new(args: &ClassArgs, trained: &Trained) -> Result<Self> {
-        let run = trained.folder.display();
-        let Some(classes) = trained.experiment.network.classes() else {
-            ensure!(
-                args.class.is_none() && args.guidance == 0.0,
-                "{run} was trained without labels; --class and --guidance need `classes` in its network"
-            );
-            return Ok(Self::NOTHING);
+    /// What the data set finds wrong with its files.
+    pub fn of_examples(side: Side, source: &Source, count: usize) -> Result<Self> {
+        let images = side.reduction.map(|reduction| Images::of_examples(reduction, source, 0..count)).transpose()?;
+        let class = match side.classes {
+            None => ClassName::None,
+            Some(_) if images.is_some() => ClassName::OfImage,
+            Some(_) => ClassName::Each,
         };
+        Ok(Self { classes: side.classes, class, images, guidance: Guidance::NONE })
+    }
+
+    /// Checks what is asked for against what the run's network was trained to be told. Of a whole split, no more small
+    /// images are read than there are samples, `count`.
+    ///
+    /// # Errors
+    ///
+    /// A class that it does not know, images of another size, `none` and guidance where it never had to do without.
+    pub fn new(args: &ConditionArgs, trained: &Trained, count: usize) -> Result<Self> {
+        let run = trained.folder.display();
+        let Side { classes, reduction } = trained.task.side;
+        let ConditionArgs { guidance: weight, guide, .. } = *args;
+        ensure!(
+            classes.is_some() || args.class.is_none(),
+            "{run} was trained without labels; --class needs `classes` in its network"
+        );
+        ensure!(
+            reduction.is_some() || (args.low_resolution.is_empty() && args.like.is_none()),
+            "{run} was trained without small images; --low-resolution and --like need `low_resolution` in its network"
+        );
+        ensure!(
+            trained.task.side.is_some() || weight == 0.0,
+            "{run} was trained without labels or small images; --guidance needs `classes` or `low_resolution` in its \
+             network"
+        );
         let knows_none = trained.experiment.training.condition_dropout > 0.0;
-        let untrained = "was trained with the label of every example (training.condition_dropout is 0)";
-        let class = match args.class {
-            Some(ClassName::Number(number)) if number as usize >= classes => {
+        let untrained = format!(
+            "was trained with the {} of every example (training.condition_dropout is 0)",
+            match (classes, reduction) {
+                (_, None) => "label",
+                (None, Some(_)) => "reduced image",
+                (Some(_), Some(_)) => "label and the reduced image",
+            }
+        );
+        let images = reduction.map(|reduction| Images::new(reduction, args, trained, count)).transpose()?.flatten();
+        let class = match (classes, args.class) {
+            (None, _) => ClassName::None,
+            (Some(classes), Some(ClassName::Number(number))) if number as usize >= classes => {
                 bail!("--class {number}: {run} was trained on {classes} classes, 0 to {}", classes - 1)
             }
-            Some(ClassName::None) if !knows_none => bail!("--class none: {run} {untrained}; name a class, or each"),
-            Some(class) => class,
-            None if knows_none => ClassName::None,
-            None => bail!("which class? {run} {untrained}; give --class NUMBER, or --class each"),
+            (_, Some(ClassName::None)) if !knows_none => {
+                bail!("--class none: {run} {untrained}; name a class, or each")
+            }
+            (_, Some(class)) => class,
+            (Some(_), None) if images.as_ref().is_some_and(Images::have_labels) => ClassName::OfImage,
+            (Some(_), None) if knows_none => ClassName::None,
+            (Some(_), None) => bail!("which class? {run} {untrained}; give --class NUMBER, or --class each"),
         };
-        let guidance = args.guidance;
-        ensure!(guidance.is_finite() && guidance > -1.0, "--guidance is {guidance}; it must be a number above −1");
+        let telling = Self { classes, class, images, guidance: Guidance { weight, guide } };
+        if reduction.is_some() && telling.images.is_none() {
+            ensure!(
+                knows_none,
+                "of which small image? {run} {untrained}; give --low-resolution FILE, or --like test:0"
+            );
+        }
+        let (has_class, has_image) = (telling.class_of(0).is_some(), telling.images.is_some());
         ensure!(
-            guidance == 0.0 || knows_none,
-            "--guidance {guidance}: {run} {untrained}, so that there is no prediction without one to go away from"
+            classes.is_none() || reduction.is_none() || has_class == has_image,
+            "{run} was trained with labels and reduced images together, or with neither; give --class and \
+             --low-resolution both, or --like alone, which brings both"
+        );
+        ensure!(weight.is_finite() && weight > -1.0, "--guidance is {weight}; it must be a number above −1");
+        ensure!(
+            weight == 0.0 || knows_none,
+            "--guidance {weight}: {run} {untrained}, so that there is no prediction without one to go away from"
         );
         ensure!(
-            guidance == 0.0 || class != ClassName::None,
-            "--guidance {guidance} needs a class to go towards; give --class NUMBER, or --class each"
+            weight == 0.0 || has_class || has_image,
+            "--guidance {weight} needs something to go towards; give {}",
+            if reduction.is_some() { "--low-resolution or --like" } else { "--class NUMBER, or --class each" }
         );
-        Ok(Self { classes: Some(classes), class, guidance })
+        Ok(telling)
     }
 
     /// The class of a sample, if it has one.
@@ -113,31 +194,52 @@ impl Telling {
         match self.class {
             ClassName::Number(number) => Some(number),
             ClassName::Each => self.classes.map(|classes| (sample % classes as u64) as u32),
+            ClassName::OfImage => self.images.as_ref().and_then(|images| images.label_of(sample)),
             ClassName::None => None,
         }
     }
 
+    /// The small images that are told, if any are.
+    pub fn images(&self) -> Option<&Images> {
+        self.images.as_ref()
+    }
+
     /// What to tell of these samples.
     pub fn of(&self, samples: &[u64], device: Device) -> Option<Told> {
-        self.classes?;
         let labels: Option<Vec<i64>> = samples.iter().map(|sample| self.class_of(*sample).map(i64::from)).collect();
-        let condition = Condition::of_labels(tch::Tensor::from_slice(&labels?)).on(device);
+        let images = self.images.as_ref().map(|images| images.of(samples));
+        let condition = condition(labels, images)?.on(device);
         Some(Told { condition, guidance: self.guidance })
     }
 
     /// How often the network is called for one prediction.
     pub fn calls(&self) -> usize {
-        if self.guidance == 0.0 { 1 } else { 2 }
+        if self.guidance.weight == 0.0 { 1 } else { 2 }
     }
 }
 
+impl Guidance {
+    const NONE: Self = Self { weight: 0.0, guide: Guide::Output };
+}
+
 impl Told {
-    /// Ψ(θ, t, c), or with guidance what [`guided`] makes of it and of Ψ(θ, t, ∅).
-    pub fn predict(told: Option<&Self>, model: &Model, input: &Tensor, t: &Tensor) -> Tensor {
+    /// The output distribution that `output` makes of Ψ(θ, t, c); with guidance of what [`guided`] makes of it and of
+    /// Ψ(θ, t, ∅), or of both, joined by [`Guided`].
+    pub fn predict<O: Guided>(
+        told: Option<&Self>,
+        model: &Model,
+        input: &Tensor,
+        t: &Tensor,
+        output: impl Fn(&Tensor) -> O,
+    ) -> O {
         let with = model.predict(input, t, told.map(|told| &told.condition), Mode::Evaluate);
-        match told.filter(|told| told.guidance != 0.0) {
-            Some(Self { guidance, .. }) => guided(&with, &model.predict(input, t, None, Mode::Evaluate), *guidance),
-            None => with,
+        let Some(Guidance { weight, guide }) = told.map(|told| told.guidance).filter(|one| one.weight != 0.0) else {
+            return output(&with);
+        };
+        let without = model.predict(input, t, None, Mode::Evaluate);
+        match guide {
+            Guide::Output => output(&guided(&with, &without, weight)),
+            Guide::Parameters => output(&with).guided(&output(&without), weight),
         }
     }
 }

@@ -28,6 +28,7 @@ use crate::stop::{Reason, Stop, Stopped};
 use crate::tally::{Readings, Tally};
 use crate::task::{Arithmetic, Source, Task};
 use crate::tensorboard::Board;
+use crate::told::Telling;
 
 /// A run that is being trained.
 struct Session {
@@ -215,7 +216,8 @@ impl Session {
                 seed: Seed(training.seed),
                 repeats: 1,
                 times: Times::LowDiscrepancy,
-                classes: self.experiment.network.classes(),
+                side: task.side,
+                counted: None,
             };
             let dimensions = task.form.dimensions();
             let stop = || stop.reason().is_some();
@@ -259,9 +261,10 @@ impl Session {
         let Some(config) = self.experiment.validation.as_ref().filter(|config| config.samples > 0) else {
             return Ok(());
         };
-        let (step, seed) = (self.standing.step, Seed(self.experiment.training.seed));
-        let (run, classes) = (&self.run, self.experiment.network.classes());
-        let draw = |model: &Model, task: &Task| Gallery::draw(run, model, task, config, classes, seed, step);
+        let Some(source) = &self.validation else { return Ok(()) };
+        let (run, step, seed) = (&self.run, self.standing.step, Seed(self.experiment.training.seed));
+        let telling = Telling::of_examples(self.trainer.task().side, source, config.samples as usize)?;
+        let draw = |model: &Model, task: &Task| Gallery::draw(run, model, task, config, &telling, seed, step);
         let gallery = self.trainer.with_average(draw)?;
         self.show(|board| board.gallery(step, &gallery), progress);
         Ok(())

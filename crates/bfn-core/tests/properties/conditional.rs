@@ -8,7 +8,7 @@ use bfn_core::distribution::{Categorical, ContinuousDistribution, Delta, Normal}
 use bfn_core::head::{MixtureHead, NormalHead};
 use bfn_core::mixed::{MixedValues, PartTheta, PartValues};
 use bfn_core::sampler::{
-    Choice, Conditional, Conditioned, Filtered, Motion, Observed, Particles, Passes, Sampler, Solver, guided,
+    Choice, Conditional, Conditioned, Filtered, Motion, Observed, Particles, Passes, Sampler, Solver,
 };
 use bfn_core::special::normal_cdf;
 use bfn_core::{
@@ -127,18 +127,6 @@ fn particles_converge_to_the_exact_conditional() {
         let least = all.fold(f64::INFINITY, |least, size| least.min(*size));
         assert!(threshold < 0.5 || least > 0.25 * count as f64, "resampling leaves {least} effective particles");
     }
-}
-
-#[test]
-fn guidance_sharpens_what_a_class_adds() {
-    let (with, without) = (row(&[0.5, 0.3, 0.2]), row(&[0.25, 0.5, 0.25]));
-    let guided = |weight: f64| guided(&with.ln(), &without.ln(), weight).softmax_last().to_values();
-    assert_close(&guided(0.0), &with.to_values(), 1e-15);
-    assert_close(&guided(-1.0), &without.to_values(), 1e-15);
-    let powers: Vec<f64> =
-        [(0.5, 0.25), (0.3, 0.5), (0.2, 0.25)].map(|(p, q): (f64, f64)| p.powi(3) / q.powi(2)).to_vec();
-    let total: f64 = powers.iter().sum();
-    assert_close(&guided(2.0), &powers.iter().map(|power| power / total).collect::<Vec<_>>(), 1e-14);
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod exchange;
 mod extremes;
 mod fitted;
 mod grid;
+mod guidance;
 mod heads;
 mod mistakes;
 mod mixed;

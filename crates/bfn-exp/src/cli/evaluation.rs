@@ -9,6 +9,7 @@ use bfn_nets::device::DeviceChoice;
 use clap::{Args, ValueEnum};
 
 use crate::evaluate::StepsChoice;
+use crate::mask::MaskArgs;
 use crate::run::Which;
 use crate::solver::GridName;
 
@@ -36,6 +37,9 @@ pub struct EvaluateArgs {
     /// Evaluate only this many examples, from the first on.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
+    /// Of images: bound the likelihood of this part given the rest, and compare with simple models of it.
+    #[command(flatten)]
+    pub mask: MaskArgs,
     /// Show the loss of continuous time in this many equal bins of time as well; 20 are kept in any case.
     #[arg(long, value_name = "BINS", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub by_time: Option<u32>,

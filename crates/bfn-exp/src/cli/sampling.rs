@@ -8,7 +8,7 @@ use clap::Args;
 use super::SplitName;
 use crate::run::Which;
 use crate::solver::SolverArgs;
-use crate::told::ClassArgs;
+use crate::told::ConditionArgs;
 
 /// Arguments of `bfn sample`.
 #[derive(Debug, Args)]
@@ -21,8 +21,8 @@ pub struct SampleArgs {
     #[command(flatten)]
     pub solver: SolverArgs,
     #[command(flatten)]
-    pub class: ClassArgs,
-    /// How many samples to draw.
+    pub condition: ConditionArgs,
+    /// How many samples to draw; rounded up so that each small image has as many.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     pub count: u32,
     /// Samples drawn side by side; each has its own noise whatever its batch.
@@ -32,7 +32,8 @@ pub struct SampleArgs {
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// .png or, without an ending, a folder of PNG files for images, .txt for text, .csv for tables, .npz or
-    /// .safetensors for any; by default samples.png, samples.txt or samples.csv in RUN.
+    /// .safetensors for any; with small images, .png is a row for each: itself, its samples, and the example it was
+    /// made of. By default samples.png, samples.txt or samples.csv in RUN.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// Write the flow of the first samples through time as an animation, .gif or .png, and a strip beside it.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
-use super::{PAPER, Steps};
+use super::{Baseline, HiddenPart, PAPER, Steps};
 use crate::cli::EvaluateArgs;
 use crate::run::write_file;
 use crate::table::{Report, Row, Setting};
@@ -27,8 +27,9 @@ pub struct Stored {
 
 impl Stored {
     /// The file of an evaluation of the checkpoint after `step` steps.
-    pub fn path_of(args: &EvaluateArgs, steps: &[Steps], step: u64) -> PathBuf {
-        args.run.join(FOLDER).join(format!("{}.json", name(args, steps, step)))
+    pub fn path_of(args: &EvaluateArgs, steps: &[Steps], step: u64, hidden: Option<&HiddenPart>) -> PathBuf {
+        let part = hidden.map_or_else(String::new, |hidden| format!("{}-", hidden.name));
+        args.run.join(FOLDER).join(format!("{part}{}.json", name(args, steps, step)))
     }
 
     /// All evaluations that a run keeps, by the names of their files; what cannot be read is left out.
@@ -46,12 +47,13 @@ impl Stored {
     pub fn open(path: PathBuf, run: &Path, setting: Setting, time_bins: usize) -> Self {
         let read = || -> Option<Report> { serde_json::from_str(&fs::read_to_string(&path).ok()?).ok() };
         let stored = read().filter(|stored| stored.setting == setting);
-        let mut results = stored.map_or_else(Vec::new, |stored| stored.results);
+        let (mut results, baselines) =
+            stored.map_or_else(Default::default, |stored| (stored.results, stored.baselines));
         let of_bins = |row: &Row| row.steps != Steps::Infinite || row.by_time.len() == time_bins;
         let in_order = results.iter().zip(&setting.steps);
         let sound = in_order.take_while(|(row, steps)| row.steps == **steps && row.is_finite() && of_bins(row)).count();
         results.truncate(sound);
-        Self { path, report: Report { run: run.display().to_string(), setting, results } }
+        Self { path, report: Report { run: run.display().to_string(), setting, results, baselines } }
     }
 
     /// What is done.
@@ -77,6 +79,7 @@ impl Stored {
     /// Forgets what is done.
     pub fn begin_again(&mut self) {
         self.report.results.clear();
+        self.report.baselines.clear();
     }
 
     /// Adds a row and writes the file, whole or not at all.
@@ -86,6 +89,20 @@ impl Stored {
     /// A folder that cannot be written to; the row counts as done nevertheless.
     pub fn add(&mut self, row: Row) -> Result<()> {
         self.report.results.push(row);
+        self.write()
+    }
+
+    /// Adds what simple models reach, and writes the file.
+    ///
+    /// # Errors
+    ///
+    /// As [`add`](Self::add).
+    pub fn compare_with(&mut self, baselines: Vec<Baseline>) -> Result<()> {
+        self.report.baselines = baselines;
+        self.write()
+    }
+
+    fn write(&self) -> Result<()> {
         let folder = self.path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
         write_file(&self.path, serde_json::to_string_pretty(&self.report)?.as_bytes())

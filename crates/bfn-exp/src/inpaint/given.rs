@@ -6,10 +6,10 @@ use anyhow::{Context, Result, bail, ensure};
 use bfn_data::table::{Columns, RawTable};
 use bfn_data::{Draw, Seed, Split, Values, Vocabulary, Windows};
 
-use super::{Hidden, InpaintArgs};
+use super::InpaintArgs;
 use crate::completion::Given;
 use crate::form::{Arrangement, Form, Variable};
-use crate::picture::Format;
+use crate::picture::pixels;
 use crate::run::Trained;
 use crate::target::image_format;
 
@@ -60,8 +60,8 @@ fn refuse(is_given: bool, option: &str, data: &str) -> Result<()> {
 }
 
 fn refuse_masks(args: &InpaintArgs, data: &str) -> Result<()> {
-    refuse(args.mask.is_some(), "--mask", data)?;
-    refuse(args.hide.is_some(), "--hide", data)
+    refuse(args.mask.mask.is_some(), "--mask", data)?;
+    refuse(args.mask.hide.is_some(), "--hide", data)
 }
 
 fn image(args: &InpaintArgs, trained: &Trained) -> Result<Task> {
@@ -69,41 +69,18 @@ fn image(args: &InpaintArgs, trained: &Trained) -> Result<Task> {
     let format = image_format(form)?;
     let whole = match (&args.input, args.example) {
         (Some(path), _) => {
-            let bytes = pixels(path, format)?;
+            let hint = format!("the run was trained on {}×{}: scale or cut it first", format.width, format.height);
+            let bytes = pixels(path, format, &hint)?;
             bytes.into_iter().map(|byte| value(byte, form)).collect()
         }
         (None, Some(number)) => example(number, trained)?,
         (None, None) => bail!("which image? --input FILE, or --example NUMBER for one of the test split"),
     };
-    let hidden: Vec<bool> = match (&args.mask, args.hide) {
-        (Some(path), _) => pixels(path, Format { channels: 1, ..format })?.iter().map(|byte| *byte >= 128).collect(),
-        (None, Some(part)) => part.pixels(format),
-        (None, None) => bail!(
-            "which part is to be filled? --mask FILE, an image that is white there, or --hide \
-             left|right|top|bottom|centre"
-        ),
-    };
-    let count = hidden.iter().filter(|hidden| **hidden).count();
-    let named = args.mask.as_ref().map_or_else(|| "--hide".to_owned(), |path| path.display().to_string());
-    ensure!(count > 0, "{named}: no pixel is white, so nothing is to be filled");
-    ensure!(count < hidden.len(), "{named}: every pixel is white, so nothing is known; `bfn sample` draws such images");
+    let missing = "which part is to be filled? --mask FILE, an image that is white there, or --hide \
+                   left|right|top|bottom|centre";
+    let hidden = args.mask.hidden(format)?.context(missing)?;
     let known = hidden.iter().flat_map(|hidden| vec![!hidden; format.channels]).collect();
     Ok(Task { given: Given { values: whole.clone(), known }, whole })
-}
-
-/// The pixels of an image file of the right size.
-fn pixels(path: &Path, format: Format) -> Result<Vec<u8>> {
-    let shown = path.display();
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {shown}"))?;
-    let image = image::load_from_memory(&bytes).with_context(|| format!("{shown} is not an image"))?;
-    let (width, height) = (image.width() as usize, image.height() as usize);
-    ensure!(
-        (height, width) == (format.height, format.width),
-        "{shown} is {width}×{height} pixels wide and high; the run was trained on {}×{}: scale or cut it first",
-        format.width,
-        format.height
-    );
-    Ok(if format.channels == 1 { image.into_luma8().into_raw() } else { image.into_rgb8().into_raw() })
 }
 
 /// The value that `bfn sample` writes as this byte, or the nearest to it.
@@ -130,23 +107,6 @@ fn example(number: u64, trained: &Trained) -> Result<Vec<f64>> {
     let mut example = Values::zeros(data.storage(), 1, variables);
     data.read(number as usize, Draw { seed: Seed(0), epoch: 0 }, example.row_mut(0))?;
     Ok((0..variables).map(|variable| example.at(0, variable)).collect())
-}
-
-impl Hidden {
-    fn pixels(self, format: Format) -> Vec<bool> {
-        let Format { height, width, .. } = format;
-        let is_hidden = |y: usize, x: usize| match self {
-            Self::Left => 2 * x < width,
-            Self::Right => 2 * x >= width,
-            Self::Top => 2 * y < height,
-            Self::Bottom => 2 * y >= height,
-            Self::Centre => {
-                let inside = |at: usize, side: usize| at >= side / 4 && at < side - side / 4;
-                inside(y, height) && inside(x, width)
-            }
-        };
-        (0..height).flat_map(|y| (0..width).map(move |x| (y, x))).map(|(y, x)| is_hidden(y, x)).collect()
-    }
 }
 
 fn text(text: &str, blank: char, form: &Form) -> Result<Given> {

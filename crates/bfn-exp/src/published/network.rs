@@ -87,6 +87,7 @@ fn unet(mut net: Section, input: ImageInput, output: ImageOutput) -> Result<Net>
         position_bands: input.position_bands.unwrap_or(0),
         input_features: (input.features != input.gathered()).then_some(input.features),
         classes: None,
+        low_resolution: None,
     };
     Ok(Net { config: NetworkConfig::Unet(config), variables: image(image_size, &input, &output)? })
 }
@@ -122,6 +123,7 @@ fn vdm(mut net: Section, input: ImageInput, output: ImageOutput) -> Result<Net> 
         attention_everywhere,
         patch: 1,
         classes: None,
+        low_resolution: None,
     };
     Ok(Net { config: NetworkConfig::VdmUnet(config), variables: image(image_size, &input, &output)? })
 }

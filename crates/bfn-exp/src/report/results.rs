@@ -28,7 +28,7 @@ fn card(number: usize, run: &Material) -> Markup {
                     strong { (format!("{:.3}", bound.total_bits_per_dim)) }
                     small { (format!(" ± {:.3} ", bound.standard_error_bits_per_dim)) (run.unit()) }
                 }
-                p.muted { (evaluation.setting.split) " split, n → ∞, " (grouped(evaluation.setting.examples as u64)) " examples" }
+                p.muted { (evaluation.setting.split) " split, n → ∞, " (grouped(evaluation.setting.examples as u64)) " examples" @if let Some(given) = &evaluation.setting.given { ", given " (given) } }
             } @else if let Some(best) = best {
                 p.figure {
                     strong { (format!("{:.3}", best.validation_bits_per_dim)) }
@@ -129,6 +129,9 @@ fn about(setting: &Setting) -> String {
         grouped(setting.checkpoint_step),
         if setting.weights == "ema" { "averaged" } else { "last" }
     );
+    if let Some(given) = &setting.given {
+        about += &format!(", given {given}");
+    }
     for different in as_published {
         about += &format!(", {different} as published");
     }
@@ -143,6 +146,7 @@ fn comparison(runs: &[Material]) -> Markup {
             let key = Key {
                 split: evaluation.setting.split.clone(),
                 grid: evaluation.setting.grid.clone(),
+                given: evaluation.setting.given.clone(),
                 steps: bound.steps,
             };
             if !keys.contains(&key) {
@@ -150,7 +154,7 @@ fn comparison(runs: &[Material]) -> Markup {
             }
         }
     }
-    keys.sort_by_key(|key| (key.split.clone(), key.grid.clone(), order(key.steps)));
+    keys.sort_by_key(|key| (key.split.clone(), key.given.clone(), key.grid.clone(), order(key.steps)));
     html! {
         h3 { "Totals side by side" }
         p.muted { "Lowest in bold. Runs on other data, or with other variables, are not comparable." }
@@ -177,6 +181,7 @@ fn comparison(runs: &[Material]) -> Markup {
 struct Key {
     split: String,
     grid: String,
+    given: Option<String>,
     steps: Steps,
 }
 
@@ -185,7 +190,7 @@ fn line(key: &Key, runs: &[Material]) -> Markup {
     let lowest = bounds.iter().flatten().map(|bound| bound.total_bits_per_dim).fold(f64::INFINITY, f64::min);
     html! {
         tr {
-            td.words { (key.split) }
+            td.words { (key.split) @if let Some(given) = &key.given { small { " given " (given) } } }
             td.words { (key.grid) }
             th scope="row" { (steps(key.steps)) }
             @for bound in bounds {
@@ -201,7 +206,10 @@ fn line(key: &Key, runs: &[Material]) -> Markup {
 
 /// The bound of a run that fits; of several the one on the most examples.
 fn total<'a>(key: &Key, run: &'a Material) -> Option<&'a Row> {
-    let fits = |each: &&Evaluation| each.setting.split == key.split && each.setting.grid == key.grid;
+    let fits = |each: &&Evaluation| {
+        let Setting { split, grid, given, .. } = &each.setting;
+        (split, grid, given) == (&key.split, &key.grid, &key.given)
+    };
     let bounds = run.evaluations.iter().filter(fits).flat_map(|each| each.results.iter().map(move |row| (each, row)));
     let bounds = bounds.filter(|(_, row)| row.steps == key.steps);
     bounds.max_by_key(|(each, _)| (each.setting.examples, each.setting.checkpoint_step)).map(|(_, row)| row)

@@ -4,6 +4,7 @@
 mod support;
 
 mod evaluate;
+mod hidden;
 mod set_up;
 mod statistics;
 mod sweep;

@@ -86,7 +86,8 @@ fn estimator<'a>(
         seed: Seed(seed),
         repeats,
         times,
-        classes: None,
+        side: bfn_exp::side::Side::default(),
+        counted: None,
     }
 }
 

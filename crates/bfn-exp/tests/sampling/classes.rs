@@ -38,6 +38,10 @@ fn classes_and_guidance_change_samples() {
     assert_eq!(three, draw(&["--class", "3", "--guidance", "0"]).0);
     let (guided, message) = draw(&["--class", "3", "--guidance", "2"]);
     assert!(guided != three && message.contains("in 14 evaluations"), "{message}");
+    assert_eq!(guided, draw(&["--class", "3", "--guidance", "2", "--guide", "output"]).0);
+    let (on_parameters, message) = draw(&["--class", "3", "--guidance", "2", "--guide", "parameters"]);
+    assert!(on_parameters != three && on_parameters != guided && message.contains("in 14 evaluations"), "{message}");
+    assert_eq!(three, draw(&["--class", "3", "--guidance", "0", "--guide", "parameters"]).0);
 
     let out = folder.path("filled.png");
     let inpaint = ["inpaint", &run, "--example", "1", "--hide", "left", "--steps", "3", "--count", "2", "--out", &out];
@@ -48,6 +52,14 @@ fn classes_and_guidance_change_samples() {
     let kept: serde_json::Value = serde_json::from_slice(&folder.bytes("run/quality.json")).expect("JSON");
     assert_eq!(kept["measures"][3], "classifier_agreement");
     assert!(kept["data"][3].as_f64().expect("a number") > 0.5, "the classifier agrees with the labels: {kept}");
+    let alone = kept["rows"][0].clone();
+    for guide in ["output", "parameters"] {
+        succeeds(&[&quality[..], &["--class", "each", "--guidance", "1", "--guide", guide]].concat());
+        let kept: serde_json::Value = serde_json::from_slice(&folder.bytes("run/quality.json")).expect("JSON");
+        let row = &kept["rows"][0];
+        assert!(row["values"] != alone["values"] && row["evaluations"] == 6 && alone["evaluations"] == 3, "{row}");
+        assert!((0.0..=1.0).contains(&row["values"][3].as_f64().expect("a share")), "{row}");
+    }
 
     let refused = |more: &[&str], expected: &[&str]| {
         fails(&[&["sample", &run, "--out", &folder.path("x.png")][..], more].concat(), expected);
@@ -57,6 +69,8 @@ fn classes_and_guidance_change_samples() {
     refused(&["--guidance", "1"], &["--guidance 1", "--class"]);
     refused(&["--class", "3", "--guidance", "-1"], &["--guidance", "above −1"]);
     refused(&["--class", "3", "--guidance", "NaN"], &["--guidance"]);
+    refused(&["--class", "3", "--guidance", "1", "--guide", "theta"], &["--guide", "output", "parameters"]);
+    refused(&["--like", "test:0"], &["without small images", "low_resolution"]);
 }
 
 #[test]

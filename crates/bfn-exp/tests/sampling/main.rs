@@ -5,6 +5,7 @@ mod support;
 
 mod classes;
 mod inpainting;
+mod low_resolution;
 mod quality;
 mod solvers;
 
@@ -44,8 +45,13 @@ impl Folder {
 
     /// A run on the digits.
     fn digits(&self, run: &str) -> String {
+        self.digits_like(run, &[])
+    }
+
+    /// The same with other settings.
+    fn digits_like(&self, run: &str, more: &[&str]) -> String {
         let experiment = fs::read_to_string(experiments().join("digits.toml")).expect("the experiment");
-        self.trained(run, &experiment, &[])
+        self.trained(run, &experiment, more)
     }
 
     /// A run on a line of text again and again.

@@ -7,27 +7,70 @@ use tch::{Device, Tensor};
 ///
 /// A network that takes none, and one that is told nothing, gets no condition at all: Ψ(θ, t, ∅). Classifier-free
 /// guidance joins the outputs of two calls, with and without.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Condition {
-    labels: Tensor,
+    labels: Option<Tensor>,
+    low_resolution: Option<LowResolution>,
+}
+
+/// Small versions of the images of a batch.
+#[derive(Debug)]
+pub struct LowResolution {
+    /// \[B, H/f · W/f · C\] for a factor f, channels fastest as in the images themselves; from −1, black, to 1.
+    pub values: Tensor,
+    /// \[B\]: 1 where the network is told the values, 0 where it is not and they make no difference.
+    pub told: Tensor,
 }
 
 impl Condition {
     /// Class labels, \[B\], integers from 0; a negative one says nothing about its example.
     pub fn of_labels(labels: Tensor) -> Self {
-        Self { labels }
+        Self { labels: Some(labels), low_resolution: None }
+    }
+
+    /// Small versions of the images.
+    pub fn of_low_resolution(low_resolution: LowResolution) -> Self {
+        Self { labels: None, low_resolution: Some(low_resolution) }
+    }
+
+    /// The same condition and small versions of the images.
+    #[must_use]
+    pub fn with_low_resolution(self, low_resolution: LowResolution) -> Self {
+        Self { low_resolution: Some(low_resolution), ..self }
     }
 
     /// The same condition on a device.
     #[must_use]
     pub fn on(self, device: Device) -> Self {
-        Self { labels: self.labels.to_device(device) }
+        self.map(|tensor| tensor.to_device(device))
     }
 
-    /// The class labels.
-    pub fn labels(&self) -> &Tensor {
-        &self.labels
+    /// That of the first so many examples.
+    #[must_use]
+    pub fn first(&self, count: usize) -> Self {
+        self.map(|tensor| tensor.narrow(0, 0, count as i64))
     }
+
+    /// The class labels, where there are any.
+    pub fn labels(&self) -> Option<&Tensor> {
+        self.labels.as_ref()
+    }
+
+    /// The small versions of the images, where there are any.
+    pub fn low_resolution(&self) -> Option<&LowResolution> {
+        self.low_resolution.as_ref()
+    }
+
+    fn map(&self, each: impl Fn(&Tensor) -> Tensor) -> Self {
+        let small = |small: &LowResolution| LowResolution { values: each(&small.values), told: each(&small.told) };
+        Self { labels: self.labels.as_ref().map(&each), low_resolution: self.low_resolution.as_ref().map(small) }
+    }
+}
+
+/// Panics where a network without a place for them is told small versions of images.
+pub(super) fn expect_no_low_resolution(condition: Option<&Condition>) {
+    let is_told = condition.is_some_and(|condition| condition.low_resolution.is_some());
+    assert!(!is_told, "a network without `low_resolution` takes no low-resolution image");
 }
 
 /// A learned vector for each class; the zero vector for no class.
@@ -49,11 +92,11 @@ impl LabelEmbedding {
     ///
     /// # Panics
     ///
-    /// If there is a condition and no embedding for it.
+    /// If there are labels and no embedding for them.
     pub(super) fn forward(embedding: Option<&Self>, condition: Option<&Condition>) -> Option<Tensor> {
-        let labels = condition?.labels();
+        let labels = condition?.labels()?;
         let Some(Self { weight }) = embedding else {
-            panic!("a network without `classes` takes no condition");
+            panic!("a network without `classes` takes no condition of labels");
         };
         let known = labels.ge(0).unsqueeze(-1).to_kind(weight.kind());
         Some(Tensor::embedding(weight, &labels.clamp_min(0), -1, false, false) * known)

@@ -58,6 +58,16 @@ impl NetworkConfig {
         }
     }
 
+    /// The factor by which images are smaller that the network can be told, small versions of those it models.
+    pub fn low_resolution(&self) -> Option<usize> {
+        match self {
+            Self::Unet(config) => config.low_resolution,
+            Self::VdmUnet(config) => config.low_resolution,
+            Self::Transformer(_) | Self::Mlp(_) => None,
+            Self::Own(config) => config.number("low_resolution"),
+        }
+    }
+
     /// The number of classes whose labels the network can be told.
     pub fn classes(&self) -> Option<usize> {
         match self {
@@ -65,7 +75,7 @@ impl NetworkConfig {
             Self::Transformer(config) => config.classes,
             Self::VdmUnet(config) => config.classes,
             Self::Mlp(_) => None,
-            Self::Own(config) => config.classes(),
+            Self::Own(config) => config.number("classes"),
         }
     }
 }

@@ -8,6 +8,8 @@ use tch::{Device, Kind, Tensor};
 
 use crate::{Error, NamedTensor};
 
+use super::Condition;
+use super::condition::expect_no_low_resolution;
 use super::config::{Checks, Shape, Variables};
 use super::layers::{Linear, Start, pointwise};
 
@@ -26,6 +28,8 @@ pub(super) struct Canvas {
     unfolded_channels: i64,
     inputs_per_variable: i64,
     outputs_per_variable: i64,
+    /// The factor of the low-resolution images that are told.
+    low_resolution: Option<i64>,
 }
 
 impl Canvas {
@@ -64,7 +68,50 @@ impl Canvas {
             unfolded_channels: channels as i64,
             inputs_per_variable: variables.inputs_per_variable as i64,
             outputs_per_variable: variables.outputs_per_variable as i64,
+            low_resolution: None,
         })
+    }
+
+    /// The same canvas for a network that is told images that are smaller by a factor, if there is one.
+    pub(super) fn told_of(self, checks: Checks, factor: Option<usize>) -> Result<Self, Error> {
+        let Some(factor) = factor else { return Ok(self) };
+        let sides = [self.unfolded_height, self.unfolded_width];
+        let fits = (2..1 << 16).contains(&factor) && sides.iter().all(|side| side % factor as i64 == 0);
+        if !fits {
+            let expected = format!("a number from 2 on that divides the image's height and width, {sides:?}");
+            return Err(checks.error("low_resolution", factor, expected));
+        }
+        Ok(Self { low_resolution: Some(factor as i64), ..self })
+    }
+
+    /// The channels of [`told`](Self::told).
+    pub(super) fn told_channels(&self) -> i64 {
+        if self.low_resolution.is_none() { 0 } else { (self.unfolded_channels + 1) * self.patch * self.patch }
+    }
+
+    /// The low-resolution images that a network is told beside the folded images `x`, as channels: each number as often
+    /// as it stands for pixels, and a channel that is 1 where there is such an image; all 0 where there is none.
+    ///
+    /// Nothing for a network that is never told one.
+    pub(super) fn told(&self, condition: Option<&Condition>, x: &Tensor) -> Option<Tensor> {
+        let Some(factor) = self.low_resolution else {
+            expect_no_low_resolution(condition);
+            return None;
+        };
+        let batch = x.size()[0];
+        let options = (x.kind(), x.device());
+        let Some(told) = condition.and_then(Condition::low_resolution) else {
+            return Some(Tensor::zeros([batch, self.told_channels(), self.height, self.width], options));
+        };
+        let (channels, sides) = (self.unfolded_channels, [self.unfolded_height, self.unfolded_width]);
+        let small = sides.map(|side| side / factor);
+        expect_shape("low-resolution images", &told.values, &[batch, small[0] * small[1] * channels]);
+        expect_shape("which low-resolution images are told", &told.told, &[batch]);
+        let is_told = told.told.to_kind(x.kind()).reshape([batch, 1, 1, 1]);
+        let values = told.values.to_kind(x.kind()).reshape([batch, small[0], small[1], channels]);
+        let values = values.permute([0, 3, 1, 2]).contiguous().upsample_nearest2d(sides, None, None) * &is_told;
+        let told = Tensor::cat(&[values, is_told.expand([batch, 1, sides[0], sides[1]], false)], 1);
+        Some(if self.patch == 1 { told } else { told.pixel_unshuffle(self.patch) })
     }
 
     /// The position features that the published input adapter holds, also where nothing reads them.

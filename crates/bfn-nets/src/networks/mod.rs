@@ -31,7 +31,7 @@ mod unet;
 mod unet_config;
 mod vdm_unet;
 
-pub use condition::Condition;
+pub use condition::{Condition, LowResolution};
 pub use config::{NetworkConfig, Shape, Variables};
 pub use mlp::{Mlp, MlpConfig};
 pub use own::{OwnConfig, OwnNetwork, register};

@@ -73,9 +73,9 @@ impl OwnConfig {
         (self.maker()?.check)(self, variables)
     }
 
-    /// The setting `classes`, by which a network of one's own says that it can be told a label.
-    pub(super) fn classes(&self) -> Option<usize> {
-        usize::try_from(self.settings.get("classes")?.as_u64()?).ok()
+    /// A setting such as `classes` or `low_resolution`, by which a network of one's own says what it can be told.
+    pub(super) fn number(&self, key: &str) -> Option<usize> {
+        usize::try_from(self.settings.get(key)?.as_u64()?).ok()
     }
 
     fn maker(&self) -> Result<Maker, Error> {

@@ -7,7 +7,7 @@ use tch::{Device, Kind, Tensor};
 use crate::{Error, NamedTensor};
 
 use super::attention::{Packing, attend};
-use super::condition::LabelEmbedding;
+use super::condition::{LabelEmbedding, expect_no_low_resolution};
 use super::config::{Checks, Variables};
 use super::image::expect_shape;
 use super::layers::{LayerNorm, Linear, Start, dropout};
@@ -177,6 +177,7 @@ impl Transformer {
 
 impl Network for Transformer {
     fn forward(&self, input: &Tensor, t: &Tensor, condition: Option<&Condition>, mode: Mode) -> Tensor {
+        expect_no_low_resolution(condition);
         let embedded = self.embed(input, t, condition);
         let mut x = dropout(embedded.shallow_clone(), self.dropout, mode);
         for block in &self.blocks {

@@ -56,12 +56,12 @@ impl UNet {
             PixelAttention::new(&path, channels, config.heads as i64, groups, ATTENTION)
         };
 
-        // The numbers of a pixel, then the time, then its position.
+        // The numbers of a pixel, then the time, then its position, then the low-resolution image there.
         let position_channels = match config.position_bands as i64 {
             0 => 0,
             bands => 4 * bands + 2,
         };
-        let gathered = canvas.channels + 1 + position_channels;
+        let gathered = canvas.channels + 1 + position_channels + canvas.told_channels();
         let features = config.input_features.map_or(gathered, |features| features as i64);
         // As in the published code, a map to the number of features that are there already is left out.
         let adapter = path / "input_adapter" / "output_projection";
@@ -169,19 +169,15 @@ impl UNet {
         })
     }
 
-    /// Pixel, time and position, as channels.
-    fn gather(&self, input: &Tensor, t: &Tensor) -> Tensor {
+    /// Pixel, time, position and low-resolution image, as channels.
+    fn gather(&self, input: &Tensor, t: &Tensor, condition: Option<&Condition>) -> Tensor {
         let x = self.canvas.fold(input);
         let batch = x.size()[0];
         let plane = [batch, 1, self.canvas.height, self.canvas.width];
         let time = (t.to_kind(x.kind()) * 2.0 - 1.0).reshape([batch, 1, 1, 1]).expand(plane, false);
-        let gathered = match &self.positions {
-            None => Tensor::cat(&[x, time], 1),
-            Some(positions) => {
-                let positions = positions.expand([batch, -1, -1, -1], false);
-                Tensor::cat(&[x, time, positions], 1)
-            }
-        };
+        let positions = self.positions.as_ref().map(|positions| positions.expand([batch, -1, -1, -1], false));
+        let told = self.canvas.told(condition, &x);
+        let gathered = Tensor::cat(&[x, time].into_iter().chain(positions).chain(told).collect::<Vec<_>>(), 1);
         match &self.input_adapter {
             None => gathered,
             Some(adapter) => adapter.over_channels(&gathered),
@@ -192,7 +188,7 @@ impl UNet {
 impl Network for UNet {
     fn forward(&self, input: &Tensor, t: &Tensor, condition: Option<&Condition>, mode: Mode) -> Tensor {
         expect_shape("t", t, &[input.size()[0]]);
-        let features = self.gather(input, t);
+        let features = self.gather(input, t, condition);
         let hidden = self.time_embed[0].forward(&self.time_features.forward(t)).silu();
         let mut embedded = self.time_embed[1].forward(&hidden);
         if let Some(label) = LabelEmbedding::forward(self.label_emb.as_ref(), condition) {

@@ -46,6 +46,10 @@ pub struct UNetConfig {
     /// Classes whose labels the network can be told, each as a learned vector beside the time (published: none).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<usize>,
+    /// The factor f by which an image is smaller that the network can be told: the means of f×f pixels, enlarged again,
+    /// are channels of the input, beside one that is 1 where there is such an image (published: none).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub low_resolution: Option<usize>,
 }
 
 const CHECKS: Checks = Checks { table: "network.unet" };
@@ -67,6 +71,7 @@ impl UNetConfig {
             position_bands: 0,
             input_features: None,
             classes: None,
+            low_resolution: None,
         }
     }
 
@@ -114,6 +119,6 @@ impl UNetConfig {
         if let Some(classes) = self.classes {
             CHECKS.at_least_one("classes", classes)?;
         }
-        Canvas::new(CHECKS, variables, self.patch, levels - 1)
+        Canvas::new(CHECKS, variables, self.patch, levels - 1)?.told_of(CHECKS, self.low_resolution)
     }
 }

@@ -42,6 +42,10 @@ pub struct VdmUNetConfig {
     /// Classes whose labels the network can be told, each as a learned vector beside the time (published: none).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<usize>,
+    /// The factor f by which an image is smaller that the network can be told: the means of f×f pixels, enlarged again,
+    /// are channels of the input, beside one that is 1 where there is such an image (published: none).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub low_resolution: Option<usize>,
 }
 
 const CHECKS: Checks = Checks { table: "network.vdm_unet" };
@@ -60,6 +64,7 @@ impl VdmUNetConfig {
             attention_everywhere: false,
             patch: unfolded(),
             classes: None,
+            low_resolution: None,
         }
     }
 
@@ -87,7 +92,7 @@ impl VdmUNetConfig {
         if let Some(classes) = self.classes {
             CHECKS.at_least_one("classes", classes)?;
         }
-        Canvas::new(CHECKS, variables, self.patch, 0)
+        Canvas::new(CHECKS, variables, self.patch, 0)?.told_of(CHECKS, self.low_resolution)
     }
 }
 
@@ -139,7 +144,7 @@ impl VdmUNet {
         ];
         let label_emb = LabelEmbedding::new(path, config.classes, 4 * width, 1.0);
         let exponents = &config.fourier_exponents;
-        let entering = canvas.channels * (1 + 2 * exponents.len() as i64);
+        let entering = canvas.channels * (1 + 2 * exponents.len() as i64) + canvas.told_channels();
         let conv_in = Convolution::new(path / "conv_in", entering, width, Start::Uniform);
         let blocks = path / "down_blocks";
         let down = (0..config.blocks).map(|index| stage(&blocks / index, width)).collect();
@@ -198,7 +203,11 @@ impl Network for VdmUNet {
         }
         let time = embedded.silu();
 
-        let mut h = self.conv_in.forward(&self.fourier(&x));
+        let entering = match self.canvas.told(condition, &x) {
+            None => self.fourier(&x),
+            Some(told) => Tensor::cat(&[self.fourier(&x), told], 1),
+        };
+        let mut h = self.conv_in.forward(&entering);
         let mut skips = Vec::with_capacity(self.up.len());
         for stage in &self.down {
             let next = stage.forward(&h, &time, mode);

@@ -1,7 +1,7 @@
 //! Networks that are told of classes.
 
-use bfn_nets::networks::{Condition, Mode, NetworkConfig, Variables, parameters};
-use tch::{Kind, Tensor};
+use bfn_nets::networks::{Condition, LowResolution, Mode, NetworkConfig, Shape, Variables, parameters};
+use tch::{Device, Kind, Tensor};
 
 use super::{Built, build, examples, image, small_unet};
 
@@ -51,5 +51,116 @@ fn labels_matter_and_a_negative_one_tells_nothing() {
 fn a_condition_that_a_network_does_not_take_panics() {
     let Built { network, input, t, .. } = build(&NetworkConfig::Unet(small_unet()), &image(8, 8, 1, 1));
     let condition = Condition::of_labels(Tensor::from_slice(&[1i64, 2, 3]));
+    let _ = network.forward(&input, &t, Some(&condition), Mode::Evaluate);
+}
+
+/// The U-Nets among the examples, each told of images of half the height and width.
+fn told_of_low_resolution() -> Vec<(&'static str, NetworkConfig, Variables)> {
+    let mut examples = examples();
+    examples.retain_mut(|(_, config, _)| {
+        match config {
+            NetworkConfig::Unet(config) => config.low_resolution = Some(2),
+            NetworkConfig::VdmUnet(config) => config.low_resolution = Some(2),
+            _ => return false,
+        }
+        config.low_resolution() == Some(2)
+    });
+    examples
+}
+
+#[test]
+fn low_resolution_images_matter_where_they_are_told() {
+    let told_of = told_of_low_resolution();
+    assert_eq!(told_of.len(), 6);
+    for (name, config, variables) in told_of {
+        let Built { network, input, t, .. } = build(&config, &variables);
+        let Shape::Image { height, width, channels } = variables.shape else { panic!("{name}") };
+        let numbers = (height / 2 * (width / 2) * channels) as i64;
+        let values = Tensor::linspace(-1.0, 1.0, 3 * numbers, (Kind::Float, Device::Cpu)).reshape([3, numbers]);
+        let forward =
+            |condition: Option<&Condition>| tch::no_grad(|| network.forward(&input, &t, condition, Mode::Evaluate));
+        let told = |values: &Tensor, told: [f32; 3]| {
+            let (values, told) = (values.shallow_clone(), Tensor::from_slice(&told));
+            forward(Some(&Condition::of_low_resolution(LowResolution { values, told })))
+        };
+        let untold = forward(None);
+        let output = told(&values, [1.0, 0.0, 1.0]);
+        let differs = |example: i64, other: &Tensor| {
+            let difference = (output.get(example) - other.get(example)).abs().max().double_value(&[]);
+            difference > 1e-5 * untold.abs().max().double_value(&[])
+        };
+        assert!(differs(0, &untold) && !differs(1, &untold) && differs(2, &untold), "{name}");
+        // An image of zeros is not the same as none.
+        let zeros = told(&values.zeros_like(), [1.0; 3]);
+        assert!(differs(0, &zeros) && differs(1, &zeros), "{name}");
+        // Where it is told, another image is another prediction, and only there.
+        let others = values.copy();
+        let _ = others.narrow(0, 0, 2).fill_(0.5);
+        let other = told(&others, [1.0, 0.0, 1.0]);
+        assert!(differs(0, &other) && !differs(1, &other) && !differs(2, &other), "{name}");
+    }
+}
+
+/// A convolution sees its neighbours alone: the last pixel of a network without attention does not know the first number.
+#[test]
+fn each_number_reaches_the_pixels_that_it_stands_for() {
+    let values = |first: f32| {
+        let mut numbers = vec![0.0; 4 * 4 * 2];
+        numbers[2 * (4 + 2) + 1] = first;
+        Tensor::from_slice(&numbers).reshape([1, 32])
+    };
+    let config = bfn_nets::networks::VdmUNetConfig {
+        fourier_exponents: vec![],
+        low_resolution: Some(2),
+        width: 8,
+        blocks: 1,
+        heads: 1,
+        norm_groups: 1,
+        ..bfn_nets::networks::VdmUNetConfig::published_cifar10()
+    };
+    let store = tch::nn::VarStore::new(Device::Cpu);
+    let network = NetworkConfig::VdmUnet(config).build(&image(8, 8, 2, 1), &store.root()).unwrap();
+    let weight = store.variables().remove("conv_in.weight").unwrap();
+    assert_eq!(weight.size(), [8, 2 + 3, 3, 3]);
+    // The gradient of the output in the input's weights sees which channel is lit at how many pixels.
+    let condition =
+        Condition::of_low_resolution(LowResolution { values: values(1.0), told: Tensor::from_slice(&[1f32]) });
+    let (input, t) = (Tensor::zeros([1, 128], (Kind::Float, Device::Cpu)), Tensor::from_slice(&[0.5f32]));
+    tch::no_grad(|| {
+        for mut parameter in store.trainable_variables() {
+            let noise = parameter.randn_like() * 0.2;
+            parameter += noise;
+        }
+    });
+    network.forward(&input, &t, Some(&condition), Mode::Evaluate).square().sum(Kind::Float).backward();
+    let by_channel =
+        Vec::<f64>::try_from(weight.grad().abs().sum_dim_intlist([0i64, 2, 3].as_slice(), false, Kind::Double))
+            .unwrap();
+    // Two channels of the image at 0, the first channel of the small image at 0, its second, and the one that says so.
+    assert!(
+        by_channel[..3].iter().all(|sum| *sum == 0.0) && by_channel[3] > 0.0 && by_channel[4] > 0.0,
+        "{by_channel:?}"
+    );
+}
+
+#[test]
+fn factors_that_do_not_fit_are_refused() {
+    for (factor, variables) in
+        [(1, image(8, 8, 1, 1)), (3, image(8, 8, 1, 1)), (2, image(1, 8, 1, 1)), (0, image(8, 8, 1, 1))]
+    {
+        let mut config = small_unet();
+        config.low_resolution = Some(factor);
+        config.multipliers = vec![1];
+        let error = NetworkConfig::Unet(config).check(&variables).unwrap_err().to_string();
+        assert!(error.contains("network.unet.low_resolution") && error.contains("divides"), "{error}");
+    }
+}
+
+#[test]
+#[should_panic(expected = "takes no low-resolution image")]
+fn a_low_resolution_image_that_a_network_does_not_take_panics() {
+    let Built { network, input, t, .. } = build(&NetworkConfig::Unet(small_unet()), &image(8, 8, 1, 1));
+    let values = Tensor::zeros([3, 16], (Kind::Float, Device::Cpu));
+    let condition = Condition::of_low_resolution(LowResolution { values, told: Tensor::from_slice(&[1f32; 3]) });
     let _ = network.forward(&input, &t, Some(&condition), Mode::Evaluate);
 }

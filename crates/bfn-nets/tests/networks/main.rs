@@ -60,6 +60,7 @@ fn examples() -> Vec<(&'static str, NetworkConfig, Variables)> {
         attention_everywhere: true,
         patch: 1,
         classes: None,
+        low_resolution: None,
     };
     let vdm_plain = VdmUNetConfig { fourier_exponents: vec![], patch: 2, ..vdm.clone() };
     let transformer = small_transformer();
@@ -93,6 +94,7 @@ fn small_unet() -> UNetConfig {
         position_bands: 0,
         input_features: None,
         classes: None,
+        low_resolution: None,
     }
 }
 
@@ -221,6 +223,7 @@ fn unets_start_blind_to_time_in_their_blocks() {
         attention_everywhere: false,
         patch: 1,
         classes: None,
+        low_resolution: None,
     });
     let network = config.build(&image(4, 4, 1, 1), &store.root()).unwrap();
     let input = Tensor::rand([2, 16], (Kind::Float, Device::Cpu));

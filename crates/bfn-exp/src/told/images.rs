@@ -1,0 +1,189 @@
+//! The small images that a network is told, from files or from examples of the data.
+
+use std::ops::Range;
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+use bfn_data::{Draw, Seed, Values, Windows};
+use clap::ValueEnum;
+
+use super::ConditionArgs;
+use crate::cli::SplitName;
+use crate::form::Form;
+use crate::picture::{Picture, pixels};
+use crate::run::Trained;
+use crate::side::{Reduction, SmallImages};
+use crate::target::{bytes, image_format};
+use crate::task::Source;
+
+/// Examples of a split, as named on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Like {
+    split: SplitName,
+    /// The first and the last one; without them all.
+    range: Option<(u64, u64)>,
+}
+
+/// Small images, and what they are made of where that is known.
+#[derive(Debug, Clone)]
+pub struct Images {
+    reduction: Reduction,
+    /// One after the other.
+    small: Vec<f32>,
+    /// The images that were reduced, values as they are stored; nothing where small images were given.
+    whole: Option<Vec<f64>>,
+    /// The labels of the examples, where they have some.
+    labels: Option<Vec<u32>>,
+}
+
+impl std::str::FromStr for Like {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (split, numbers) = text.split_once(':').map_or((text, None), |(split, numbers)| (split, Some(numbers)));
+        let split = SplitName::from_str(split, false).map_err(|_| format!("no split {split:?}: {EXPECTED}"))?;
+        let number = |text: &str| text.parse::<u64>().map_err(|_| format!("{text:?} is no number: {EXPECTED}"));
+        let range = numbers.map(|numbers| match numbers.split_once('-') {
+            None => number(numbers).map(|only| (only, only)),
+            Some((first, last)) => Ok((number(first)?, number(last)?)),
+        });
+        let range = range.transpose()?;
+        match range {
+            Some((first, last)) if last < first => Err(format!("{last} comes before {first}: {EXPECTED}")),
+            _ => Ok(Self { split, range }),
+        }
+    }
+}
+
+const EXPECTED: &str = "expected train, validation or test, and perhaps examples of it, such as test:3 or test:0-7";
+
+impl Images {
+    /// What the arguments name, if they name small images.
+    pub(super) fn new(
+        reduction: Reduction,
+        args: &ConditionArgs,
+        trained: &Trained,
+        count: usize,
+    ) -> Result<Option<Self>> {
+        if let Some(like) = args.like {
+            let source = trained.experiment.data.open(like.split.into(), Windows::InOrder)?;
+            ensure!(
+                Form::of(source.dataset.as_ref())? == trained.task.form,
+                "--like: the data are not of the form that {} was trained on",
+                trained.folder.display()
+            );
+            let examples = source.dataset.len();
+            let range = match like.range {
+                None => 0..examples.min(count),
+                Some((first, last)) => {
+                    ensure!(
+                        last < examples as u64,
+                        "--like: the {} split of {} has {examples} examples, counted from 0; there is no {last}",
+                        like.split,
+                        source.title
+                    );
+                    first as usize..last as usize + 1
+                }
+            };
+            return Self::of_examples(reduction, &source, range).map(Some);
+        }
+        if args.low_resolution.is_empty() {
+            return Ok(None);
+        }
+        let of_file = |path: &Path| -> Result<Vec<f32>> {
+            let full = image_format(&trained.task.form)?;
+            let hint = format!(
+                "it must be {} times smaller than the {}×{} pixels of the images it stands for",
+                reduction.factor(),
+                full.width,
+                full.height
+            );
+            Ok(reduction.of_bytes(&pixels(path, reduction.format(), &hint)?))
+        };
+        let small = args.low_resolution.iter().map(|path| of_file(path)).collect::<Result<Vec<_>>>()?.concat();
+        Ok(Some(Self { reduction, small, whole: None, labels: None }))
+    }
+
+    /// The small versions of some examples, as far as there are as many.
+    pub(super) fn of_examples(reduction: Reduction, source: &Source, range: Range<usize>) -> Result<Self> {
+        let data = source.dataset.as_ref();
+        let range = range.start..range.end.min(data.len());
+        let variables = data.layout().variables();
+        let mut example = Values::zeros(data.storage(), 1, variables);
+        let mut whole = Vec::with_capacity(range.len() * variables);
+        for index in range.clone() {
+            data.read(index, Draw { seed: Seed(0), epoch: 0 }, example.row_mut(0))?;
+            whole.extend((0..variables).map(|variable| example.at(0, variable)));
+        }
+        ensure!(!whole.is_empty(), "{} has no example to reduce", source.title);
+        let labels = range.map(|index| data.label(index)).collect();
+        Ok(Self { reduction, small: reduction.reduce(&whole), whole: Some(whole), labels })
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.small.len() / self.reduction.format().size()
+    }
+
+    pub(super) fn have_labels(&self) -> bool {
+        self.labels.is_some()
+    }
+
+    /// The label of the example that a sample's small image was made of.
+    pub(super) fn label_of(&self, sample: u64) -> Option<u32> {
+        let labels = self.labels.as_ref()?;
+        labels.get((sample % labels.len() as u64) as usize).copied()
+    }
+
+    pub(super) fn of(&self, samples: &[u64]) -> SmallImages {
+        let (size, count) = (self.reduction.format().size(), self.count() as u64);
+        let image = |sample: &u64| &self.small[(sample % count) as usize * size..][..size];
+        SmallImages { values: samples.iter().flat_map(image).copied().collect(), told: vec![true; samples.len()] }
+    }
+
+    /// A row for each small image: itself, enlarged, the samples that are to be like it, and what it was made of, where
+    /// that is known.
+    ///
+    /// # Errors
+    ///
+    /// Images that cannot be a picture, samples that are not as many for each small image.
+    pub fn picture(&self, samples: &[f64], form: &Form) -> Result<Picture> {
+        let format = image_format(form)?;
+        let (size, count) = (format.size(), self.count());
+        let drawn = bytes(samples, form);
+        let all = drawn.len() / size;
+        ensure!(all.is_multiple_of(count), "{all} samples are not as many for each of {count} small images");
+        let told = self.reduction.enlarged(&self.reduction.bytes(&self.small));
+        let whole = self.whole.as_ref().map(|whole| bytes(whole, form));
+        let part = |images: &[u8], number: usize| images[number * size..(number + 1) * size].to_vec();
+        let row = |image: usize| {
+            let mut row = part(&told, image);
+            row.extend((image..all).step_by(count).flat_map(|sample| part(&drawn, sample)));
+            row.extend(whole.iter().flat_map(|whole| part(whole, image)));
+            row
+        };
+        let columns = 1 + all / count + usize::from(whole.is_some());
+        Ok(Picture::grid(&(0..count).flat_map(row).collect::<Vec<u8>>(), format, columns))
+    }
+}
+
+/// As many samples as were asked for, or a few more, so that each small image has the same number.
+pub fn rounded_up(count: usize, images: Option<&Images>) -> usize {
+    images.map_or(count, |images| count.next_multiple_of(images.count()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn examples_are_named_by_split_and_number() {
+        let like = |text: &str| text.parse::<Like>();
+        assert_eq!(like("test"), Ok(Like { split: SplitName::Test, range: None }));
+        assert_eq!(like("validation:3"), Ok(Like { split: SplitName::Validation, range: Some((3, 3)) }));
+        assert_eq!(like("train:0-7"), Ok(Like { split: SplitName::Train, range: Some((0, 7)) }));
+        for wrong in ["", "tests", "test:", "test:x", "test:3-1", "test:1-", "3"] {
+            assert!(like(wrong).is_err_and(|error| error.contains("test:0-7")), "{wrong:?}");
+        }
+    }
+}
