@@ -55,8 +55,13 @@ fn panel(
         .margin(8)
         .x_label_area_size(36)
         .y_label_area_size(56)
-        .build_cartesian_2d((first * 0.9..last * 1.1).log_scale(), 0.0..highest)?;
-    chart.configure_mesh().x_desc("evaluations of the network").light_line_style(WHITE).draw()?;
+        .build_cartesian_2d((first * 0.9..last * 1.1).log_scale().with_key_points(marked(quality)), 0.0..highest)?;
+    chart
+        .configure_mesh()
+        .x_desc("evaluations of the network")
+        .x_label_formatter(&|count| format!("{count:.0}"))
+        .light_line_style(WHITE)
+        .draw()?;
     let data = quality.data[number];
     let grey = RGBColor(128, 128, 128);
     let data_line = LineSeries::new([(first * 0.9, data), (last * 1.1, data)], grey.stroke_width(1));
@@ -84,7 +89,17 @@ fn panel(
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
     }
     if number == 0 {
-        chart.configure_series_labels().background_style(WHITE.mix(0.8)).border_style(grey).draw()?;
+        let ends = quality.rows.iter().map(|row| row.values[number]).next_back().unwrap_or(0.0);
+        let free = if ends > 0.5 * highest { SeriesLabelPosition::LowerRight } else { SeriesLabelPosition::UpperRight };
+        chart.configure_series_labels().position(free).background_style(WHITE.mix(0.8)).border_style(grey).draw()?;
     }
     Ok(())
+}
+
+/// The numbers of evaluations that have room for a label, from the least on.
+fn marked(quality: &Quality) -> Vec<f64> {
+    let mut counts: Vec<f64> = quality.rows.iter().map(|row| row.evaluations as f64).collect();
+    counts.sort_by(f64::total_cmp);
+    counts.dedup_by(|next, kept| *next < 1.25 * *kept);
+    counts
 }
