@@ -15,8 +15,10 @@ train() { # EXPERIMENT NAME: begins the run, continues it, or finds it complete
 
 train digits digits
 bfn sample "$runs/digits" --count 64 --steps 100 --seed 0 --out docs/images/digits.png
-bfn sample "$runs/digits" --count 8 --steps 100 --seed 0 --trajectory docs/images/flow.png
 
 train small/mnist mnist
 bfn sample "$runs/mnist" --count 64 --steps 100 --seed 0 --out docs/images/small-mnist.png
 bfn inpaint "$runs/mnist" --example 3 --hide right --count 8 --steps 50 --particles 16 --seed 0 --out docs/images/inpainting.png
+
+train small/superres superres
+bfn sample "$runs/superres" --like test:0-7 --count 48 --steps 50 --solver sde2 --seed 0 --out docs/images/superres.png
