@@ -55,7 +55,7 @@ fn main() -> Result<()> {
         &[
             NamedTensor::new("continuous_time", &continuous_time.tensor.detach()),
             NamedTensor::new("gradient_norm", &gradient_norm.detach()),
-            loss("step", Term::NoisyStep { n }, times("t_step")?, "noise_step")?,
+            loss("step", Term::Step { n, noisy: true }, times("t_step")?, "noise_step")?,
             loss("reconstruction", Term::Reconstruction, ones, "noise_reconstruction")?,
         ],
     )?;

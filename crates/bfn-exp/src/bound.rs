@@ -134,7 +134,7 @@ impl Estimator<'_> {
         match term {
             Term::Reconstruction => vec![1.0; self.examples()],
             Term::ContinuousTime => self.spread(term, repeat),
-            Term::Step { n } | Term::NoisyStep { n } => {
+            Term::Step { n, .. } => {
                 let n = f64::from(n);
                 self.spread(term, repeat).into_iter().map(|t| (t * n).floor() / n).collect()
             }
@@ -159,8 +159,7 @@ impl Estimator<'_> {
             Term::Reconstruction => normal(Purpose::Reconstruction),
             _ => normal(Purpose::Noise),
         };
-        let sender_noise =
-            matches!(term, Term::Step { .. } | Term::NoisyStep { .. }).then(|| normal(Purpose::SenderNoise));
+        let sender_noise = matches!(term, Term::Step { .. }).then(|| normal(Purpose::SenderNoise));
         let condition = self.side.condition(batch).map(|condition| condition.on(device));
         Examples { x: draws::stored(&batch.values).to_device(device), t, noise, sender_noise, condition }
     }
@@ -170,6 +169,6 @@ impl Estimator<'_> {
 fn number(term: Term, repeat: u64) -> u64 {
     match term {
         Term::ContinuousTime | Term::Reconstruction => repeat,
-        Term::Step { n } | Term::NoisyStep { n } => (u64::from(n) << 32) | repeat,
+        Term::Step { n, .. } => (u64::from(n) << 32) | repeat,
     }
 }

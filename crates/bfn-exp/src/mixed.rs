@@ -167,7 +167,7 @@ impl Objective for Mixed {
         match term {
             Term::ContinuousTime => flow.loss_continuous_time(&x, &output, &t).per_variable(),
             Term::Reconstruction => flow.loss_reconstruction(&x, &output).per_variable(),
-            Term::Step { n } | Term::NoisyStep { n } => {
+            Term::Step { n, .. } => {
                 let n = f64::from(n);
                 let ends: Vec<f64> = examples.t.iter().map(|t| t + 1.0 / n).collect();
                 flow.loss_step(&x, &output, &examples.t, &ends, &sender_noise).per_variable() * n

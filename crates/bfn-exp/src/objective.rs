@@ -23,12 +23,9 @@ pub enum Term {
     Step {
         /// The number of steps n.
         n: u32,
-    },
-    /// The same with all the noise of its message, as the published code estimates it: the same mean, a larger spread. Of
-    /// tables, which it cannot evaluate, it is `Step`.
-    NoisyStep {
-        /// The number of steps n.
-        n: u32,
+        /// With all the noise of its message, as the published code estimates it: the same mean, a larger spread. Tables
+        /// cannot be evaluated so; theirs is the same either way.
+        noisy: bool,
     },
     /// The integrand of L^r; t is 1.
     Reconstruction,
@@ -169,14 +166,15 @@ where
         match term {
             Term::ContinuousTime => flow.loss_continuous_time(&x, &output, &t),
             Term::Reconstruction => flow.loss_reconstruction(&x, &output),
-            Term::Step { n } | Term::NoisyStep { n } => {
+            Term::Step { n, noisy } => {
                 let n = f64::from(n);
                 let accuracies: Vec<f64> = examples.t.iter().map(|t| flow.step_accuracy(*t, t + 1.0 / n)).collect();
                 let alpha = column(&accuracies, model.device());
                 let sender_noise = examples.sender_noise.as_ref().map_or_else(|| noise.full_like(0.0), as_message);
-                let loss = match term {
-                    Term::NoisyStep { .. } => flow.loss_step(&x, &output, &alpha, &sender_noise),
-                    _ => flow.loss_step_steady(&x, &output, &alpha, &sender_noise),
+                let loss = if noisy {
+                    flow.loss_step(&x, &output, &alpha, &sender_noise)
+                } else {
+                    flow.loss_step_steady(&x, &output, &alpha, &sender_noise)
                 };
                 loss * n
             }

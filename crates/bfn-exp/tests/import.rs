@@ -85,7 +85,7 @@ fn the_losses_are_those_of_the_published_code() {
     let n = tensor("steps").int64_value(&[]) as u32;
     for (name, term, t, noise) in [
         ("continuous_time", Term::ContinuousTime, times("t"), "noise"),
-        ("step", Term::NoisyStep { n }, times("t_step"), "noise_step"),
+        ("step", Term::Step { n, noisy: true }, times("t_step"), "noise_step"),
         ("reconstruction", Term::Reconstruction, vec![1.0; times("t").len()], "noise_reconstruction"),
     ] {
         let (x, noise, sender_noise) = (tensor("x"), tensor(noise), Some(tensor("sender_noise")));

@@ -19,7 +19,7 @@ impl Estimator<'_> {
     /// A split without examples.
     pub fn draw_on(&self, grid: &Grid, observe: impl FnMut() -> ControlFlow<()>) -> Result<Option<Vec<Sample>>> {
         let steps = Steps::new(grid.times()).context("the grid has no steps")?;
-        let term = Term::Step { n: grid.count() as u32 };
+        let term = Term::Step { n: grid.count() as u32, noisy: false };
         self.draw_by(
             |repeat| self.spread(term, repeat),
             |batch, numbers, repeat| {
@@ -45,7 +45,7 @@ impl Estimator<'_> {
         for batch in self.batches(0)? {
             let batch = batch?;
             // The same noise for all times: `n` only gives the draws a number of their own.
-            let examples = self.prepare(&batch, Vec::new(), Term::Step { n: 0 }, 0);
+            let examples = self.prepare(&batch, Vec::new(), Term::Step { n: 0, noisy: false }, 0);
             let costs = self.objective.step_costs(self.model, &examples, fine, &mut observe);
             sum = Some(match sum {
                 None => costs,

@@ -42,7 +42,7 @@ impl Steps {
     /// The term of the bound.
     pub fn term(self) -> Term {
         match self {
-            Self::Finite(n) => Term::Step { n },
+            Self::Finite(n) => Term::Step { n, noisy: false },
             Self::Infinite => Term::ContinuousTime,
         }
     }
