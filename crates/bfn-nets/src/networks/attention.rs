@@ -1,9 +1,10 @@
 //! Self-attention: over a sequence, and over the pixels of an image.
 
-use tch::Tensor;
 use tch::nn::Path;
+use tch::{Device, Kind, Tensor};
 
-use super::layers::{GroupNorm, Start};
+use super::Mode;
+use super::layers::{GroupNorm, Start, dropout as dropped};
 
 /// How queries, keys and values of the heads lie in one projection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,11 +27,50 @@ pub(super) fn attend(projected: &Tensor, heads: i64, packing: Packing, dropout: 
         Packing::KindFirst => (projected.view([batch, length, 3, heads, channels]), 2),
         Packing::HeadFirst => (projected.view([batch, length, heads, 3, channels]), 3),
     };
-    let part = |index| split.select(axis, index).transpose(1, 2);
-    Tensor::scaled_dot_product_attention(&part(0), &part(1), &part(2), None::<Tensor>, dropout, false, None, false)
-        .transpose(1, 2)
-        .reshape([batch, length, width])
+    let attended = if prefers_products(projected, length, dropout) {
+        products(&split, axis, dropout)
+    } else {
+        fused(&split, axis, dropout)
+    };
+    attended.transpose(1, 2).reshape([batch, length, width])
 }
+
+/// libtorch's fused attention over the three parts of `split` along `axis`: \[B, heads, T, channels\].
+fn fused(split: &Tensor, axis: i64, dropout: f64) -> Tensor {
+    let channels = split.size()[4];
+    // On a CPU the products of matrices within have a slow path for fewer than sixteen channels; zeros change nothing.
+    let missing = if split.device().is_cuda() { 0 } else { (NARROWEST_HEAD - channels).max(0) };
+    let padded = if missing > 0 { split.constant_pad_nd([0, missing]) } else { split.shallow_clone() };
+    let part = |index| padded.select(axis, index).transpose(1, 2);
+    let scale = 1.0 / (channels as f64).sqrt();
+    let (queries, keys, values) = (part(0), part(1), part(2));
+    Tensor::scaled_dot_product_attention(&queries, &keys, &values, None::<Tensor>, dropout, false, scale, false)
+        .narrow(-1, 0, channels)
+}
+
+/// The same as products of matrices, with the attention weights in memory: \[B, heads, T, channels\].
+fn products(split: &Tensor, axis: i64, dropout: f64) -> Tensor {
+    let order = if axis == 2 { [2, 0, 3, 1, 4] } else { [3, 0, 2, 1, 4] };
+    // [3, B, heads, T, channels], copied once: as views, every product would copy its own.
+    let parts = split.permute(order).contiguous();
+    let size = parts.size();
+    let (batch, heads, length, channels) = (size[1], size[2], size[3], size[4]);
+    let parts = parts.view([3, batch * heads, length, channels]).unbind(0);
+    let queries = &parts[0] / (channels as f64).sqrt();
+    let weights = queries.bmm(&parts[1].transpose(1, 2)).softmax(-1, None::<Kind>);
+    dropped(weights, dropout, Mode::Train).bmm(&parts[2]).view([batch, heads, length, channels])
+}
+
+/// Whether [`products`] are the faster way: on a CPU in f32 for short sequences, by timing both.
+///
+/// Dropout of the weights has no fused kernel there at all. Reduced precision would round the weights.
+fn prefers_products(projected: &Tensor, length: i64, dropout: f64) -> bool {
+    let shortest_fused = if projected.requires_grad() { 257 } else { 65 };
+    projected.device() == Device::Cpu && projected.kind() == Kind::Float && (length < shortest_fused || dropout > 0.0)
+}
+
+/// Channels of a head below which the fused kernel gets zeros added.
+const NARROWEST_HEAD: i64 = 16;
 
 /// The names and the layout of one published attention block.
 #[derive(Debug, Clone, Copy)]
@@ -95,5 +135,52 @@ impl KernelOne {
 
     fn forward(&self, x: &Tensor) -> Tensor {
         x.linear(&self.weight.flatten(1, -1), Some(&self.bias))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// softmax(q kᵀ/√C) v, head by head.
+    fn expected(projected: &Tensor, heads: i64, packing: Packing) -> Tensor {
+        let width = projected.size()[2] / 3;
+        let channels = width / heads;
+        let outputs = (0..heads).map(|head| {
+            let part = |kind: i64| {
+                let start = match packing {
+                    Packing::KindFirst => kind * width + head * channels,
+                    Packing::HeadFirst => (head * 3 + kind) * channels,
+                };
+                projected.narrow(2, start, channels)
+            };
+            let scores = part(0).matmul(&part(1).transpose(1, 2)) / (channels as f64).sqrt();
+            scores.softmax(-1, Kind::Double).matmul(&part(2))
+        });
+        Tensor::cat(&outputs.collect::<Vec<_>>(), 2)
+    }
+
+    /// Output and gradient, for lengths and heads on both sides of every choice.
+    #[test]
+    fn attention_is_its_formula_whichever_way_is_taken() {
+        for (length, heads, channels) in [(5, 3, 4), (5, 2, 16), (70, 2, 8), (300, 1, 8), (300, 2, 20)] {
+            for packing in [Packing::KindFirst, Packing::HeadFirst] {
+                let x = Tensor::randn([2, length, 3 * heads * channels], (Kind::Float, Device::Cpu));
+                let weight = Tensor::randn([2, length, heads * channels], (Kind::Float, Device::Cpu));
+                let exact = x.to_kind(Kind::Double).set_requires_grad(true);
+                let expected = expected(&exact, heads, packing);
+                (&expected * &weight).sum(Kind::Double).backward();
+
+                let without_gradient = attend(&x, heads, packing, 0.0);
+                let leaf = x.set_requires_grad(true);
+                let found = attend(&leaf, heads, packing, 0.0);
+                (&found * &weight).sum(Kind::Float).backward();
+                let pairs = [(without_gradient, &expected), (found, &expected), (leaf.grad(), &exact.grad())];
+                for (found, expected) in pairs {
+                    let error = (found - expected).abs().max().double_value(&[]);
+                    assert!(error < 2e-5, "{length} {heads} {channels} {packing:?}: {error:e}");
+                }
+            }
+        }
     }
 }
