@@ -146,7 +146,7 @@ impl Session {
 
         // A run that was stopped while it validated does so now.
         self.validate_if_due(&mut progress, &mut clock)?;
-        while self.standing.step < steps && max_time.is_none_or(|limit| clock.training() < limit) {
+        while !self.standing.is_at_end(&self.experiment.training) {
             if let Some(reason) = self.stop.reason() {
                 return self.leave(reason, &progress, &tally);
             }
@@ -158,7 +158,8 @@ impl Session {
             progress.set(step);
 
             // What follows waits for the device; a step without it does not.
-            if step.is_multiple_of(log_every) || step == steps {
+            let is_last = self.standing.is_at_end(&self.experiment.training);
+            if step.is_multiple_of(log_every) || is_last {
                 let readings = self.sound(&tally)?;
                 tally.restart();
                 let line = self.line(&readings, progress.interval(), phases.take_shares());
@@ -172,7 +173,7 @@ impl Session {
                 phases.skip();
             }
             let is_best = validated && self.standing.best.is_some_and(|best| best.step == step);
-            if (step.is_multiple_of(self.experiment.checkpoint.every) || is_best) && step < steps {
+            if (step.is_multiple_of(self.experiment.checkpoint.every) || is_best) && !is_last {
                 self.sound(&tally)?;
                 self.save(&progress)?;
             }

@@ -4,10 +4,12 @@ use anyhow::Result;
 use maud::{Markup, PreEscaped, html};
 
 use super::axis::{Axis, Scale};
+use super::evaluations::Evaluation;
 use super::material::Material;
-use super::plot::{Curve, Point, Stroke, draw};
+use super::plot::{Curve, Point, Stroke, draw, sample};
 use crate::evaluate::Steps;
 use crate::metrics::TrainingLine;
+use crate::table::Setting;
 
 /// Longer curves are drawn through the means of so many stretches.
 const STRETCHES: usize = 400;
@@ -81,7 +83,7 @@ fn loss(runs: &[Material]) -> Option<Chart> {
         curves.push(Curve { run, stroke: Stroke::Faint, points: training });
         let stroke = if validation.is_empty() { Stroke::Solid } else { Stroke::Dashed };
         curves.push(Curve { run, stroke, points: smooth });
-        curves.push(Curve { run, stroke: Stroke::Dotted, points: validation });
+        curves.push(Curve { run, stroke: Stroke::Dotted(0), points: validation });
     }
     curves.sort_by_key(|curve| curve.stroke != Stroke::Faint);
     let validated = runs.iter().any(|run| !run.log.validation.is_empty());
@@ -110,7 +112,7 @@ fn by_time(runs: &[Material]) -> Option<Chart> {
             y: bin.nats_per_dim,
             error: if bin.standard_error_nats_per_dim.is_finite() { bin.standard_error_nats_per_dim } else { 0.0 },
         });
-        curves.push(Curve { run, stroke: Stroke::Dotted, points: points.collect() });
+        curves.push(Curve { run, stroke: Stroke::Dotted(0), points: points.collect() });
     }
     let caption =
         html! { "The integrand of L" sup { "∞" } " in bins of time, with standard errors: where the nats are lost." };
@@ -128,31 +130,42 @@ fn by_time(runs: &[Material]) -> Option<Chart> {
 
 fn by_steps(runs: &[Material]) -> Option<Chart> {
     let mut curves = Vec::new();
+    let mut settings: Vec<Vec<String>> = Vec::new();
     for (run, material) in runs.iter().enumerate() {
         for evaluation in &material.evaluations {
             let mut points = Vec::new();
-            let mut limit = None;
             for bound in &evaluation.results {
-                let (y, error) = (bound.total_bits_per_dim, bound.standard_error_bits_per_dim);
-                match bound.steps {
-                    Steps::Finite(n) => points.push(Point { x: f64::from(n), y, error }),
-                    Steps::Infinite => limit = Some(y),
+                if let Steps::Finite(n) = bound.steps {
+                    let (y, error) = (bound.total_bits_per_dim, bound.standard_error_bits_per_dim);
+                    points.push(Point { x: f64::from(n), y, error });
                 }
             }
             if points.len() < 2 {
                 continue;
             }
             points.sort_by(|a, b| a.x.total_cmp(&b.x));
-            if let Some(y) = limit {
+            let setting = told_apart(&evaluation.setting);
+            let pattern = settings.iter().position(|known| *known == setting).unwrap_or(settings.len());
+            if pattern == settings.len() {
+                settings.push(setting);
+            }
+            // No grid matters in continuous time.
+            let same = |other: &&Evaluation| told_apart(&other.setting)[1..] == told_apart(&evaluation.setting)[1..];
+            if let Some(limit) = material.evaluations.iter().filter(same).find_map(Evaluation::in_continuous_time) {
                 let ends = [points[0].x, points[points.len() - 1].x];
-                let points = ends.map(|x| Point { x, y, error: 0.0 }).to_vec();
+                let points = ends.map(|x| Point { x, y: limit.total_bits_per_dim, error: 0.0 }).to_vec();
                 curves.push(Curve { run, stroke: Stroke::Dashed, points });
             }
-            curves.push(Curve { run, stroke: Stroke::Dotted, points });
+            curves.push(Curve { run, stroke: Stroke::Dotted(pattern as u8), points });
         }
     }
     let caption = html! {
-        "The bound L" sup { "n" } " + L" sup { "r" } " for n transmission steps, with standard errors; dashed: n → ∞."
+        "The bound L" sup { "n" } " + L" sup { "r" } " for n transmission steps, with standard errors; thin dashes: n → ∞. "
+        @if settings.len() > 1 {
+            @for (pattern, setting) in settings.iter().enumerate() {
+                span.setting { (sample(pattern as u8)) (words_of_its_own(setting, &settings)) } " "
+            }
+        }
     };
     let points = || curves.iter().flat_map(|curve| &curve.points);
     points().next()?;
@@ -163,6 +176,20 @@ fn by_steps(runs: &[Material]) -> Option<Chart> {
         y: Axis::around(unit(runs), Scale::Linear, points().flat_map(Point::heights)),
         curves,
     })
+}
+
+/// The settings of an evaluation that make curves of one run differ, the grid first.
+fn told_apart(setting: &Setting) -> Vec<String> {
+    let mut words = vec![format!("{} grid", setting.grid), format!("{} split", setting.split)];
+    words.extend(setting.given.as_ref().map(|given| format!("given {given}")));
+    words.extend(setting.as_published.iter().map(|different| format!("{different} as published")));
+    words
+}
+
+/// What is said of one setting and not of all.
+fn words_of_its_own(setting: &[String], all: &[Vec<String>]) -> String {
+    let own = setting.iter().filter(|word| !all.iter().all(|other| other.contains(word)));
+    own.map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
 fn learning_rate(runs: &[Material]) -> Option<Chart> {

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use anyhow::{Result, anyhow};
-use maud::PreEscaped;
+use maud::{Markup, PreEscaped, html};
 use plotters::prelude::*;
 
 use super::axis::Axis;
@@ -31,9 +31,12 @@ pub(super) enum Stroke {
     Dashed,
     /// A thin, pale line behind the others.
     Faint,
-    /// A line with a dot, and a bar for its standard error, at each point.
-    Dotted,
+    /// A line with a dot, and a bar for its standard error, at each point; its number is that of its pattern.
+    Dotted(u8),
 }
+
+/// The lengths of dashes and gaps in each pattern of [`Stroke::Dotted`]; more of them share these.
+const PATTERNS: [&str; 4] = ["none", "60 22", "12 18", "60 20 12 20"];
 
 /// A curve of a run.
 #[derive(Debug, Clone)]
@@ -65,17 +68,34 @@ impl Point {
 }
 
 impl Stroke {
-    const ALL: [Self; 4] = [Self::Solid, Self::Dashed, Self::Faint, Self::Dotted];
+    fn all() -> impl Iterator<Item = Self> {
+        [Self::Solid, Self::Dashed, Self::Faint].into_iter().chain((0..PATTERNS.len() as u8).map(Self::Dotted))
+    }
 
     fn colour(self, run: usize) -> RGBColor {
-        RGBColor(8, self as u8, (run % COLOURS) as u8)
+        let stroke = match self {
+            Self::Solid => 0,
+            Self::Dashed => 1,
+            Self::Faint => 2,
+            Self::Dotted(pattern) => 3 + pattern % PATTERNS.len() as u8,
+        };
+        RGBColor(8, stroke, (run % COLOURS) as u8)
     }
 
     fn width(self) -> u32 {
         match self {
-            Self::Solid | Self::Dotted => 8,
+            Self::Solid | Self::Dotted(_) => 8,
             Self::Dashed => 6,
             Self::Faint => 3,
+        }
+    }
+}
+
+/// A short piece of [`Stroke::Dotted`] in the colour of text, for a legend.
+pub(super) fn sample(pattern: u8) -> Markup {
+    html! {
+        svg.sample viewBox="0 0 240 24" aria-hidden="true" {
+            line x1="0" y1="12" x2="240" y2="12" stroke-dasharray=(PATTERNS[usize::from(pattern) % PATTERNS.len()]) {}
         }
     }
 }
@@ -121,7 +141,7 @@ fn draw_into(svg: &mut String, x: &Axis, y: &Axis, curves: &[Curve]) -> Result<(
         // A point alone makes no line.
         let dots = if on_axes.clone().count() == 1 { 10 } else { 0 };
         chart.draw_series(LineSeries::new(places, style.filled()).point_size(dots))?;
-        if curve.stroke == Stroke::Dotted {
+        if matches!(curve.stroke, Stroke::Dotted(_)) {
             let bar = |point: &Point| {
                 let [low, high] = y.range;
                 let ends = point.heights().map(|end| end.clamp(low, high));
@@ -145,14 +165,15 @@ pub(super) fn style() -> String {
     };
     rule(INK, "var(--muted)", "");
     rule(RULE, "var(--rule)", "");
-    for stroke in Stroke::ALL {
+    for stroke in Stroke::all() {
         let more = match stroke {
-            Stroke::Solid | Stroke::Dotted => "stroke-linejoin:round",
-            Stroke::Dashed => "stroke-dasharray:26 16",
-            Stroke::Faint => "opacity:.35",
+            Stroke::Solid => "stroke-linejoin:round".to_owned(),
+            Stroke::Dotted(pattern) => format!("stroke-dasharray:{}", PATTERNS[usize::from(pattern)]),
+            Stroke::Dashed => "stroke-dasharray:26 16".to_owned(),
+            Stroke::Faint => "opacity:.35".to_owned(),
         };
         for run in 0..COLOURS {
-            rule(stroke.colour(run), &format!("var(--run-{run})"), more);
+            rule(stroke.colour(run), &format!("var(--run-{run})"), &more);
         }
     }
     rules
@@ -167,8 +188,7 @@ mod tests {
     fn every_colour_of_a_plot_has_its_meaning() {
         let point = |x: f64, y: f64| Point { x, y, error: 0.1 };
         let points = vec![point(0.0, 1.0), point(0.5, f64::NAN), point(1.0, 2.0), point(f64::INFINITY, 1.0)];
-        let curves: Vec<Curve> =
-            Stroke::ALL.into_iter().map(|stroke| Curve { run: 9, stroke, points: points.clone() }).collect();
+        let curves: Vec<Curve> = Stroke::all().map(|stroke| Curve { run: 9, stroke, points: points.clone() }).collect();
         let axis = |range| Axis { label: "x".to_owned(), scale: Scale::Linear, range };
         let (x, y) = (axis([0.0, 1.0]), axis([0.0, 3.0]));
         let svg = draw(&x, &y, &curves).expect("a plot").into_string();

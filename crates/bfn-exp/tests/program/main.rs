@@ -99,6 +99,21 @@ fn trains_evaluates_and_samples() {
 }
 
 #[test]
+fn a_run_that_ends_by_time_logs_its_last_step() {
+    let folder = Folder::new();
+    let settings = ["training.steps=1000000", "training.log_every=1000000", "training.max_time=\"1s\""];
+    folder.trained("run", &settings, &[]);
+    let log = fs::read_to_string(folder.path("run/metrics.jsonl")).expect("a log");
+    let line: serde_json::Value = serde_json::from_str(log.lines().last().expect("a line")).expect("JSON");
+    let checkpoints = fs::read_dir(folder.path("run/checkpoints")).expect("a folder").flatten();
+    let newest = checkpoints.map(|entry| entry.file_name().display().to_string()).max().expect("a checkpoint");
+    let step: u64 = newest.chars().filter(char::is_ascii_digit).collect::<String>().parse().expect("a number");
+    assert!(step > 0 && line["step"] == step, "{line} {newest}");
+    let listed = succeeds(&["list", &folder.path("")]);
+    assert!(listed.contains("complete"), "{listed}");
+}
+
+#[test]
 fn the_factorised_receiver_changes_finite_n_alone() {
     let folder = Folder::new();
     let path = folder.path("classes.toml");
