@@ -1,5 +1,4 @@
 //! Permutations, the order of a run, sharding.
-#![allow(clippy::unwrap_used)]
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,5 +1,4 @@
 //! The known data sets: their names, and the checksums of those that are there.
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::collections::HashSet;
 use std::fs;

@@ -1,5 +1,4 @@
 //! Files from a server on this machine that does what servers do.
-#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,5 +1,4 @@
 //! The digits, and MNIST: small stand-ins always, the real files where BFN_DATA has them.
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::collections::HashSet;
 use std::fs;

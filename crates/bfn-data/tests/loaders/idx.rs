@@ -1,5 +1,4 @@
 //! The IDX parser: round trips, each kind of fault, and mutated input.
-#![allow(clippy::unwrap_used)]
 
 use std::io::Write;
 use std::path::Path;

@@ -1,5 +1,4 @@
 //! The background threads change when an item is made, never what it is.
-#![allow(clippy::unwrap_used)]
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};

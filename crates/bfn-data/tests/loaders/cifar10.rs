@@ -1,5 +1,4 @@
 //! CIFAR-10: small stand-ins always, the real files where BFN_DATA or BFN_CIFAR10 has them.
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::fs;
 use std::io::Write;

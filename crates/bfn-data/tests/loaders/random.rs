@@ -1,5 +1,4 @@
 //! Streams: what they are, that they are independent, how they are distributed.
-#![allow(clippy::unwrap_used)]
 
 use std::collections::HashSet;
 

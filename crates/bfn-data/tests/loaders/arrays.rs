@@ -1,5 +1,4 @@
 //! Arrays of NumPy, and data sets of them.
-#![allow(clippy::unwrap_used)]
 
 use std::io::Write;
 use std::path::Path;

@@ -1,5 +1,4 @@
 //! Tables in CSV and Parquet: columns, transforms, missing values.
-#![allow(clippy::unwrap_used)]
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,5 +1,4 @@
 //! Folders of images and the file that keeps them.
-#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,4 @@
 //! Batches for training and for evaluation.
-#![allow(clippy::unwrap_used)]
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,5 +1,4 @@
 //! Alphabets, text files and windows.
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::collections::HashMap;
 use std::fs;
