@@ -397,8 +397,7 @@ def evaluate(arguments, place):
         file = place.folder / "evaluation.json"
         bfn(
             arguments, "evaluate", place.run, "--steps", "inf,10", "--limit", len(examples), "--seed", repeat,
-            # The published code draws ten messages at each step of an example.
-            "--repeats", 10,
+            "--repeats", 3,
             "--factorised-receiver", "--probability-floor", "--json", file,
         )  # fmt: skip
         rows = json.loads(file.read_text())["results"]
