@@ -23,7 +23,9 @@ mod shapes;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::{Backend, Tensor};
+use ndarray::ArrayD;
+
+use crate::{Backend, Element, Nd, Tensor};
 
 /// How closely a precision must agree with f64.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -90,6 +92,19 @@ pub fn run<B: Backend>(like: &Tensor<B>, tolerance: Tolerance) {
     }
     let (failed, all) = (failures.len(), cases.len());
     assert!(failures.is_empty(), "{failed} of {all} conformance cases failed:\n{}", failures.join("\n"));
+}
+
+/// [`run`] on [`Nd`] in f64 and in f32.
+///
+/// # Panics
+///
+/// As [`run`].
+pub fn run_on_ndarray() {
+    fn like<F: Element>() -> Tensor<Nd<F>> {
+        Tensor::from_nd(ArrayD::zeros(vec![1]))
+    }
+    run(&like::<f64>(), Tolerance::DOUBLE);
+    run(&like::<f32>(), Tolerance::SINGLE);
 }
 
 /// What a case works with.
