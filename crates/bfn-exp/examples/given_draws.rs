@@ -36,7 +36,7 @@ fn main() -> Result<()> {
     let loss = |name: &str, term: Term, t: Vec<f64>, noise: &str| -> Result<NamedTensor> {
         let x = draws.tensor("x")?;
         let sender_noise = Some(draws.tensor("sender_noise")?);
-        let examples = Examples { x, t, noise: draws.tensor(noise)?, sender_noise, condition: None };
+        let examples = Examples { x, t, weights: None, noise: draws.tensor(noise)?, sender_noise, condition: None };
         let loss = trained.task.objective.loss(&trained.model, &examples, term, Mode::Evaluate);
         Ok(NamedTensor::new(name, loss.array()))
     };

@@ -161,7 +161,7 @@ impl Estimator<'_> {
         };
         let sender_noise = matches!(term, Term::Step { .. }).then(|| normal(Purpose::SenderNoise));
         let condition = self.side.condition(batch).map(|condition| condition.on(device));
-        Examples { x: draws::stored(&batch.values).to_device(device), t, noise, sender_noise, condition }
+        Examples { x: draws::stored(&batch.values).to_device(device), t, weights: None, noise, sender_noise, condition }
     }
 }
 

@@ -25,6 +25,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use toml_edit::DocumentMut;
 
+use crate::draws;
 use crate::overrides::Override;
 
 /// An experiment: what to model, how, and for how long to train.
@@ -134,6 +135,10 @@ pub struct TrainingConfig {
     /// How the times of a batch are drawn.
     #[serde(default)]
     pub times: Times,
+    /// How densely times are drawn in equal stretches of [0, 1), relative to one another; equally where it is empty.
+    /// The loss is weighted by the inverse and keeps its mean; its noise is least where this follows its size.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub time_density: Vec<f64>,
     /// The share of examples whose label and low-resolution image are kept from a network that is told them, so that
     /// it can do without.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -349,6 +354,7 @@ impl Experiment {
             "training.condition_dropout is {dropout}, but the network is told no labels; give it `classes`, or \
              `low_resolution`"
         );
+        draws::density(&self.training.time_density).context("in training.time_density")?;
         self.optimiser.validate().context("in [optimiser]")?;
         self.ema.validate().context("in [ema]")?;
         self.data.check()

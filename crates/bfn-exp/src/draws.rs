@@ -1,7 +1,7 @@
 //! The random numbers of a run: each a function of (seed, purpose, step, example).
 
-use bfn_core::NoiseSource;
-use bfn_core::times::Spread;
+use bfn_core::times::{Spread, TimeDensity};
+use bfn_core::{Error, NoiseSource};
 use bfn_data::{Purpose, Seed, Values};
 use bfn_nets::{Tensor, Torch};
 use ndarray::Array2;
@@ -18,6 +18,19 @@ pub fn times(seed: Seed, step: u64, count: usize, how: Times) -> Vec<f64> {
     let uniform = |j| seed.stream(Purpose::Time, step, j as u64).uniform();
     let uniforms: Vec<f64> = (0..spread.uniforms(count)).map(uniform).collect();
     spread.spread(count, &uniforms)
+}
+
+/// The density of times of this height on each of so many equal stretches of [0, 1); uniform where there are none.
+///
+/// # Errors
+///
+/// Heights that are not finite and above 0.
+pub fn density(heights: &[f64]) -> Result<TimeDensity, Error> {
+    if heights.is_empty() {
+        return Ok(TimeDensity::uniform());
+    }
+    let edges: Vec<f64> = (0..=heights.len()).map(|edge| edge as f64 / heights.len() as f64).collect();
+    TimeDensity::new(&edges, heights)
 }
 
 /// Standard normal numbers, one row of `width` for each example, each row from its own stream.
@@ -84,4 +97,24 @@ impl NoiseSource<Torch> for SampleNoise {
 /// A column of numbers, one for each example, in f32.
 pub fn column(values: &[f64], device: Device) -> Tensor {
     Tensor::new(tch::Tensor::from_slice(values).to_kind(Kind::Float).to_device(device))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_keep_the_mean_of_what_a_density_draws() {
+        let uniforms = times(Seed(1), 0, 1000, Times::LowDiscrepancy);
+        for heights in [&[][..], &[1.0], &[0.5, 1.0, 0.25]] {
+            let density = density(heights).expect("a density");
+            let mean = |f: fn(f64) -> f64| {
+                let drawn = uniforms.iter().map(|uniform| density.draw(*uniform));
+                drawn.map(|time| time.weight * f(time.t)).sum::<f64>() / uniforms.len() as f64
+            };
+            assert!((mean(|_| 1.0) - 1.0).abs() < 5e-3, "{heights:?}: {}", mean(|_| 1.0));
+            assert!((mean(|t| t * t) - 1.0 / 3.0).abs() < 5e-3, "{heights:?}: {}", mean(|t| t * t));
+        }
+        assert!(density(&[1.0, 0.0]).is_err() && density(&[f64::NAN]).is_err());
+    }
 }

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use bfn_core::times::TimeDensity;
 use bfn_data::{Batches, Dataset, Prefetch, Purpose, Seed};
 use bfn_nets::networks::Mode;
 use bfn_nets::optimiser::is_not_finite;
@@ -26,6 +27,7 @@ const THREADS: usize = 1;
 pub struct Trainer {
     experiment: Experiment,
     task: Task,
+    time_density: TimeDensity,
     batches: Batches,
     model: Model,
     ema: Ema,
@@ -52,6 +54,7 @@ impl Trainer {
         Ok(Self {
             batches: Batches::new(dataset, Seed(training.seed), training.batch)?,
             optimiser: Optimiser::new(model.parameters(), experiment.optimiser)?,
+            time_density: draws::density(&training.time_density)?,
             ema: Ema::new(model.parameters(), experiment.ema)?,
             experiment: experiment.clone(),
             task,
@@ -101,7 +104,7 @@ impl Trainer {
             phases.end(Phase::Data);
             seed_dropout(seed, step * parts + part);
             let loss = self.task.objective.loss(&self.model, &examples, Term::ContinuousTime, Mode::Train);
-            let loss = loss.array().mean(Kind::Float) / parts as f64;
+            let loss = weighted(loss.array(), examples.weights.as_deref()).mean(Kind::Float) / parts as f64;
             phases.end(Phase::Loss);
             phases.transfer(Phase::Loss, Phase::Network, self.model.take_time());
             loss.backward();
@@ -136,20 +139,25 @@ impl Trainer {
     /// From the number of a batch to its examples: a pure function, whichever thread calls it.
     fn prepare(&self) -> impl Fn(u64) -> Result<Examples> + Send + Sync + 'static {
         let TrainingConfig { batch, times, seed, accumulation, condition_dropout, .. } = self.experiment.training;
+        let is_weighted = !self.experiment.training.time_density.is_empty();
         let seed = Seed(seed);
         let parts = u64::from(accumulation);
         let batches = self.batches.clone();
         let width = self.task.objective.message_width(self.task.form.dimensions());
         let side = self.task.side;
         let device = self.model.device();
+        let density = self.time_density.clone();
         move |number| {
             let drawn = batches.batch(number)?;
             // The parts of one step share one set of times.
             let part = (number % parts) as usize;
-            let t = draws::times(seed, number / parts, batch * parts as usize, times);
+            let uniforms = draws::times(seed, number / parts, batch * parts as usize, times);
+            let times = uniforms.into_iter().skip(part).step_by(parts as usize).map(|uniform| density.draw(uniform));
+            let (t, weights) = times.map(|time| (time.t, time.weight)).unzip();
             let examples = Examples {
                 x: draws::stored(&drawn.values),
-                t: t.into_iter().skip(part).step_by(parts as usize).collect(),
+                t,
+                weights: is_weighted.then_some(weights),
                 noise: draws::normal(seed, Purpose::Noise, 0, &drawn.positions, width),
                 sender_noise: None,
                 condition: side.dropped_condition(&drawn, condition_dropout, seed),
@@ -193,5 +201,26 @@ impl Trainer {
         checkpoint.load_into("ema", &self.ema.state())?;
         checkpoint.load_into("optimiser", &self.optimiser.state())?;
         Ok(())
+    }
+}
+
+/// Losses `[B, …]` of examples times their factors, if they have any.
+fn weighted(losses: &Tensor, weights: Option<&[f64]>) -> Tensor {
+    let Some(weights) = weights else { return losses.shallow_clone() };
+    let mut size = vec![1; losses.dim()];
+    size[0] = weights.len() as i64;
+    losses * Tensor::from_slice(weights).to_kind(losses.kind()).reshape(size).to_device(losses.device())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_example_has_its_weight() {
+        let losses = Tensor::from_slice(&[1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0]).reshape([2, 3]);
+        let found: Vec<f32> = weighted(&losses, Some(&[2.0, 0.5])).flatten(0, 1).try_into().expect("numbers");
+        assert_eq!(found, [2.0, 4.0, 6.0, 2.0, 2.5, 3.0]);
+        assert_eq!(weighted(&losses, None), losses);
     }
 }

@@ -38,6 +38,8 @@ pub struct Examples {
     pub x: tch::Tensor,
     /// The times, `[B]`.
     pub t: Vec<f64>,
+    /// The factor of the loss of each example, `[B]`, where times are not drawn uniformly.
+    pub weights: Option<Vec<f64>>,
     /// Standard normal noise of the flow, `[B, W]` with W numbers in a message.
     pub noise: tch::Tensor,
     /// Standard normal noise of the sender, likewise; only a step of finite n needs it.
@@ -54,6 +56,7 @@ impl Examples {
         Self {
             x: first(&self.x),
             t: self.t[..count].to_vec(),
+            weights: self.weights.as_ref().map(|weights| weights[..count].to_vec()),
             noise: first(&self.noise),
             sender_noise: self.sender_noise.as_ref().map(first),
             condition: self.condition.as_ref().map(|condition| condition.first(count)),
@@ -80,6 +83,7 @@ impl Examples {
             sender_noise: self.sender_noise.map(on),
             condition: self.condition.map(|condition| condition.on(device)),
             t: self.t,
+            weights: self.weights,
         }
     }
 }

@@ -89,7 +89,7 @@ fn the_losses_are_those_of_the_published_code() {
         ("reconstruction", Term::Reconstruction, vec![1.0; times("t").len()], "noise_reconstruction"),
     ] {
         let (x, noise, sender_noise) = (tensor("x"), tensor(noise), Some(tensor("sender_noise")));
-        let examples = Examples { x, t, noise, sender_noise, condition: None };
+        let examples = Examples { x, t, weights: None, noise, sender_noise, condition: None };
         let loss = trained.task.objective.loss(&trained.model, &examples, term, Mode::Evaluate);
         let loss = loss.array().mean_dim(1, false, Kind::Float);
         let expected = expected.tensor(name).unwrap();

@@ -43,6 +43,7 @@ steps = 60
 seed = 5
 batch = 2
 accumulation = 2
+time_density = [1.0, 2.0, 0.5]
 clip = 1.0
 warm_up = 10
 decay = "cosine"

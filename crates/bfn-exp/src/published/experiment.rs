@@ -91,6 +91,7 @@ pub fn read(text: &str) -> Result<Translation> {
             decay: Decay::Constant,
             precision: Precision::F32,
             times: Times::Independent,
+            time_density: Vec::new(),
             not_finite: NotFinite::default(),
             condition_dropout: 0.0,
             log_every: training.log_every,

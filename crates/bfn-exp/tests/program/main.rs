@@ -214,7 +214,8 @@ fn bad_arguments_and_settings_are_named() {
     folder.training_fails("g", &["data.mnist.pixels=\"binarised\""], &[], &["data.digits", "data.mnist"]);
     folder.training_fails("h", &[], &["--device", "cuda:99"], &["cuda:99"]);
     folder.training_fails("i", &[], &["--device", "tpu"], &["tpu"]);
-    for run in ["a", "b", "c", "d", "e", "f", "g", "h", "i"] {
+    folder.training_fails("j", &["training.time_density=[1.0, 0.0]"], &[], &["training.time_density", "0"]);
+    for run in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"] {
         assert!(!Path::new(&folder.path(run)).exists(), "a refused experiment left the folder {run}");
     }
 }
