@@ -55,13 +55,13 @@ def vdm(width, blocks):
 # The published widths, with fewer layers and smaller batches where two cores could not wait for them; then small ones.
 MODELS = {
     "unet": parity.experiment(
-        {"dataset": "bin_mnist"}, {**unet(128, 2, [1, 2, 2], [8, 16], 0.5), **BINARY}, batch=8, steps=6, rate=1e-4
+        {"dataset": "bin_mnist"}, {**unet(128, 2, [1, 2, 2], [8, 16], 0.5), **BINARY}, batch=8, steps=4, rate=1e-4
     ),
     "vdm": parity.experiment(
         {"dataset": "mnist", "num_bins": 256},
         {**vdm(128, 4), **parity.continuous(1e-6, "DeltaFactory", {})},
         batch=8,
-        steps=6,
+        steps=4,
         rate=2e-4,
     ),
     "transformer": parity.experiment(
@@ -77,9 +77,9 @@ MODELS = {
 MODELS["transformer"]["model"]["net"]["parameters"]["n_head"] = 12
 
 # Samples drawn side by side, and steps of the sampler.
-SAMPLES = {"unet": (4, 6), "vdm": (4, 6), "transformer": (2, 6), "small-unet": (16, 40), "small-transformer": (16, 40)}
+SAMPLES = {"unet": (4, 5), "vdm": (4, 5), "transformer": (2, 6), "small-unet": (16, 40), "small-transformer": (16, 40)}
 
-WARM_UP = 3
+WARM_UP = 2
 
 
 def main():
