@@ -17,6 +17,7 @@ use tempfile::TempDir;
 /// Everything that could spoil a resumed run: dropout, binarisation afresh in each epoch, warm-up, accumulation,
 /// prefetching, validation with the best checkpoint kept, epochs that end within a step.
 const EXPERIMENT: &str = r#"
+ema.decay = 0.9
 [data.mnist]
 pixels = "binarised"
 [flow.discrete]
@@ -36,8 +37,6 @@ beta_1 = 0.9
 beta_2 = 0.99
 epsilon = 1e-8
 weight_decay = 0.01
-[ema]
-decay = 0.9
 [training]
 steps = 60
 seed = 5
