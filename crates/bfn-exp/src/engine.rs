@@ -204,12 +204,12 @@ impl Trainer {
     }
 }
 
-/// Losses `[B, …]` of examples times their factors, if they have any.
+/// Losses `[B, D]` of examples times their factors, if they have any.
 fn weighted(losses: &Tensor, weights: Option<&[f64]>) -> Tensor {
-    let Some(weights) = weights else { return losses.shallow_clone() };
-    let mut size = vec![1; losses.dim()];
-    size[0] = weights.len() as i64;
-    losses * Tensor::from_slice(weights).to_kind(losses.kind()).reshape(size).to_device(losses.device())
+    weights.map_or_else(
+        || losses.shallow_clone(),
+        |weights| losses * draws::column(weights, losses.device()).unsqueeze_last().array(),
+    )
 }
 
 #[cfg(test)]

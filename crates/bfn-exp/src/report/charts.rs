@@ -150,7 +150,7 @@ fn by_steps(runs: &[Material]) -> Option<Chart> {
                 settings.push(setting);
             }
             // No grid matters in continuous time.
-            let same = |other: &&Evaluation| told_apart(&other.setting)[1..] == told_apart(&evaluation.setting)[1..];
+            let same = |other: &&Evaluation| told_apart(&other.setting)[1..] == settings[pattern][1..];
             if let Some(limit) = material.evaluations.iter().filter(same).find_map(Evaluation::in_continuous_time) {
                 let ends = [points[0].x, points[points.len() - 1].x];
                 let points = ends.map(|x| Point { x, y: limit.total_bits_per_dim, error: 0.0 }).to_vec();

@@ -22,40 +22,35 @@ pub(super) fn attend(projected: &Tensor, heads: i64, packing: Packing, dropout: 
     let size = projected.size();
     let (batch, length, width) = (size[0], size[1], size[2] / 3);
     let channels = width / heads;
-    // Each of the three is a view [B, heads, T, channels] whose last axis is dense, as the fused kernels want it.
     let (split, axis) = match packing {
         Packing::KindFirst => (projected.view([batch, length, 3, heads, channels]), 2),
         Packing::HeadFirst => (projected.view([batch, length, heads, 3, channels]), 3),
     };
-    let attended = if prefers_products(projected, length, dropout) {
-        products(&split, axis, dropout)
-    } else {
-        fused(&split, axis, dropout)
-    };
+    // A view [3, B, heads, T, channels] whose last axis is dense, as the fused kernels want it.
+    let parts = split.movedim_int(axis, 0).transpose(2, 3);
+    let attended =
+        if prefers_products(projected, length, dropout) { products(&parts, dropout) } else { fused(&parts, dropout) };
     attended.transpose(1, 2).reshape([batch, length, width])
 }
 
-/// libtorch's fused attention over the three parts of `split` along `axis`: \[B, heads, T, channels\].
-fn fused(split: &Tensor, axis: i64, dropout: f64) -> Tensor {
-    let channels = split.size()[4];
+/// libtorch's fused attention over queries, keys and values, \[3, B, heads, T, channels\] → \[B, heads, T, channels\].
+fn fused(parts: &Tensor, dropout: f64) -> Tensor {
+    let channels = parts.size()[4];
     // On a CPU the products of matrices within have a slow path for fewer than sixteen channels; zeros change nothing.
-    let missing = if split.device().is_cuda() { 0 } else { (NARROWEST_HEAD - channels).max(0) };
-    let padded = if missing > 0 { split.constant_pad_nd([0, missing]) } else { split.shallow_clone() };
-    let part = |index| padded.select(axis, index).transpose(1, 2);
+    let missing = if parts.device().is_cuda() { 0 } else { (NARROWEST_HEAD - channels).max(0) };
+    let padded = if missing > 0 { parts.constant_pad_nd([0, missing]) } else { parts.shallow_clone() };
+    let [queries, keys, values] = [0, 1, 2].map(|index| padded.select(0, index));
     let scale = 1.0 / (channels as f64).sqrt();
-    let (queries, keys, values) = (part(0), part(1), part(2));
     Tensor::scaled_dot_product_attention(&queries, &keys, &values, None::<Tensor>, dropout, false, scale, false)
         .narrow(-1, 0, channels)
 }
 
-/// The same as products of matrices, with the attention weights in memory: \[B, heads, T, channels\].
-fn products(split: &Tensor, axis: i64, dropout: f64) -> Tensor {
-    let order = if axis == 2 { [2, 0, 3, 1, 4] } else { [3, 0, 2, 1, 4] };
-    // [3, B, heads, T, channels], copied once: as views, every product would copy its own.
-    let parts = split.permute(order).contiguous();
+/// The same as products of matrices, with the attention weights in memory.
+fn products(parts: &Tensor, dropout: f64) -> Tensor {
     let size = parts.size();
     let (batch, heads, length, channels) = (size[1], size[2], size[3], size[4]);
-    let parts = parts.view([3, batch * heads, length, channels]).unbind(0);
+    // Copied once: as views, every product would copy its own.
+    let parts = parts.contiguous().view([3, batch * heads, length, channels]).unbind(0);
     let queries = &parts[0] / (channels as f64).sqrt();
     let weights = queries.bmm(&parts[1].transpose(1, 2)).softmax(-1, None::<Kind>);
     dropped(weights, dropout, Mode::Train).bmm(&parts[2]).view([batch, heads, length, channels])

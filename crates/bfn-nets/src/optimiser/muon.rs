@@ -178,20 +178,20 @@ fn by_matrices(x: &Tensor) -> Tensor {
 /// end. Of kernels of 3×3 it takes two fifths of the operations.
 fn by_squares(x: &Tensor) -> Tensor {
     let [a, b, c] = COEFFICIENTS;
-    let mut square = x.bmm(&x.transpose(1, 2));
-    let mut product: Option<Tensor> = None;
-    for iteration in 1..=ITERATIONS {
-        let polynomial = square.baddbmm(&square, &square, b, c);
+    let polynomial = |square: &Tensor| {
+        let polynomial = square.baddbmm(square, square, b, c);
         let _ = polynomial.diagonal(0, 1, 2).g_add_scalar_(a);
-        if iteration < ITERATIONS {
-            square = polynomial.bmm(&square).bmm(&polynomial);
-        }
-        product = Some(match product {
-            None => polynomial,
-            Some(before) => polynomial.bmm(&before),
-        });
+        polynomial
+    };
+    let mut square = x.bmm(&x.transpose(1, 2));
+    let mut factor = polynomial(&square);
+    let mut product = factor.shallow_clone();
+    for _ in 1..ITERATIONS {
+        square = factor.bmm(&square).bmm(&factor);
+        factor = polynomial(&square);
+        product = factor.bmm(&product);
     }
-    product.map_or_else(|| x.shallow_clone(), |product| product.bmm(x))
+    product.bmm(x)
 }
 
 #[cfg(test)]
