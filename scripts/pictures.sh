@@ -20,5 +20,8 @@ train small/mnist mnist
 bfn sample "$runs/mnist" --count 64 --steps 100 --seed 0 --out docs/images/small-mnist.png
 bfn inpaint "$runs/mnist" --example 3 --hide right --count 8 --steps 50 --particles 16 --seed 0 --out docs/images/inpainting.png
 
+train small/mnist_classes mnist-classes
+bfn sample "$runs/mnist-classes" --class each --count 100 --solver sde2 --steps 20 --guidance 1 --seed 0 --out docs/images/mnist-classes.png
+
 train small/superres superres
 bfn sample "$runs/superres" --like test:0-7 --count 48 --steps 50 --solver sde2 --seed 0 --out docs/images/superres.png

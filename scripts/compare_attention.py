@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""Times PyTorch's fused attention on this CPU beside two products and a softmax, and with widened heads.
+
+    python scripts/compare_attention.py [--threads N]
+
+Forwards and backwards, medians in milliseconds; and the rate of one large product of matrices. The choices in
+crates/bfn-nets/src/networks/attention.rs rest on these. Needs torch.
+"""
+
+import argparse
+import statistics
+import time
+
+import torch
+import torch.nn.functional as F
+
+# Examples, heads, positions, channels of a head.
+SHAPES = [(16, 4, 64, 16), (16, 4, 49, 16), (8, 4, 128, 32), (8, 4, 256, 32), (4, 12, 256, 64), (16, 4, 784, 8)]
+WIDENED = 16
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--threads", type=int, default=2)
+    torch.set_num_threads(parser.parse_args().threads)
+    print("| examples, heads, positions, channels | fused | fused, 16 channels | products |")
+    print("| --- | --- | --- | --- |")
+    for shape in SHAPES:
+        channels = shape[-1]
+        ways = [lambda *qkv: fused(*qkv, channels), lambda *qkv: fused(*qkv, max(channels, WIDENED)), products]
+        times = [milliseconds(way, shape) for way in ways]
+        print(f"| {', '.join(map(str, shape))} | " + " | ".join(f"{time:.2f}" for time in times) + " |", flush=True)
+    matrix = torch.randn(2048, 2048)
+    seconds = median(lambda: matrix @ matrix, 10)
+    print(f"\na product of matrices of 2048: {2 * 2048**3 / seconds / 1e9:.0f} GFLOP/s")
+
+
+def fused(queries, keys, values, width):
+    channels = queries.shape[-1]
+    wide = [F.pad(part, (0, width - channels)) for part in (queries, keys, values)]
+    return F.scaled_dot_product_attention(*wide, scale=channels**-0.5)[..., :channels]
+
+
+def products(queries, keys, values):
+    queries, keys, values = (part.flatten(0, 1) for part in (queries, keys, values))
+    weights = torch.softmax(torch.bmm(queries * queries.shape[-1] ** -0.5, keys.transpose(1, 2)), -1)
+    return torch.bmm(weights, values)
+
+
+def milliseconds(way, shape):
+    batch, heads, length, channels = shape
+    projected = torch.randn(batch, length, 3, heads, channels, requires_grad=True)
+    gradient = torch.randn(batch, length, heads * channels)
+
+    def step():
+        projected.grad = None
+        parts = projected.permute(2, 0, 3, 1, 4)
+        if way is products:
+            parts = parts.contiguous()
+        attended = way(*parts.unbind(0)).view(batch, heads, length, channels)
+        attended.transpose(1, 2).reshape(gradient.shape).backward(gradient)
+
+    return 1e3 * median(step, 60 if length < 200 else 8)
+
+
+def median(body, count):
+    times = []
+    for _ in range(count + 2):
+        started = time.perf_counter()
+        body()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times[2:])
+
+
+if __name__ == "__main__":
+    main()
