@@ -31,6 +31,7 @@ import torch
 from omegaconf import OmegaConf
 
 SEED = 1
+TERMS = ["0", "10", "reconstruction"]  # of the loss: continuous time, ten steps, reconstruction
 
 
 def unet():
@@ -202,6 +203,7 @@ def main():
     parser = program_arguments(__doc__)
     parser.add_argument("--examples", type=int, default=1000, help="examples of the test split to evaluate")
     parser.add_argument("--repeats", type=int, default=10, help="evaluations of each, with draws of their own")
+    parser.add_argument("--terms", nargs="+", choices=TERMS, default=TERMS, help="of the loss, to evaluate")
     parser.add_argument("stage", choices=STAGES)
     parser.add_argument("model", nargs="*", default=list(MODELS))
     arguments = parser.parse_args()
@@ -383,47 +385,48 @@ def evaluate(arguments, place):
     """Means over the same examples, each program with draws of its own, as often as asked for; goes on where it was."""
     model, config = published(arguments, place)
     examples = examples_of(arguments, config, arguments.examples)
-    steps = [0, 10]
     record = place.folder / "parity.json"
-    names = [*map(str, steps), "reconstruction"]
-    both = {program: {name: [] for name in names} for program in ["published", "bfn"]}
+    both = {program: {term: [] for term in TERMS} for program in ["published", "bfn"]}
     if record.exists():
         both = json.loads(record.read_text())
-    for repeat in range(len(both["bfn"]["reconstruction"]), arguments.repeats):
-        torch.manual_seed(repeat)
-        for n in steps:
-            both["published"][str(n)].append(loss_of(model, examples, n))
-        both["published"]["reconstruction"].append(loss_of(model, examples, None))
+    while terms := [term for term in arguments.terms if len(both["bfn"][term]) < arguments.repeats]:
+        repeat = min(len(both["bfn"][term]) for term in terms)
+        terms = [term for term in terms if len(both["bfn"][term]) == repeat]
+        steps = [{"0": "inf"}.get(term, term) for term in terms if term != "reconstruction"] or ["inf"]
         file = place.folder / "evaluation.json"
         bfn(
-            arguments, "evaluate", place.run, "--steps", "inf,10", "--limit", len(examples), "--seed", repeat,
-            "--repeats", 3,
-            "--factorised-receiver", "--probability-floor", "--json", file,
+            arguments, "evaluate", place.run, "--steps", ",".join(steps), "--limit", len(examples), "--seed", repeat,
+            "--repeats", 3, "--factorised-receiver", "--probability-floor", "--json", file,
         )  # fmt: skip
-        rows = json.loads(file.read_text())["results"]
-        for n, row in zip(steps, rows):
-            both["bfn"][str(n)].append(row["loss_nats_per_dim"])
-        both["bfn"]["reconstruction"].append(rows[0]["reconstruction_nats_per_dim"])
+        rows = {str(row["steps"]): row for row in json.loads(file.read_text())["results"]}
+        for term in terms:
+            torch.manual_seed(repeat)
+            both["published"][term].append(loss_of(model, examples, term))
+            if term == "reconstruction":
+                both["bfn"][term].append(rows[steps[0]]["reconstruction_nats_per_dim"])
+            else:
+                both["bfn"][term].append(rows["inf" if term == "0" else term]["loss_nats_per_dim"])
         record.write_text(json.dumps(both))
-    for name in names:
-        (mine, my_error), (other, other_error) = spread(both["bfn"][name]), spread(both["published"][name])
+    for term in TERMS:
+        (mine, my_error), (other, other_error) = spread(both["bfn"][term]), spread(both["published"][term])
         joint = math.hypot(my_error, other_error)
         print(
-            f"| {place.name} | {label(name)} | {other:.6f} ± {other_error:.6f} | {mine:.6f} ± {my_error:.6f} "
-            f"| {(mine - other) / joint:+.2f} | {100 * joint / other:.2f} % |",
+            f"| {place.name} | {label(term)} | {other:.6f} ± {other_error:.6f} | {mine:.6f} ± {my_error:.6f} "
+            f"| {len(both['bfn'][term])} | {(mine - other) / joint:+.2f} | {100 * joint / other:.2f} % |",
             flush=True,
         )
 
 
 @torch.inference_mode()
-def loss_of(model, examples, n):
-    """The published loss of n steps, of continuous time for 0, of reconstruction for None.
+def loss_of(model, examples, term):
+    """The published loss of a term: so many steps, "0" for continuous time, or "reconstruction".
 
     Its times are given, equally spaced over the examples: independent ones have the same mean and need four times as
     many evaluations.
     """
     count = len(examples)
     t = ((torch.randperm(count) + torch.rand(1)) / count).clamp(max=1 - 1e-7)
+    n = None if term == "reconstruction" else int(term)
     t = torch.floor(t * n) / n if n else t
     total = first = 0
     for batch in torch.utils.data.DataLoader(examples, batch_size=100):
@@ -441,8 +444,8 @@ def spread(values):
     return np.mean(values), np.std(values, ddof=1) / math.sqrt(len(values))
 
 
-def label(name):
-    return {"0": "continuous time", "reconstruction": "reconstruction"}.get(name, f"{name} steps")
+def label(term):
+    return {"0": "continuous time", "10": "10 steps"}.get(term, term)
 
 
 def exported(arguments, place):
