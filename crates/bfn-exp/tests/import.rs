@@ -241,14 +241,14 @@ fn weights_that_do_not_fit_are_all_listed() {
     folder.import_fails(&config(), Path::new(&folder.path("absent.pt")), &["absent.pt"]);
 }
 
-/// The three small networks of the reference folder, where their data are known.
+/// The three small networks of the reference folder.
 #[test]
 fn reference_checkpoints_are_imported() {
     let Some(reference) = std::env::var_os("BFN_REFERENCE") else {
         eprintln!("SKIPPED: set BFN_REFERENCE to the folder of the reference values to run this test");
         return;
     };
-    for name in ["unet_mnist", "transformer_text8"] {
+    for name in ["unet_mnist", "unet_vdm", "transformer_text8"] {
         let folder = Folder::new();
         let file = |ending: &str| Path::new(&reference).join("networks").join(format!("{name}.{ending}"));
         succeeds(&folder.import(&fs::read_to_string(file("yaml")).unwrap(), &file("pt")));

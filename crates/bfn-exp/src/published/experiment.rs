@@ -4,13 +4,13 @@ use anyhow::{Context, Result, bail, ensure};
 use bfn_nets::networks::Shape;
 use bfn_nets::{EmaConfig, OptimiserConfig, Precision};
 
-use super::flow::{Flow, Known};
+use super::data::{Data, TEXT8_ALPHABET};
+use super::flow::Flow;
 use super::network::Net;
 use super::section::Section;
 use super::yaml;
 use crate::config::{
-    CheckpointConfig, DataConfig, Decay, Experiment, FlowConfig, MnistConfig, NotFinite, PixelsConfig, Text8Config,
-    Times, TrainingConfig, ValidationConfig,
+    CheckpointConfig, Decay, Experiment, FlowConfig, NotFinite, Times, TrainingConfig, ValidationConfig,
 };
 use crate::form::{Arrangement, Form, Variable};
 
@@ -24,9 +24,6 @@ pub struct Translation {
     /// What is not quite the same here, in sentences.
     pub notes: Vec<String>,
 }
-
-/// The characters of text8 in the order of the published classes.
-const TEXT8_ALPHABET: &str = " abcdefghijklmnopqrstuvwxyz";
 
 /// Reads a configuration file of the published code.
 ///
@@ -106,104 +103,6 @@ pub fn read(text: &str) -> Result<Translation> {
         checkpoint: CheckpointConfig { every: training.checkpoint_every, keep: 2, keep_every: None },
     };
     Ok(Translation { experiment, form: Form { arrangement, variable: data.variable }, notes })
-}
-
-struct Data {
-    config: DataConfig,
-    variable: Variable,
-}
-
-impl Data {
-    fn read(file: &mut Section, shape: Shape, known: Known, notes: &mut Vec<String>) -> Result<Self> {
-        let mut section = file.optional("data")?;
-        let name: String = match &mut section {
-            Some(data) => data.required("dataset")?,
-            None => {
-                let name = guess(shape, known)?;
-                notes.push(format!("the configuration names no data: {name} is taken, which its model fits"));
-                name.to_owned()
-            }
-        };
-        ensure!(
-            ["bin_mnist", "mnist", "text8"].contains(&name.as_str()),
-            "data.dataset is {name}; this program knows bin_mnist, mnist and text8"
-        );
-        let section_bins = match &mut section {
-            Some(data) => {
-                let bins = data.or("num_bins", 256)?;
-                data.only("horizontal_flip", false, "images are not mirrored")?;
-                data.only("val_frac", 0.01, "one in a hundred training images is held out")?;
-                data.ignore(&["data_dir"]);
-                Some(bins)
-            }
-            None => None,
-        };
-        let bins = match (section_bins, known) {
-            (Some(bins), _) => bins,
-            (None, Known::Bins(bins)) => bins,
-            (None, _) => 256,
-        };
-        let length = match &mut section {
-            Some(data) if name == "text8" => Some(data.required::<usize>("seq_len")?),
-            _ => None,
-        };
-        if let Some(section) = section {
-            section.finish("such data have no other settings here")?;
-        }
-        let image = |size, channels| Shape::Image { height: size, width: size, channels };
-        let (data_shape, variable, config) = match name.as_str() {
-            "bin_mnist" => (image(28, 1), Variable::Discrete(2), mnist(PixelsConfig::Binarised)),
-            "mnist" => (image(28, 1), Variable::Discretised(bins), mnist(PixelsConfig::Grey { bins: small(bins)? })),
-            _ => {
-                let Shape::Sequence { length: own } = shape else {
-                    bail!("data.dataset is text8, but the network is one for images");
-                };
-                let length = length.unwrap_or(own);
-                let config = DataConfig { text8: Some(Text8Config { length }), ..DataConfig::default() };
-                (Shape::Sequence { length }, Variable::Discrete(TEXT8_ALPHABET.len()), config)
-            }
-        };
-        ensure!(data_shape == shape, "the network is for {shape}, but data.dataset {name} has {data_shape}");
-        let fits = match (known, variable) {
-            (Known::Classes(classes), Variable::Discrete(own)) => classes == own,
-            (Known::Bins(bins), Variable::Discretised(own)) => bins == own,
-            (Known::SomeBins, Variable::Discretised(_)) => true,
-            _ => false,
-        };
-        ensure!(fits, "the flow is for {known}, but data.dataset {name} has {variable:?}");
-        Ok(Self { config, variable })
-    }
-}
-
-/// The published data that a model was made for.
-fn guess(shape: Shape, known: Known) -> Result<&'static str> {
-    Ok(match (shape, known) {
-        (Shape::Image { height: 28, width: 28, channels: 1 }, Known::Classes(2)) => "bin_mnist",
-        (Shape::Image { height: 28, width: 28, channels: 1 }, Known::Bins(_)) => "mnist",
-        (Shape::Sequence { .. }, Known::Classes(_)) => "text8",
-        _ => bail!("the configuration names no data, and none follow from its model ({shape}); add a `data` table"),
-    })
-}
-
-fn mnist(pixels: PixelsConfig) -> DataConfig {
-    DataConfig { mnist: Some(MnistConfig { pixels }), ..DataConfig::default() }
-}
-
-fn small(bins: usize) -> Result<u16> {
-    u16::try_from(bins)
-        .ok()
-        .filter(|bins| (2..=256).contains(bins))
-        .with_context(|| format!("data.num_bins is {bins}; it must be a number from 2 to 256"))
-}
-
-impl std::fmt::Display for Known {
-    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Classes(classes) => write!(to, "{classes} classes"),
-            Self::Bins(bins) => write!(to, "{bins} bins"),
-            Self::SomeBins => to.write_str("bins"),
-        }
-    }
 }
 
 struct Loaders {
@@ -287,7 +186,7 @@ impl Training {
         read.steps = count("n_training_steps", 1)?;
         read.log_every = count("log_interval", 50)?;
         read.accumulation = u32::try_from(count("accumulate", 1)?).context("training.accumulate is too large")?;
-        read.seed = training.or("seed", read.seed as usize)? as u64;
+        read.seed = training.or("seed", None)?.unwrap_or(read.seed as usize) as u64;
         let clip: f64 = training.or("grad_clip_norm", -1.0)?;
         let ema_decay: f64 = training.or("ema_decay", -1.0)?;
         // Numbers that are not above 0 switch these off there.
@@ -301,5 +200,99 @@ impl Training {
         training.ignore(&["checkpoint_dir", "val_repeats"]);
         training.finish("these are all that training has here")?;
         Ok(read)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// The settings of the published runs on CIFAR-10.
+    const CIFAR10: &str = "
+meta: {neptune: , debug: False}
+data: {dataset: \"cifar10\", horizontal_flip: False, num_bins: BINS}
+train_loader: {batch_size: 32, shuffle: True, num_workers: 8, pin_memory: True, drop_last: True, persistent_workers: True}
+val_loader: {batch_size: 500, shuffle: False, num_workers: 8, pin_memory: True}
+model:
+  net:
+    class_name: \"UNetVDM\"
+    parameters: {embedding_dim: 128, n_blocks: 32, n_attention_heads: 1, dropout_prob: 0.1, norm_groups: 32,
+      input_channels: 3, use_fourier_features: True, attention_everywhere: False, image_size: 32}
+  input_adapter:
+    class_name: \"FourierImageInputAdapter\"
+    parameters: {input_channels: 3, input_shape: [32, 32], output_height: 3, add_pos_feats: False, add_mask: False}
+  output_adapter:
+    class_name: \"OutputAdapter\"
+    parameters: {input_height: 131, output_channels: 3, output_height: OUTPUTS}
+  bayesian_flow: {class_name: \"CtsBayesianFlow\", parameters: {min_variance: VARIANCE}}
+  loss: {class_name: \"CtsBayesianFlowLoss\", parameters: {noise_pred: True}}
+  distribution_factory: FACTORY
+optimizer: {lr: 2e-4, betas: [0.9,0.99], weight_decay: 0.01, eps: 1e-8}
+training:
+  checkpoint_interval: 10_000
+  ema_decay: 0.9999
+  grad_clip_norm: 5.0
+  log_interval: 1
+  n_training_steps: 1_000_000
+  val_interval: 50_000
+  val_repeats: 100
+";
+
+    fn cifar10(bins: usize, discretised: bool) -> String {
+        let factory = if discretised {
+            format!("{{class_name: \"DiscretizedNormalFactory\", parameters: {{num_bins: {bins}, clip: True}}}}")
+        } else {
+            "{class_name: \"DeltaFactory\", parameters: {}}".to_owned()
+        };
+        CIFAR10
+            .replace("BINS", &bins.to_string())
+            .replace("OUTPUTS", if discretised { "2" } else { "1" })
+            .replace("VARIANCE", if bins == 256 { "1e-6" } else { "1e-3" })
+            .replace("FACTORY", &factory)
+    }
+
+    #[test]
+    fn published_runs_on_cifar10_are_the_experiments_of_their_names() {
+        for (bins, discretised) in [(256, false), (256, true), (16, false), (16, true)] {
+            let kind = if discretised { "discretised" } else { "continuous" };
+            let file = format!("../../experiments/cifar10_{bins}_{kind}.toml");
+            let ours = Experiment::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(file), &[]).unwrap();
+            let Translation { experiment, form, .. } = read(&cifar10(bins, discretised)).unwrap();
+            assert_eq!(form.arrangement, Arrangement::Image { height: 32, width: 32, channels: 3 });
+            assert_eq!(form.variable, Variable::Discretised(bins));
+            assert_eq!(experiment.data, ours.data);
+            assert_eq!(experiment.network, ours.network);
+            assert_eq!((experiment.optimiser, experiment.ema), (ours.optimiser, ours.ema));
+            let training = |of: &Experiment| (of.training.steps, of.training.batch, of.training.clip);
+            assert_eq!(training(&experiment), training(&ours));
+            assert_eq!(experiment.checkpoint.every, ours.checkpoint.every);
+            // The file gives σ₁ in decimals.
+            let numbers = |of: FlowConfig| match of {
+                FlowConfig::Continuous { sigma_1, reconstruction_deviation } => {
+                    [sigma_1, reconstruction_deviation.unwrap_or(0.0)]
+                }
+                FlowConfig::Discretised { sigma_1 } => [sigma_1, f64::NAN],
+                other => panic!("{other:?}"),
+            };
+            for (own, published) in numbers(ours.flow).into_iter().zip(numbers(experiment.flow)) {
+                assert!((own.is_nan() && published.is_nan()) || (own - published).abs() < 1e-15, "{own} {published}");
+            }
+        }
+    }
+
+    #[test]
+    fn images_are_mirrored_where_the_published_code_does_it() {
+        let flipped = |text: &str| read(&text.replace("horizontal_flip: False", "horizontal_flip: True")).unwrap();
+        let data = flipped(&cifar10(256, true)).experiment.data;
+        assert_eq!(data.cifar10.unwrap().flip, crate::config::FlipConfig::Horizontal);
+    }
+
+    #[test]
+    fn empty_settings_are_the_defaults() {
+        let text = cifar10(16, false).replace("val_repeats: 100", "seed:");
+        assert_eq!(read(&text).unwrap().experiment.training.seed, 666);
     }
 }

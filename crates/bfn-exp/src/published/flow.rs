@@ -24,6 +24,16 @@ pub(super) enum Known {
     SomeBins,
 }
 
+impl std::fmt::Display for Known {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Classes(classes) => write!(to, "{classes} classes"),
+            Self::Bins(bins) => write!(to, "{bins} bins"),
+            Self::SomeBins => to.write_str("bins"),
+        }
+    }
+}
+
 /// The variance at which the published code reconstructs 16 bins with 0.7 of the deviation.
 const COARSE_VARIANCE: f64 = 1e-3;
 

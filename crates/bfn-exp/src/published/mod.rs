@@ -6,6 +6,7 @@
 //!
 //! A setting that is unknown there, or that this program has no counterpart for, is refused by its name and line.
 
+mod data;
 mod experiment;
 mod flow;
 mod network;

@@ -1,0 +1,131 @@
+//! `data`: the data set, or what follows about it from the model.
+
+use anyhow::{Context, Result, bail, ensure};
+use bfn_nets::networks::Shape;
+
+use super::flow::Known;
+use super::section::Section;
+use crate::config::{
+    Cifar10Config, ColourConfig, DataConfig, FlipConfig, HeldOutConfig, ImagesConfig, MnistConfig, PixelsConfig,
+    Text8Config,
+};
+use crate::form::Variable;
+
+/// The characters of text8 in the order of the published classes.
+pub(super) const TEXT8_ALPHABET: &str = " abcdefghijklmnopqrstuvwxyz";
+
+/// The data of a configuration in this program's terms.
+#[derive(Debug)]
+pub(super) struct Data {
+    pub(super) config: DataConfig,
+    pub(super) variable: Variable,
+}
+
+impl Data {
+    /// Reads the table `data`, or finds data that the model fits.
+    pub(super) fn read(file: &mut Section, shape: Shape, known: Known, notes: &mut Vec<String>) -> Result<Self> {
+        let (data, data_shape, name) = match file.optional("data")? {
+            Some(section) => Self::named(section)?,
+            None => {
+                let (data, name) = Self::fitting(shape, known)?;
+                notes.push(format!("the configuration names no data: {name} is taken, which its model fits"));
+                (data, shape, name)
+            }
+        };
+        if let (Shape::Image { .. }, Shape::Sequence { .. }) = (shape, data_shape) {
+            bail!("data.dataset is {name}, but the network is one for images");
+        }
+        ensure!(data_shape == shape, "the network is for {shape}, but data.dataset {name} has {data_shape}");
+        let variable = data.variable;
+        let fits = match (known, variable) {
+            (Known::Classes(classes), Variable::Discrete(own)) => classes == own,
+            (Known::Bins(bins), Variable::Discretised(own)) => bins == own,
+            (Known::SomeBins, Variable::Discretised(_)) => true,
+            _ => false,
+        };
+        ensure!(fits, "the flow is for {known}, but data.dataset {name} has {variable:?}");
+        Ok(data)
+    }
+
+    /// The data that a table names, what an example of them is, and their name.
+    fn named(mut section: Section) -> Result<(Self, Shape, String)> {
+        let name: String = section.required("dataset")?;
+        let bins: usize = section.or("num_bins", 256)?;
+        let mirrored = section.or("horizontal_flip", false)?;
+        section.only("val_frac", 0.01, "one in a hundred training images is held out")?;
+        section.ignore(&["data_dir"]);
+        let image = |size, channels| Shape::Image { height: size, width: size, channels };
+        let (data, shape) = match name.as_str() {
+            "bin_mnist" => (Self::mnist(PixelsConfig::Binarised, Variable::Discrete(2)), image(28, 1)),
+            "mnist" => (Self::grey_mnist(bins)?, image(28, 1)),
+            // Of these data alone the published code mirrors images.
+            "cifar10" => (Self::cifar10(bins, mirrored)?, image(32, 3)),
+            "text8" => {
+                let length = section.required("seq_len")?;
+                (Self::text8(length), Shape::Sequence { length })
+            }
+            _ => bail!("data.dataset is {name}; this program knows bin_mnist, mnist, cifar10 and text8"),
+        };
+        section.finish("such data have no other settings here")?;
+        Ok((data, shape, name))
+    }
+
+    /// Data that a model fits, and what to call them.
+    fn fitting(shape: Shape, known: Known) -> Result<(Self, String)> {
+        let bins = if let Known::Bins(bins) = known { bins } else { 256 };
+        let (data, name) = match (shape, known) {
+            (Shape::Image { height: 28, width: 28, channels: 1 }, Known::Classes(2)) => {
+                (Self::mnist(PixelsConfig::Binarised, Variable::Discrete(2)), "bin_mnist")
+            }
+            (Shape::Image { height: 28, width: 28, channels: 1 }, Known::Bins(_)) => (Self::grey_mnist(bins)?, "mnist"),
+            (Shape::Image { height: 32, width: 32, channels: 3 }, Known::Bins(_)) => {
+                (Self::cifar10(bins, false)?, "cifar10")
+            }
+            (Shape::Image { height, width, channels: channels @ (1 | 3) }, Known::Bins(_)) => {
+                let colour = if channels == 1 { ColourConfig::Grey } else { ColourConfig::Rgb };
+                let images = ImagesConfig {
+                    folder: "images".into(),
+                    height,
+                    width,
+                    colour,
+                    bins: number_of(bins)?,
+                    flip: FlipConfig::Never,
+                    held_out: HeldOutConfig::default(),
+                };
+                let config = DataConfig { images: Some(images), ..DataConfig::default() };
+                let data = Self { config, variable: Variable::Discretised(bins) };
+                (data, "a folder of images (the key data.images.folder says which)")
+            }
+            (Shape::Sequence { length }, Known::Classes(_)) => (Self::text8(length), "text8"),
+            _ => bail!("the configuration names no data, and none follow from its model ({shape}); add a `data` table"),
+        };
+        Ok((data, name.to_owned()))
+    }
+
+    fn mnist(pixels: PixelsConfig, variable: Variable) -> Self {
+        Self { config: DataConfig { mnist: Some(MnistConfig { pixels }), ..DataConfig::default() }, variable }
+    }
+
+    fn grey_mnist(bins: usize) -> Result<Self> {
+        Ok(Self::mnist(PixelsConfig::Grey { bins: number_of(bins)? }, Variable::Discretised(bins)))
+    }
+
+    fn cifar10(bins: usize, mirrored: bool) -> Result<Self> {
+        let flip = if mirrored { FlipConfig::Horizontal } else { FlipConfig::Never };
+        let cifar10 = Cifar10Config { bins: number_of(bins)?, flip };
+        let config = DataConfig { cifar10: Some(cifar10), ..DataConfig::default() };
+        Ok(Self { config, variable: Variable::Discretised(bins) })
+    }
+
+    fn text8(length: usize) -> Self {
+        let config = DataConfig { text8: Some(Text8Config { length }), ..DataConfig::default() };
+        Self { config, variable: Variable::Discrete(TEXT8_ALPHABET.len()) }
+    }
+}
+
+fn number_of(bins: usize) -> Result<u16> {
+    u16::try_from(bins)
+        .ok()
+        .filter(|bins| (2..=256).contains(bins))
+        .with_context(|| format!("data.num_bins is {bins}; it must be a number from 2 to 256"))
+}
