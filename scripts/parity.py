@@ -5,8 +5,8 @@
 
 FOLDER of --published is a checkout of github.com/nnaisense/bayesian-flow-networks; none of it is here. FOLDER of --data
 has what the models named need: MNIST's four IDX files in mnist/, plain or .gz; in text8/ the file text8, text8.gz,
-text8.zip, text8-prefix or text8-prefix.gz, the last two with the beginning of text8. `bfn data fetch mnist --root FOLDER`
-and `bfn data fetch text8 --root FOLDER` get them. The stages, in order:
+text8.zip, text8-prefix or text8-prefix.gz, the last two with the beginning of text8. The command
+`bfn data fetch NAME --root FOLDER` gets mnist and text8. The stages, in order:
 
     train     trains small models with the published train.py (some hundred steps, on a CPU)
     import    imports them with `bfn import`

@@ -90,7 +90,7 @@ WARM_UP = 2
 def main():
     parser = parity.program_arguments(__doc__)
     parser.add_argument("--pairs", type=int, default=7, help="alternating pairs of measurements")
-    parser.add_argument("--precision", choices=["f32", "tf32", "bf16"], default="f32", help="of both programs' networks")
+    parser.add_argument("--precision", choices=["f32", "tf32", "bf16"], default="f32", help="of both networks")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where both programs compute")
     parser.add_argument("--only", choices=["train", "sample", "start"], action="append", help="what to time")
     parser.add_argument("--turn", nargs=2, metavar=("WHAT", "STEPS"), help=argparse.SUPPRESS)
