@@ -3,7 +3,10 @@
 
     python scripts/parity.py --published FOLDER --work FOLDER --data FOLDER [--bfn PROGRAM] STAGE [MODEL ...]
 
-FOLDER is a checkout of github.com/nnaisense/bayesian-flow-networks; none of it is here. The stages, in order:
+FOLDER of --published is a checkout of github.com/nnaisense/bayesian-flow-networks; none of it is here. FOLDER of --data
+has what the models named need: MNIST's four IDX files in mnist/, plain or .gz; in text8/ the file text8, text8.gz,
+text8.zip, text8-prefix or text8-prefix.gz, the last two with the beginning of text8. The command
+`bfn data fetch NAME --root FOLDER` gets mnist and text8. The stages, in order:
 
     train     trains small models with the published train.py (some hundred steps, on a CPU)
     import    imports them with `bfn import`
@@ -25,6 +28,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import torch
@@ -32,6 +36,8 @@ from omegaconf import OmegaConf
 
 SEED = 1
 TERMS = ["0", "10", "reconstruction"]  # of the loss: continuous time, ten steps, reconstruction
+MNIST = [f"{part}-{what}-ubyte" for part in ["train", "t10k"] for what in ["images-idx3", "labels-idx1"]]
+TEXT8 = ["text8", "text8.gz", "text8.zip", "text8-prefix", "text8-prefix.gz"]  # the first is taken, as by bfn
 
 
 def unet():
@@ -219,27 +225,54 @@ def program_arguments(description):
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--published", type=pathlib.Path, required=True, help="checkout of the published code")
     parser.add_argument("--work", type=pathlib.Path, required=True, help="folder for everything that is made")
-    parser.add_argument("--data", type=pathlib.Path, required=True, help="folder with mnist/ and text8/")
+    parser.add_argument("--data", type=pathlib.Path, required=True, help="folder with mnist/ and text8/, see above")
     parser.add_argument("--bfn", default="target/release/bfn", help="the program")
     return parser
 
 
 def prepare_data(arguments):
-    """The data where the published code looks for them."""
+    """What the models need of the data, where the published code looks for them."""
+    wanted = {MODELS[name]["data"]["dataset"] for name in arguments.model}
     raw = arguments.work / "data" / "MNIST" / "raw"
-    if not raw.exists():
-        raw.mkdir(parents=True)
-        for source in (arguments.data / "mnist").glob("*.gz"):
-            (raw / source.name.removesuffix(".gz")).write_bytes(gzip.decompress(source.read_bytes()))
+    if wanted & {"mnist", "bin_mnist"} and not is_filled(raw):
+        fill(raw, {name: unpacked(arguments.data, "mnist", [name, f"{name}.gz"]) for name in MNIST})
     text = arguments.work / "data" / "text8"
-    if not text.exists():
-        text.mkdir(parents=True)
-        source = next((arguments.data / "text8").glob("text8*.gz"))
-        characters = np.frombuffer(gzip.decompress(source.read_bytes()), np.uint8)
+    if "text8" in wanted and not is_filled(text):
+        characters = np.frombuffer(unpacked(arguments.data, "text8", TEXT8), np.uint8)
         ids = np.where(characters == 32, 0, characters - 96).astype(np.uint16)
         bounds = [0, int(len(ids) * 0.9), int(len(ids) * 0.95), len(ids)]
-        for split, first, last in zip(["train", "val", "test"], bounds, bounds[1:]):
-            ids[first:last].tofile(text / f"{split}.bin")
+        splits = zip(["train", "val", "test"], bounds, bounds[1:])
+        fill(text, {f"{split}.bin": ids[first:last].tobytes() for split, first, last in splits})
+
+
+def unpacked(data, dataset, names):
+    """The content of the first of these files that is there: plain, .gz or .zip."""
+    file = next((data / dataset / name for name in names if (data / dataset / name).is_file()), None)
+    if file is None:
+        sys.exit(
+            f"{data / dataset} has none of {', '.join(names)}: put one there, name another folder by --data, or run\n"
+            f"    bfn data fetch {dataset} --root {data}"
+        )
+    if file.suffix == ".gz":
+        return gzip.decompress(file.read_bytes())
+    if file.suffix == ".zip":
+        with zipfile.ZipFile(file) as archive:
+            return archive.read(archive.namelist()[0])
+    return file.read_bytes()
+
+
+def is_filled(folder):
+    return folder.is_dir() and any(folder.iterdir())
+
+
+def fill(folder, files):
+    """Writes files into a folder that takes its name when all are there, so that a failure leaves none to be used."""
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    for name, content in files.items():
+        (partial / name).write_bytes(content)
+    partial.rename(folder)
 
 
 def train(arguments, place):

@@ -4,9 +4,9 @@
     python scripts/run_guide.py --work FOLDER [--from COMMAND]
 
 Commands are the lines that begin with "$ " in blocks marked ```console. They run one after the other by bash in FOLDER,
-which becomes a copy of the repository's working tree where it is not there yet; bfn must be on PATH (cargo xtask install).
-Progress is left out but for its last line, and of long outputs the middle. --from begins at the first command that
-contains this text and keeps the outputs before it.
+which becomes a clone of the repository's last commit where it is not there yet; bfn must be on PATH (cargo xtask
+install). Progress is left out but for its last line, and of long outputs the middle. --from begins at the first command
+that contains this text and keeps the outputs before it.
 """
 
 import argparse

@@ -1,15 +1,20 @@
 #!/usr/bin/env python3
 """Times this program and the published PyTorch code in turns: same network, batch, optimiser and precision.
 
-    python scripts/speed.py --published FOLDER --work FOLDER --data FOLDER [--bfn PROGRAM] [--pairs N] [MODEL ...]
+    python scripts/speed.py --published FOLDER --work FOLDER --data FOLDER [--bfn PROGRAM] [--pairs N]
+        [--precision f32|tf32|bf16] [--device cpu|cuda] [MODEL ...]
 
-FOLDER is a checkout of github.com/nnaisense/bayesian-flow-networks; none of it is here. For each model both programs
-get the same fresh weights, and must agree on the loss and on the norm of its gradient for given data, times and noise.
-Then each trains for some steps, draws some samples and makes one first step from nothing, one program after the other,
-`--pairs` times. Printed are medians of the published time over ours (above 1: we are faster) with their quartiles, and
-the same of peak memory (below 1: we need less).
+FOLDER of --published is a checkout of github.com/nnaisense/bayesian-flow-networks; none of it is here. For each model
+both programs get the same fresh weights, and must agree on the loss and on the norm of its gradient for given data,
+times and noise, in f32 on the CPU. Then each trains for some steps, draws some samples and makes one first step from
+nothing, one program after the other, `--pairs` times. A step's time is the median over the steps of a turn in both.
+Printed are medians of the published time over ours (above 1: we are faster) with their quartiles, and the same of peak
+memory (below 1: we need less; on a GPU what tensors take of its memory).
 
-Needs what parity.py needs, and the example `given_draws` built beside the program.
+--precision bf16 is autocast in both programs. On a GPU tf32 is what the published code sets for itself; on a CPU it is
+f32.
+
+Needs what parity.py needs, its folder of data too, and the example `given_draws` built beside the program.
 """
 
 import argparse
@@ -85,6 +90,8 @@ WARM_UP = 2
 def main():
     parser = parity.program_arguments(__doc__)
     parser.add_argument("--pairs", type=int, default=7, help="alternating pairs of measurements")
+    parser.add_argument("--precision", choices=["f32", "tf32", "bf16"], default="f32", help="of both networks")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where both programs compute")
     parser.add_argument("--only", choices=["train", "sample", "start"], action="append", help="what to time")
     parser.add_argument("--turn", nargs=2, metavar=("WHAT", "STEPS"), help=argparse.SUPPRESS)
     parser.add_argument("model", nargs="*", default=list(MODELS), choices=[*MODELS, []])
@@ -178,30 +185,31 @@ def check(arguments, place):
 def train_turn(arguments, place, turn, steps, warm_up=WARM_UP):
     if turn == "theirs":
         return run([*own_command(arguments, place), "--turn", "train", str(steps + warm_up)])
-    report = place.folder / "bench.json"
-    done = run([
-        arguments.bfn, "bench", "train", place.run / "experiment.toml", "--steps", steps, "--warm-up", warm_up,
-        "--json", report,
-    ], arguments.data)  # fmt: skip
-    measured = json.loads(report.read_text())
-    return {**done, "seconds": measured["seconds_per_step"]["median"], "bytes": measured["peak_memory_bytes"]}
+    return bench(arguments, place, "train", "--steps", steps, "--warm-up", warm_up)
 
 
 def sample_turn(arguments, place, turn):
     count, steps = SAMPLES[place.name]
     if turn == "theirs":
         return run([*own_command(arguments, place), "--turn", "sample", str(steps)])
+    return bench(arguments, place, "sample", "--count", count, "--steps", steps, "--warm-up", 1)
+
+
+def bench(arguments, place, what, *options):
+    """A turn of this program: the median time of a step, the peak of memory, the time from start to end."""
     report = place.folder / "bench.json"
     done = run([
-        arguments.bfn, "bench", "sample", place.run / "experiment.toml", "--count", count, "--steps", steps,
-        "--warm-up", 1, "--json", report,
+        arguments.bfn, "bench", what, place.run / "experiment.toml", *options, "--json", report,
+        "--device", arguments.device, "--set", f"training.precision={arguments.precision}",
     ], arguments.data)  # fmt: skip
-    return {**done, "seconds": json.loads(report.read_text())["seconds_per_step"]["median"]}
+    measured = json.loads(report.read_text())
+    return {**done, "seconds": measured["seconds_per_step"]["median"], "bytes": measured["peak_memory_bytes"]}
 
 
 def own_command(arguments, place):
-    folders = ["--published", arguments.published, "--work", arguments.work, "--data", arguments.data]
-    return [sys.executable, __file__, *folders, place.name]
+    names = ["published", "work", "data", "precision", "device"]
+    options = [part for name in names for part in [f"--{name}", getattr(arguments, name)]]
+    return [sys.executable, __file__, *options, place.name]
 
 
 def run(command, data=None):
@@ -216,8 +224,21 @@ def run(command, data=None):
     return {**(json.loads(found[-1]) if found else {}), "wall": wall}
 
 
+def set_arithmetic(arguments):
+    """For the published code, after its files have set their own: TF32 and the search for the fastest convolutions."""
+    torch.set_float32_matmul_precision("high" if arguments.precision == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = arguments.precision == "tf32"
+    torch.backends.cudnn.benchmark = True
+
+
+def synchronise(arguments):
+    """Waits for what the GPU still has to do."""
+    if arguments.device == "cuda":
+        torch.cuda.synchronize()
+
+
 def trained(arguments, place, steps):
-    """The loop of the published train.py, without its logging: seconds per step."""
+    """The loop of the published train.py, without its logging: the median seconds of a step."""
     import copy
 
     import train
@@ -226,11 +247,13 @@ def trained(arguments, place, steps):
 
     config = utils_train.make_config(str(place.config))
     config.data.data_dir = str(arguments.work / "data")
-    accelerator = Accelerator()
+    mixed_precision = "bf16" if arguments.precision == "bf16" else "no"
+    accelerator = Accelerator(cpu=arguments.device == "cpu", mixed_precision=mixed_precision)
+    set_arithmetic(arguments)
     utils_train.seed_everything(1)
     model, loaders, optimizer = train.setup(config)
     model.load_state_dict(torch.load(place.weights, weights_only=True))
-    average = copy.deepcopy(model)
+    average = copy.deepcopy(model).to(accelerator.device)
     model, optimizer, loader = accelerator.prepare(model, optimizer, loaders["train"])
     batches = utils_train.make_infinite(loader)
     model.train()
@@ -244,23 +267,40 @@ def trained(arguments, place, steps):
         optimizer.zero_grad(set_to_none=True)
         loss.item()
         utils_train.update_ema(average, model, config.training.ema_decay)
+        synchronise(arguments)
         times.append(time.perf_counter() - started)
-    # The highest mark of this program's memory; that of getrusage would begin with its parent's.
-    status = pathlib.Path("/proc/self/status").read_text()
-    peak = int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024
+    if arguments.device == "cuda":
+        peak = torch.cuda.max_memory_allocated()
+    else:
+        # The highest mark of this program's memory; that of getrusage would begin with its parent's.
+        status = pathlib.Path("/proc/self/status").read_text()
+        peak = int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024
     return {"seconds": statistics.median(times[WARM_UP:] or times), "bytes": peak}
 
 
 def sampled(arguments, place, steps):
-    """The published sampler: seconds per evaluation of the network."""
+    """The published sampler: the median seconds from one output of the network to the next, as `bfn bench` has it."""
     model, config = parity.published(arguments, place)
+    model.to(arguments.device)
+    set_arithmetic(arguments)
     count, _ = SAMPLES[place.name]
     shape = [count, config.data.seq_len] if config.data.dataset == "text8" else [count, 28, 28, 1]
+    forward, moments = model.net.forward, []
+
+    def network(*inputs):
+        with torch.autocast(arguments.device, torch.bfloat16, enabled=arguments.precision == "bf16"):
+            output = forward(*inputs)
+        synchronise(arguments)
+        moments.append(time.perf_counter())
+        return output.float()
+
+    model.net.forward = network
     with torch.inference_mode():
         model.sample(shape, 1)
-        started = time.perf_counter()
+        synchronise(arguments)
+        moments[:] = [time.perf_counter()]
         model.sample(shape, steps)
-    return {"seconds": (time.perf_counter() - started) / (steps + 1)}
+    return {"seconds": statistics.median(after - before for before, after in zip(moments, moments[1:]))}
 
 
 if __name__ == "__main__":
