@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use bfn_nets::{Checkpoint, Snapshot};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{CheckpointConfig, TrainingConfig};
+use crate::table::number_or_nan;
 
 /// How far a run had come at a checkpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -33,6 +35,7 @@ pub struct Best {
     /// The steps done then.
     pub step: u64,
     /// The bound on the validation split, in nats per example.
+    #[serde(deserialize_with = "number_or_nan")]
     pub nats_per_example: f64,
 }
 
@@ -61,6 +64,12 @@ struct Entry {
 }
 
 impl Standing {
+    /// Whether a validation is better than all before; one that is not a finite number is not.
+    pub fn is_best(&self, nats_per_example: f64) -> bool {
+        let beaten = |best: Best| nats_per_example < best.nats_per_example || best.nats_per_example.is_nan();
+        nats_per_example.is_finite() && self.best.is_none_or(beaten)
+    }
+
     /// Whether there is no more to train.
     pub fn is_at_end(&self, training: &TrainingConfig) -> bool {
         let late = |limit: Duration| self.seconds + self.seconds / self.step.max(1) as f64 >= limit.as_secs_f64();
@@ -213,21 +222,26 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// The failure of the one before; this one is begun nevertheless.
+    /// The failure of the one before; this one is begun nevertheless. Where the system grants no thread, its own.
     pub fn begin(&mut self, mut snapshot: Snapshot, standing: Standing) -> Result<()> {
         let before = self.finish();
+        snapshot.set_metadata("standing", &standing);
+        let snapshot = Arc::new(snapshot);
         let (checkpoints, config) = (self.checkpoints.clone(), self.config);
-        let write = move || {
-            snapshot.set_metadata("standing", &standing);
+        let write = move |checkpoints: &Checkpoints, snapshot: &Snapshot| {
             snapshot.write(&checkpoints.path(standing.step))?;
             checkpoints.prune(config, standing.best.map(|best| best.step))
         };
-        // Where the system grants no thread, the loop waits.
-        match std::thread::Builder::new().name("bfn-checkpoint".to_owned()).spawn(write) {
-            Ok(thread) => self.pending = Some(thread),
-            Err(error) => return before.and(Err(error).context("cannot start a thread to write a checkpoint")),
+        let theirs = Arc::clone(&snapshot);
+        let thread = std::thread::Builder::new().name("bfn-checkpoint".to_owned());
+        match thread.spawn(move || write(&checkpoints, &theirs)) {
+            Ok(thread) => {
+                self.pending = Some(thread);
+                before
+            }
+            // Where the system grants no thread, the loop waits.
+            Err(_) => before.and(write(&self.checkpoints, &snapshot)),
         }
-        before
     }
 
     /// Waits until what was begun is written.
@@ -324,5 +338,18 @@ mod tests {
         writer.begin(Snapshot::new(), standing(3)).expect("the failures were told");
         writer.finish().expect("it is written");
         assert_eq!(steps(&checkpoints), [3]);
+    }
+
+    #[test]
+    fn a_validation_that_is_no_number_is_never_the_best() {
+        let mut standing = Standing::default();
+        assert!(!standing.is_best(f64::NAN) && !standing.is_best(f64::INFINITY) && standing.is_best(7.0));
+        standing.best = Some(Best { step: 1, nats_per_example: 7.0 });
+        assert!(standing.is_best(6.0) && !standing.is_best(7.0) && !standing.is_best(f64::NAN));
+        // What a run of an earlier version may hold.
+        standing.best = Some(Best { step: 1, nats_per_example: f64::NAN });
+        let text = serde_json::to_string(&standing).expect("JSON");
+        let standing: Standing = serde_json::from_str(&text).expect("it is read again");
+        assert!(standing.is_best(7.0));
     }
 }

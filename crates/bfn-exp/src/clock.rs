@@ -32,7 +32,7 @@ impl Clock {
 
     /// The time left until the last step at this many steps per second, or until `max_time`.
     pub fn left(&self, steps: u64, rate: f64, max_time: Option<Duration>) -> Duration {
-        let by_steps = Duration::from_secs_f64(steps as f64 / rate.max(1e-3));
+        let by_steps = Duration::try_from_secs_f64(steps as f64 / rate.max(1e-3)).unwrap_or(Duration::MAX);
         max_time.map_or(by_steps, |limit| by_steps.min(limit.saturating_sub(self.training())))
     }
 }

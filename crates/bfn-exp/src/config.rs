@@ -6,6 +6,7 @@ mod data;
 mod duration;
 mod nearest;
 mod own_data;
+mod training;
 
 pub use data::{
     Cifar10Config, DataConfig, DigitsConfig, FlipConfig, MnistConfig, Paths, PixelsConfig, SymbolsConfig, Text8Config,
@@ -14,18 +15,17 @@ pub use data::{
 pub use own_data::{
     ArrayConfig, ColourConfig, ColumnKindConfig, ColumnsConfig, HeldOutConfig, ImagesConfig, RealMapConfig, TableConfig,
 };
+pub use training::{Decay, NotFinite, Times, TrainingConfig};
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bfn_nets::networks::NetworkConfig;
-use bfn_nets::{EmaConfig, OptimiserConfig, Precision};
+use bfn_nets::{EmaConfig, OptimiserConfig};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use toml_edit::DocumentMut;
 
-use crate::draws;
 use crate::overrides::Override;
 
 /// An experiment: what to model, how, and for how long to train.
@@ -104,89 +104,6 @@ pub enum ReadoutConfig {
     Posterior,
 }
 
-/// `[training]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TrainingConfig {
-    /// Optimiser steps.
-    pub steps: u64,
-    /// Training ends after this time, such as "2m" or "3h 30m", if the steps are not done before.
-    #[serde(default, with = "duration", skip_serializing_if = "Option::is_none")]
-    pub max_time: Option<Duration>,
-    /// The seed of every draw of the run.
-    #[serde(default)]
-    pub seed: u64,
-    /// Examples per step.
-    pub batch: usize,
-    /// Gradients of this many batches are averaged into one step.
-    #[serde(default = "one")]
-    pub accumulation: u32,
-    /// The largest norm of the gradient; longer ones are shortened to it.
-    pub clip: f64,
-    /// Steps over which the learning rate rises from 0.
-    #[serde(default)]
-    pub warm_up: u64,
-    /// How the learning rate goes on.
-    #[serde(default)]
-    pub decay: Decay,
-    /// The precision of the network's arithmetic.
-    #[serde(default)]
-    pub precision: Precision,
-    /// How the times of a batch are drawn.
-    #[serde(default)]
-    pub times: Times,
-    /// How densely times are drawn in equal stretches of [0, 1), relative to one another; equally where it is empty.
-    /// The loss is weighted by the inverse and keeps its mean; its noise is least where this follows its size.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub time_density: Vec<f64>,
-    /// The share of examples whose label and low-resolution image are kept from a network that is told them, so that
-    /// it can do without.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub condition_dropout: f64,
-    /// What to do about a loss or gradient that is NaN or infinite; it never changes a weight.
-    #[serde(default)]
-    pub not_finite: NotFinite,
-    /// Steps between two lines of metrics.
-    #[serde(default = "fifty")]
-    pub log_every: u64,
-    /// Whether metrics and pictures go to TensorBoard event files as well.
-    #[serde(default = "yes")]
-    pub tensorboard: bool,
-}
-
-/// What to do about a loss or gradient that is NaN or infinite.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NotFinite {
-    /// Stop, and keep the batch in the folder of the run.
-    #[default]
-    Stop,
-    /// Skip the step, and count it in the log.
-    Skip,
-}
-
-/// How the learning rate goes on after the warm-up.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Decay {
-    /// It stays.
-    #[default]
-    Constant,
-    /// It falls to 0 along half a cosine, at the last step.
-    Cosine,
-}
-
-/// How the times of a batch are drawn.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Times {
-    /// Equally spaced over [0, 1) from a random start: the same mean with less noise.
-    #[default]
-    LowDiscrepancy,
-    /// Independent and uniform on [0, 1), as in the published code.
-    Independent,
-}
-
 /// `[validation]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -218,21 +135,8 @@ pub struct CheckpointConfig {
     pub keep_every: Option<u64>,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-fn is_zero(value: &f64) -> bool {
-    *value == 0.0
-}
-
-fn one() -> u32 {
-    1
-}
-
 fn two() -> usize {
     2
-}
-
-fn fifty() -> u64 {
-    50
 }
 
 fn samples() -> u32 {
@@ -241,10 +145,6 @@ fn samples() -> u32 {
 
 fn sample_steps() -> u32 {
     ValidationConfig::SAMPLE_STEPS
-}
-
-fn yes() -> bool {
-    true
 }
 
 impl ValidationConfig {
@@ -326,10 +226,6 @@ impl Experiment {
 
     fn check(&self) -> Result<()> {
         let positive = [
-            ("training.steps", self.training.steps),
-            ("training.batch", self.training.batch as u64),
-            ("training.accumulation", self.training.accumulation.into()),
-            ("training.log_every", self.training.log_every),
             ("checkpoint.every", self.checkpoint.every),
             ("checkpoint.keep", self.checkpoint.keep as u64),
             ("checkpoint.keep_every", self.checkpoint.keep_every.unwrap_or(1)),
@@ -339,14 +235,7 @@ impl Experiment {
         for (key, value) in positive {
             ensure!(value > 0, "{key} is 0; it must be at least 1");
         }
-        let TrainingConfig { clip, .. } = self.training;
-        ensure!(
-            self.training.warm_up < self.training.steps,
-            "training.warm_up is {}; it must be below training.steps, which is {}",
-            self.training.warm_up,
-            self.training.steps
-        );
-        ensure!(clip > 0.0, "training.clip is {clip}; it must be above 0 (inf for no clipping)");
+        self.training.check()?;
         let dropout = self.training.condition_dropout;
         ensure!((0.0..=1.0).contains(&dropout), "training.condition_dropout is {dropout}; it must be from 0 to 1");
         ensure!(
@@ -354,7 +243,6 @@ impl Experiment {
             "training.condition_dropout is {dropout}, but the network is told no labels; give it `classes`, or \
              `low_resolution`"
         );
-        draws::density(&self.training.time_density).context("in training.time_density")?;
         self.optimiser.validate().context("in [optimiser]")?;
         self.ema.validate().context("in [ema]")?;
         self.data.check()
@@ -363,6 +251,8 @@ impl Experiment {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn digits() -> Experiment {

@@ -3,6 +3,7 @@
 use bfn_core::times::{Spread, TimeDensity};
 use bfn_core::{Error, NoiseSource};
 use bfn_data::{Purpose, Seed, Values};
+use bfn_nets::device::upload;
 use bfn_nets::{Tensor, Torch};
 use ndarray::Array2;
 use tch::{Device, Kind};
@@ -96,7 +97,7 @@ impl NoiseSource<Torch> for SampleNoise {
 
 /// A column of numbers, one for each example, in f32.
 pub fn column(values: &[f64], device: Device) -> Tensor {
-    Tensor::new(tch::Tensor::from_slice(values).to_kind(Kind::Float).to_device(device))
+    Tensor::new(upload(&tch::Tensor::from_slice(values).to_kind(Kind::Float), device))
 }
 
 #[cfg(test)]

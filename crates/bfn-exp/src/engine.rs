@@ -84,7 +84,8 @@ impl Trainer {
 
     /// Step number `step`, counted from 0: the one place where weights change.
     ///
-    /// Nothing here waits for the device. A loss or gradient that is not finite changes nothing.
+    /// Nothing here waits for the device. At a loss or gradient that is not finite the optimiser takes no step; the
+    /// average of the weights moves on as after any other.
     ///
     /// # Errors
     ///

@@ -19,6 +19,8 @@ const HUB: &str = "https://huggingface.co";
 
 /// A transfer that breaks is taken up again this often.
 const ATTEMPTS: u32 = 5;
+/// How long a connection may bring nothing.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A file on the hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,6 +116,7 @@ impl Transfer {
             .http_status_as_error(false)
             .timeout_connect(Some(Duration::from_secs(30)))
             .timeout_recv_response(Some(Duration::from_secs(60)))
+            .timeout_per_read(Some(PATIENCE))
             .build()
             .into();
         let mut failure = None;

@@ -3,20 +3,24 @@
 use std::path::PathBuf;
 
 use anyhow::{Error, Result, anyhow};
+use bfn_nets::networks::Condition;
 use bfn_nets::{NamedTensor, Snapshot};
+use tch::Tensor;
 
 use crate::config::NotFinite;
 use crate::engine::Trainer;
 use crate::run::Run;
 use crate::tally::Readings;
 
+/// How many broken steps in a row say that no other will come.
+const MOST_IN_A_ROW: usize = 20;
+
 /// Whether training must not go on after these steps: at the first broken one, or, where such steps are to be skipped,
-/// when nothing but broken ones has come for a while.
+/// when twenty in a row have been broken.
 pub fn must_stop(readings: &Readings, policy: NotFinite) -> bool {
-    let broken = readings.broken().len();
     match policy {
-        NotFinite::Stop => broken > 0,
-        NotFinite::Skip => broken > 1 && broken == readings.losses.len(),
+        NotFinite::Stop => !readings.broken().is_empty(),
+        NotFinite::Skip => readings.broken_in_a_row() >= MOST_IN_A_ROW,
     }
 }
 
@@ -53,9 +57,19 @@ pub fn report(run: &Run, trainer: &Trainer, readings: &Readings) -> Result<Error
 fn keep_batch(run: &Run, trainer: &Trainer, step: u64, readings: &Readings) -> Result<PathBuf> {
     let mut snapshot = Snapshot::new();
     for (part, examples) in trainer.examples(step)?.iter().enumerate() {
-        let times = tch::Tensor::from_slice(&examples.t);
-        let tensors = [("x", &examples.x), ("t", &times), ("noise", &examples.noise)];
-        let named: Vec<NamedTensor> = tensors.map(|(name, tensor)| NamedTensor::new(name, tensor)).into();
+        let condition = examples.condition.as_ref();
+        let small = condition.and_then(Condition::low_resolution);
+        let tensors = [
+            ("x", Some(examples.x.shallow_clone())),
+            ("t", Some(Tensor::from_slice(&examples.t))),
+            ("weights", examples.weights.as_deref().map(Tensor::from_slice)),
+            ("noise", Some(examples.noise.shallow_clone())),
+            ("labels", condition.and_then(Condition::labels).map(Tensor::shallow_clone)),
+            ("low_resolution", small.map(|small| small.values.shallow_clone())),
+            ("low_resolution_told", small.map(|small| small.told.shallow_clone())),
+        ];
+        let named: Vec<NamedTensor> =
+            tensors.iter().filter_map(|(name, tensor)| Some(NamedTensor::new(*name, tensor.as_ref()?))).collect();
         snapshot.add(&format!("part-{part}"), &named)?;
     }
     // As words, since JSON has no number that is none.

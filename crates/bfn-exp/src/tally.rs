@@ -13,6 +13,8 @@ pub struct Tally {
     /// The number of steps that had been done before the first one here.
     first: u64,
     count: usize,
+    /// How many steps before the first one here were broken without a sound one among them.
+    broken_before: usize,
 }
 
 /// The same numbers on the host.
@@ -24,13 +26,15 @@ pub struct Readings {
     pub losses: Vec<f64>,
     /// The norm of each step's gradient, before clipping.
     pub norms: Vec<f64>,
+    /// How many steps before the first of these were broken without a sound one among them.
+    pub broken_before: usize,
 }
 
 impl Tally {
     /// Room for `capacity` steps from step `first` on.
     pub fn new(first: u64, capacity: u64, device: Device) -> Self {
         let room = || Tensor::zeros([capacity as i64], (Kind::Float, device));
-        Self { losses: room(), norms: room(), first, count: 0 }
+        Self { losses: room(), norms: room(), first, count: 0, broken_before: 0 }
     }
 
     /// Adds a step; nothing waits for the device.
@@ -45,8 +49,9 @@ impl Tally {
         self.count += 1;
     }
 
-    /// Starts again from the next step.
-    pub fn restart(&mut self) {
+    /// Starts again from the step after these readings of it.
+    pub fn restart(&mut self, readings: &Readings) {
+        self.broken_before = readings.broken_in_a_row();
         self.first += self.count as u64;
         self.count = 0;
     }
@@ -58,24 +63,32 @@ impl Tally {
     /// A device that fails.
     pub fn read(&self) -> Result<Readings> {
         let read = |values: &Tensor| Vec::<f64>::try_from(values.narrow(0, 0, self.count as i64).to_kind(Kind::Double));
-        Ok(Readings { first: self.first, losses: read(&self.losses)?, norms: read(&self.norms)? })
+        let Self { first, broken_before, .. } = *self;
+        Ok(Readings { first, losses: read(&self.losses)?, norms: read(&self.norms)?, broken_before })
     }
 }
 
 impl Readings {
-    /// The steps, counted from 0, whose loss or gradient was not finite: they have changed no weight.
+    /// Whether each step's loss and gradient were finite.
+    fn sound(&self) -> impl DoubleEndedIterator<Item = bool> + ExactSizeIterator {
+        self.losses.iter().zip(&self.norms).map(|(loss, norm)| loss.is_finite() && norm.is_finite())
+    }
+
+    /// The steps, counted from 0, whose loss or gradient was not finite: the optimiser has not taken them.
     pub fn broken(&self) -> Vec<u64> {
-        let pairs = self.losses.iter().zip(&self.norms);
-        let broken = pairs.zip(self.first..).filter(|((loss, norm), _)| !(loss.is_finite() && norm.is_finite()));
-        broken.map(|(_, step)| step).collect()
+        (self.first..).zip(self.sound()).filter(|(_, sound)| !sound).map(|(step, _)| step).collect()
+    }
+
+    /// How many of the last steps were broken without a sound one among them, those before these included.
+    pub fn broken_in_a_row(&self) -> usize {
+        let last = self.sound().rev().take_while(|sound| !sound).count();
+        if last == self.losses.len() { self.broken_before + last } else { last }
     }
 
     /// The mean loss of the steps that were not broken; NaN where all were.
     pub fn mean_loss(&self) -> f64 {
-        let pairs = self.losses.iter().zip(&self.norms);
-        let sound: Vec<f64> =
-            pairs.filter(|(loss, norm)| loss.is_finite() && norm.is_finite()).map(|(loss, _)| *loss).collect();
-        sound.iter().sum::<f64>() / sound.len() as f64
+        let sound = || self.losses.iter().zip(self.sound()).filter(|(_, sound)| *sound);
+        sound().map(|(loss, _)| loss).sum::<f64>() / sound().count() as f64
     }
 }
 
@@ -96,10 +109,15 @@ mod tests {
         let readings = tally.read().expect("numbers");
         assert_eq!(readings.broken(), [41, 43]);
         assert_eq!(readings.mean_loss(), 2.0);
-        tally.restart();
+        assert_eq!(readings.broken_in_a_row(), 1);
+        tally.restart(&readings);
+        tally.add(&measured(f64::NAN, 1.0));
+        let readings = tally.read().expect("numbers");
+        assert_eq!((readings.first, readings.broken_in_a_row()), (44, 2));
+        tally.restart(&readings);
         tally.add(&measured(5.0, 1.0));
         let readings = tally.read().expect("numbers");
-        assert_eq!((readings.first, readings.losses.as_slice()), (44, [5.0].as_slice()));
-        assert!(readings.broken().is_empty());
+        assert_eq!((readings.first, readings.losses.as_slice()), (45, [5.0].as_slice()));
+        assert!(readings.broken().is_empty() && readings.broken_in_a_row() == 0);
     }
 }

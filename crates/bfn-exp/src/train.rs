@@ -1,6 +1,7 @@
 //! `bfn train`: the training loop.
 
-use std::path::{Path, PathBuf};
+mod plan;
+
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
@@ -23,12 +24,13 @@ use crate::not_finite;
 use crate::phases::{Phases, Shares};
 use crate::progress::{Progress, say, short};
 use crate::resume;
-use crate::run::{Lock, Origin, Record, Run, Which, has_not_begun};
+use crate::run::{Lock, Origin, Record, Run, Which};
 use crate::stop::{Reason, Stop, Stopped};
 use crate::tally::{Readings, Tally};
 use crate::task::{Arithmetic, Source, Task};
 use crate::tensorboard::Board;
 use crate::told::Telling;
+use plan::Plan;
 
 /// A run that is being trained.
 struct Session {
@@ -55,6 +57,7 @@ pub fn command(args: &TrainArgs) -> Result<()> {
     let stop = Stop::listen(Instant::now(), args.max_time)?;
     let Plan { experiment, folder, resume } = Plan::of(args)?;
     let device = args.device.resolve()?;
+    experiment.training.choose_kernels()?;
     let train = experiment.data.open(Split::Train, Windows::Random)?;
     let validates = experiment.validation.is_some();
     let validation = validates.then(|| experiment.data.open(Split::Validation, Windows::InOrder)).transpose()?;
@@ -64,15 +67,17 @@ pub fn command(args: &TrainArgs) -> Result<()> {
     let task = Task::new(&experiment, Form::of(train.dataset.as_ref())?, Arithmetic::default())?;
     let seed = Seed(experiment.training.seed);
     let model = Model::new(&experiment.network, &task.variables, device, experiment.training.precision, seed)?;
+    // A run that goes on from a checkpoint comes from where it came from.
+    let goes_on = resume && Run::open(&folder)?.checkpoints().newest_standing()?.is_some();
     let origin = match &args.from {
-        Some(from) => {
+        Some(from) if !goes_on => {
             Run::open(from)?.load_weights(Which { checkpoint: Choice::Last, weights: args.from_weights }, &model)?;
             Some(Origin::Run(from.display().to_string()))
         }
-        // A run that goes on comes from where it came from.
-        None if resume => Run::open(&folder)?.record().ok().and_then(|record| record.origin),
-        None => None,
+        _ if resume => Run::open(&folder)?.record().ok().and_then(|record| record.origin),
+        _ => None,
     };
+    let is_given = args.from.is_some() && !goes_on;
     let record = Record { origin, ..Record::new(&model, &task, &train) };
     let trainer = Trainer::new(&experiment, task, train.dataset.clone(), model)?;
 
@@ -84,11 +89,9 @@ pub fn command(args: &TrainArgs) -> Result<()> {
     let standing = Standing::default();
     let mut session =
         Session { run, _lock: lock, experiment, trainer, validation, standing, writer, board: None, stop };
-    if resume {
-        session.restore()?;
-    }
+    let restored = resume && session.restore(is_given, record.origin.as_ref())?;
     session.run.write_record(&record)?;
-    if !resume && record.origin.is_some() {
+    if is_given && !restored {
         // Resumed before its first checkpoint, the run would go on from weights that were drawn.
         session.writer.begin(session.trainer.snapshot()?, standing)?;
         session.writer.finish()?;
@@ -98,40 +101,6 @@ pub fn command(args: &TrainArgs) -> Result<()> {
         session.board = Some(Board::begin(&session.run.path("tensorboard"), session.standing.step)?);
     }
     session.train()
-}
-
-/// What the arguments ask for.
-struct Plan {
-    experiment: Experiment,
-    folder: PathBuf,
-    resume: bool,
-}
-
-impl Plan {
-    fn of(args: &TrainArgs) -> Result<Self> {
-        let resume = args.resume.is_some();
-        let named = args.resume.clone().flatten();
-        let (file, folder) = match (args.experiment.clone(), args.out.clone(), named) {
-            // `--resume EXPERIMENT.toml --out RUN`: the flag came before the experiment.
-            (None, Some(out), Some(file)) => (file, out),
-            (Some(file), None, Some(run)) => (file, run),
-            (Some(_), Some(out), Some(run)) => {
-                bail!("--out {} and --resume {} name two runs; give one of them", out.display(), run.display())
-            }
-            // The run knows its experiment.
-            (None, None, Some(run)) => (Run::open(&run)?.path("experiment.toml"), run),
-            (Some(_), None, None) if resume => bail!("--resume needs the run to go on with: --resume RUN"),
-            (Some(file), out, None) => (file.clone(), out.unwrap_or_else(|| default_folder(&file))),
-            (None, ..) => bail!("which experiment? bfn train EXPERIMENT.toml, or bfn train --resume RUN"),
-        };
-        let experiment = Experiment::read(&file, &args.overrides)?;
-        // So that a batch queue can use one command line for the first start and all that follow.
-        let begun = !has_not_begun(&folder);
-        if resume && !begun {
-            say(format_args!("there is no run in {} yet: beginning it", folder.display()));
-        }
-        Ok(Self { experiment, folder, resume: resume && begun })
-    }
 }
 
 impl Session {
@@ -161,7 +130,7 @@ impl Session {
             let is_last = self.standing.is_at_end(&self.experiment.training);
             if step.is_multiple_of(log_every) || is_last {
                 let readings = self.sound(&tally)?;
-                tally.restart();
+                tally.restart(&readings);
                 let line = self.line(&readings, progress.interval(), phases.take_shares());
                 self.log(&line, &progress);
                 self.show(|board| board.training(&line), &progress);
@@ -228,7 +197,7 @@ impl Session {
         let Some(row) = row else { return Ok(false) };
         let nats_per_example = row.total_nats_per_example;
         self.standing.validated = step;
-        let is_best = self.standing.best.is_none_or(|best| nats_per_example < best.nats_per_example);
+        let is_best = self.standing.is_best(nats_per_example);
         if is_best {
             self.standing.best = Some(Best { step, nats_per_example });
         }
@@ -302,10 +271,13 @@ impl Session {
         Err(Stopped::new(reason, format!("{done}; go on with: bfn train --resume {folder}")).into())
     }
 
-    /// Goes back to the last whole checkpoint; a run without one starts at step 0.
-    fn restore(&mut self) -> Result<()> {
+    /// Goes back to the last whole checkpoint, and says whether there is one; a run without one starts at step 0, where
+    /// the weights that it began from, if they were not drawn, have been given again.
+    fn restore(&mut self, is_given: bool, origin: Option<&Origin>) -> Result<bool> {
         let checkpoints = self.run.checkpoints();
-        match checkpoints.last()? {
+        let last = checkpoints.last()?;
+        let is_whole = last.is_some();
+        match last {
             Some(checkpoint) => {
                 ensure!(
                     checkpoint.has_group("optimiser"),
@@ -317,14 +289,18 @@ impl Session {
                 self.standing = checkpoint.metadata("standing")?;
             }
             None => {
-                say(format_args!(
-                    "{} has no complete checkpoint; training starts at step 0",
-                    self.run.folder().display()
-                ));
+                let folder = self.run.folder().display();
+                if let (Some(Origin::Run(from)), false) = (origin, is_given) {
+                    bail!(
+                        "{folder} began with the weights of {from} and has no complete checkpoint; add --from {from}"
+                    );
+                }
+                say(format_args!("{folder} has no complete checkpoint; training starts at step 0"));
             }
         }
         checkpoints.set_aside_after(self.standing.step)?;
-        self.run.rewind_log(self.standing.step)
+        self.run.rewind_log(self.standing.step)?;
+        Ok(is_whole)
     }
 
     fn line(&self, readings: &Readings, time: Duration, shares: Shares) -> TrainingLine {
@@ -388,12 +364,4 @@ fn warn(result: Result<()>, progress: &Progress) {
     if let Err(error) = result {
         progress.warn(&format!("{error:#}; training goes on, and the next one may succeed"));
     }
-}
-
-/// `runs/NAME-TIME`, after the experiment and the present time (UTC).
-fn default_folder(experiment: &Path) -> PathBuf {
-    let name = experiment.file_stem().unwrap_or_default().to_string_lossy();
-    let now = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
-    let time = now.trim_end_matches('Z').replace(':', "").replace('T', "-");
-    Path::new("runs").join(format!("{name}-{time}"))
 }

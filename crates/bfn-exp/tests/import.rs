@@ -171,6 +171,26 @@ fn an_imported_run_cannot_be_resumed_and_a_run_from_another_can() {
     fs::remove_file(Path::new(&folder.path("second")).join("checkpoints/step-0000000002.safetensors")).unwrap();
     // What is left is the checkpoint of the start, which holds the weights of the other run.
     succeeds(&train("second", &["--resume"]));
+    // Without it the weights would be drawn ones: they must be given again.
+    let checkpoints = Path::new(&folder.path("second")).join("checkpoints");
+    let weights = || {
+        let last = Checkpoint::read(&checkpoints.join("step-0000000002.safetensors")).unwrap();
+        let mut names: Vec<String> =
+            last.names().filter(|name| name.starts_with("model.")).map(str::to_owned).collect();
+        names.sort();
+        Tensor::cat(&names.iter().map(|name| last.tensor(name).unwrap().flatten(0, -1)).collect::<Vec<_>>(), 0)
+    };
+    let whole = weights();
+    fs::remove_dir_all(&checkpoints).and_then(|()| fs::create_dir(&checkpoints)).unwrap();
+    let output = train("second", &["--resume"]);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && errors.contains(&format!("add --from {first}")), "{errors}");
+    succeeds(&train("second", &["--resume", "--from", &first]));
+    assert_eq!(weights(), whole);
+    assert!(checkpoints.join("step-0000000000.safetensors").exists());
+    // A run that goes on does not look at the other any more.
+    fs::remove_dir_all(&first).unwrap();
+    succeeds(&train("second", &["--resume", "--from", &first]));
     let output = bfn(&["train", "--resume", &run]);
     assert!(!output.status.success());
     let record = fs::read_to_string(Path::new(&folder.path("second")).join("run.json")).unwrap();

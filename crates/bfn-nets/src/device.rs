@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
-use tch::{Cuda, Device};
+use tch::{Cuda, Device, Tensor};
 
 use crate::{Error, shim};
 
@@ -175,6 +175,15 @@ pub fn set_threads(count: usize) {
 pub fn set_determinism(determinism: Determinism) -> Result<(), Error> {
     initialise();
     shim::set_deterministic(determinism == Determinism::Deterministic)
+}
+
+/// A tensor of the host on a device; the program does not wait for the copy, which takes its turn on the device.
+pub fn upload(tensor: &Tensor, device: Device) -> Tensor {
+    if device.is_cuda() {
+        tensor.pin_memory(device).to_device_(device, tensor.kind(), true, false)
+    } else {
+        tensor.to_device(device)
+    }
 }
 
 /// Waits until the device has done all that was asked of it; on the CPU that is always so.

@@ -3,6 +3,8 @@
 use bfn_core::Backend;
 use tch::{Kind, Tensor as Array, no_grad_guard};
 
+use crate::device::upload;
+
 /// The libtorch backend, in the precision and on the device of the tensors it is given.
 ///
 /// The equations of `bfn-core` run on it unchanged, and gradients flow through them.
@@ -78,7 +80,7 @@ impl Backend for Torch {
     }
     fn from_values(like: &Array, shape: &[usize], values: &[f64]) -> Array {
         assert_fills(shape, values.len());
-        Array::from_slice(values).reshape(sizes(shape)).to_kind(like.kind()).to_device(like.device())
+        upload(&Array::from_slice(values).reshape(sizes(shape)).to_kind(like.kind()), like.device())
     }
     fn full(like: &Array, shape: &[usize], value: f64) -> Array {
         Array::full(sizes(shape), value, (like.kind(), like.device()))

@@ -87,6 +87,7 @@ pub fn read(text: &str) -> Result<Translation> {
             warm_up: 0,
             decay: Decay::Constant,
             precision: Precision::F32,
+            deterministic: false,
             times: Times::Independent,
             time_density: Vec::new(),
             not_finite: NotFinite::default(),

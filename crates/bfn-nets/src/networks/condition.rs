@@ -3,6 +3,8 @@
 use tch::nn::{Init, Path};
 use tch::{Device, Tensor};
 
+use crate::device::upload;
+
 /// Side information c of Ψ(θ, t, c), one for each example of a batch.
 ///
 /// A network that takes none, and one that is told nothing, gets no condition at all: Ψ(θ, t, ∅). Classifier-free
@@ -42,7 +44,7 @@ impl Condition {
     /// The same condition on a device.
     #[must_use]
     pub fn on(self, device: Device) -> Self {
-        self.map(|tensor| tensor.to_device(device))
+        self.map(|tensor| upload(tensor, device))
     }
 
     /// That of the first so many examples.

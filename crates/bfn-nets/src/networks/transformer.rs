@@ -167,7 +167,8 @@ impl Transformer {
         if let Some(label) = LabelEmbedding::forward(self.label_emb.as_ref(), condition) {
             told += label;
         }
-        let mut embedded = self.inp_embedding.forward(&x);
+        // What the blocks add to stays in f32 where matrix products are in bf16.
+        let mut embedded = self.inp_embedding.forward(&x).to_kind(self.positions.kind());
         // In place: the gradient of a linear map does not need its output.
         embedded += &self.positions;
         embedded += told.unsqueeze(1);
@@ -253,14 +254,21 @@ impl Block {
         };
         let projected = self.attention_in.forward(&self.ln_1.forward(&x));
         let attended = attend(&projected, self.heads, Packing::KindFirst, attention_dropout);
-        // Both sums are in place: neither a linear map nor dropout needs its output for its gradient.
-        let mut middle = dropout(self.attention_out.forward(&attended), self.dropout, mode);
-        middle += x;
+        let middle = plus(dropout(self.attention_out.forward(&attended), self.dropout, mode), x);
         let hidden = self.mlp_in.forward(&self.ln_2.forward(&middle)).gelu("tanh");
-        let mut output = dropout(self.mlp_out.forward(&hidden), self.dropout, mode);
-        output += middle;
-        output
+        plus(dropout(self.mlp_out.forward(&hidden), self.dropout, mode), middle)
     }
+}
+
+/// The sum of a residual branch and what it adds to, in the latter's type.
+///
+/// In place where the types are one: neither a linear map nor dropout needs its output for its gradient.
+fn plus(mut branch: Tensor, x: Tensor) -> Tensor {
+    if branch.kind() != x.kind() {
+        return x + branch;
+    }
+    branch += x;
+    branch
 }
 
 /// sin(n / 1000^(i/width)) at even i, cos of the same at odd i: \[length, width\].

@@ -56,7 +56,8 @@ struct Alike {
     decays: bool,
 }
 
-/// Matrices with fewer rows or columns, such as those at the ends of a network, are left to AdamW.
+/// Matrices with fewer rows or columns are left to AdamW: the ends of a network for images of few channels, say. Those
+/// of a transformer, embeddings and last layer, are large enough to be Muon's.
 const LEAST_SIDE: i64 = 8;
 
 impl MuonConfig {

@@ -4,7 +4,8 @@
 //! A pickle is a program; [`read_state_dict`] runs only the handful of operations that a state
 //! dict needs, knows only the names that occur there, and refuses all else by name.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::Path;
 
 use tch::{Kind, Tensor};
@@ -58,13 +59,18 @@ fn parse(bytes: &[u8]) -> Result<Vec<NamedTensor>, Problem> {
     }
     let program = archive.read(&format!("{root}/data.pkl"))?;
     let mut entries = Vec::new();
-    let mut verified = HashSet::new();
+    // Many tensors may share a storage, which is checked and copied once.
+    let mut storages: HashMap<Storage, Tensor> = HashMap::new();
     let mut total = 0;
     for Pickled { name, tensor } in pickle::state_dict(program)? {
-        let key = format!("{root}/data/{}", tensor.storage.key);
-        let data = if verified.contains(&key) { archive.find(&key).unwrap_or_default() } else { archive.read(&key)? };
-        let tensor = build(&name, &tensor, data)?;
-        verified.insert(key);
+        let storage = match storages.entry(tensor.storage.clone()) {
+            Entry::Occupied(there) => there.into_mut(),
+            Entry::Vacant(place) => {
+                let data = archive.read(&format!("{root}/data/{}", tensor.storage.key))?;
+                place.insert(numbers(&name, &tensor.storage, data)?)
+            }
+        };
+        let tensor = build(&name, &tensor, storage)?;
         total += tensor.numel() * tensor.kind().elt_size_in_bytes();
         if total > bytes.len() * SHARING {
             let expected = format!("tensors of at most {SHARING} times the file's {} bytes", bytes.len());
@@ -75,15 +81,24 @@ fn parse(bytes: &[u8]) -> Result<Vec<NamedTensor>, Problem> {
     Ok(entries)
 }
 
-/// A tensor from the bytes of its storage, contiguous.
-fn build(name: &str, stored: &StoredTensor, data: &[u8]) -> Result<Tensor, Problem> {
-    let StoredTensor { storage: Storage { kind, elements, .. }, offset, size, strides } = stored;
-    let wrong = |expected: &str, found: String| Problem::new(format!("{expected} for {name}"), found);
+/// The numbers of a storage from its bytes.
+fn numbers(name: &str, Storage { kind, elements, .. }: &Storage, data: &[u8]) -> Result<Tensor, Problem> {
     let bytes = elements.checked_mul(kind.elt_size_in_bytes());
     if bytes != Some(data.len()) {
         let found = format!("{} bytes", data.len());
-        return Err(wrong(&format!("{elements} numbers of type {kind:?}"), found));
+        return Err(Problem::new(format!("{elements} numbers of type {kind:?} for {name}"), found));
     }
+    Tensor::f_from_data_size(data, &[*elements as i64], *kind).map_err(|error| refused(name, &error))
+}
+
+fn refused(name: &str, error: &tch::TchError) -> Problem {
+    Problem::new(format!("tensor {name}"), error.to_string())
+}
+
+/// A tensor from the numbers of its storage, contiguous; where it lies so there, it shares them.
+fn build(name: &str, stored: &StoredTensor, numbers_of_storage: &Tensor) -> Result<Tensor, Problem> {
+    let StoredTensor { storage: Storage { kind, elements, .. }, offset, size, strides } = stored;
+    let wrong = |expected: &str, found: String| Problem::new(format!("{expected} for {name}"), found);
     if size.len() != strides.len() {
         let found = format!("{} of {}", strides.len(), size.len());
         return Err(wrong("as many strides as axes", found));
@@ -105,14 +120,14 @@ fn build(name: &str, stored: &StoredTensor, data: &[u8]) -> Result<Tensor, Probl
         return Err(wrong(&format!("a view of a storage of {elements} numbers"), found));
     }
     let signed = |numbers: &[usize]| numbers.iter().map(|&n| n as i64).collect::<Vec<i64>>();
-    let refused = |error: tch::TchError| Problem::new(format!("tensor {name}"), error.to_string());
-    if numbers == Some(0) {
-        return Tensor::f_zeros(signed(size), (*kind, tch::Device::Cpu)).map_err(refused);
-    }
-    Tensor::f_from_data_size(data, &[*elements as i64], *kind)
-        .and_then(|flat| flat.f_as_strided(signed(size), signed(strides), Some(*offset as i64)))
-        .and_then(|view| view.f_contiguous())
-        .map_err(refused)
+    let tensor = if numbers == Some(0) {
+        Tensor::f_zeros(signed(size), (*kind, tch::Device::Cpu))
+    } else {
+        numbers_of_storage
+            .f_as_strided(signed(size), signed(strides), Some(*offset as i64))
+            .and_then(|view| view.f_contiguous())
+    };
+    tensor.map_err(|error| refused(name, &error))
 }
 
 /// What is wrong with a file, before its path is known.

@@ -27,7 +27,7 @@ pub(super) struct StoredTensor {
 }
 
 /// A storage: the entry of the archive that holds it, and what it holds.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Storage {
     pub(super) key: String,
     pub(super) kind: Kind,

@@ -7,12 +7,16 @@ use tch::Device;
 use super::zip::ArchiveWriter;
 use super::*;
 
-/// A file with this pickle and one storage of four f32.
+fn four_numbers() -> Vec<u8> {
+    [1.0_f32, 2.0, 3.0, 4.0].map(f32::to_le_bytes).concat()
+}
+
+/// A file with this pickle and one storage of the four f32 1, 2, 3 and 4.
 fn file(program: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut archive = ArchiveWriter::new(&mut bytes);
     archive.add("file/data.pkl", program).unwrap();
-    archive.add("file/data/0", &[0; 16]).unwrap();
+    archive.add("file/data/0", &four_numbers()).unwrap();
     archive.finish().unwrap();
     bytes
 }
@@ -39,11 +43,14 @@ fn one_tensor(elements: u8, offset: u8, size: &[u8], strides: &[u8]) -> Vec<u8> 
 
 #[test]
 fn views_of_a_storage_are_read() {
-    let read = |program: Vec<u8>| parse(&file(&program)).unwrap().remove(0).tensor.size();
-    assert_eq!(read(one_tensor(4, 0, &[2, 2], &[2, 1])), [2, 2]);
-    assert_eq!(read(one_tensor(4, 1, &[3], &[1])), [3]);
-    assert_eq!(read(one_tensor(4, 0, &[2, 2], &[1, 2])), [2, 2]);
-    assert_eq!(read(one_tensor(4, 3, &[], &[])), [0i64; 0]);
+    let read = |program: Vec<u8>| {
+        let tensor = parse(&file(&program)).unwrap().remove(0).tensor;
+        (tensor.size(), Vec::<f32>::try_from(tensor.reshape([-1])).unwrap())
+    };
+    assert_eq!(read(one_tensor(4, 0, &[2, 2], &[2, 1])), (vec![2, 2], vec![1.0, 2.0, 3.0, 4.0]));
+    assert_eq!(read(one_tensor(4, 1, &[3], &[1])), (vec![3], vec![2.0, 3.0, 4.0]));
+    assert_eq!(read(one_tensor(4, 0, &[2, 2], &[1, 2])), (vec![2, 2], vec![1.0, 3.0, 2.0, 4.0]));
+    assert_eq!(read(one_tensor(4, 3, &[], &[])), (vec![], vec![4.0]));
 }
 
 #[test]
@@ -125,7 +132,7 @@ fn every_truncation_is_refused() {
 #[test]
 fn every_changed_byte_of_data_is_noticed() {
     let whole = file(&one_tensor(4, 0, &[2, 2], &[2, 1]));
-    let data = whole.windows(16).position(|window| window == [0; 16]).unwrap();
+    let data = whole.windows(16).position(|window| window == four_numbers()).unwrap();
     for at in data..data + 16 {
         let mut changed = whole.clone();
         changed[at] ^= 1;

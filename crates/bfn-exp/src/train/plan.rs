@@ -1,0 +1,53 @@
+//! Which experiment, in which folder, and whether it goes on.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+
+use crate::cli::TrainArgs;
+use crate::config::Experiment;
+use crate::progress::say;
+use crate::run::{Run, has_not_begun};
+
+/// What the arguments ask for.
+pub(super) struct Plan {
+    pub(super) experiment: Experiment,
+    pub(super) folder: PathBuf,
+    /// Whether there is a run to go on with.
+    pub(super) resume: bool,
+}
+
+impl Plan {
+    pub(super) fn of(args: &TrainArgs) -> Result<Self> {
+        let resume = args.resume.is_some();
+        let named = args.resume.clone().flatten();
+        let (file, folder) = match (args.experiment.clone(), args.out.clone(), named) {
+            // `--resume EXPERIMENT.toml --out RUN`: the flag came before the experiment.
+            (None, Some(out), Some(file)) => (file, out),
+            (Some(file), None, Some(run)) => (file, run),
+            (Some(_), Some(out), Some(run)) => {
+                bail!("--out {} and --resume {} name two runs; give one of them", out.display(), run.display())
+            }
+            // The run knows its experiment.
+            (None, None, Some(run)) => (Run::open(&run)?.path("experiment.toml"), run),
+            (Some(_), None, None) if resume => bail!("--resume needs the run to go on with: --resume RUN"),
+            (Some(file), out, None) => (file.clone(), out.unwrap_or_else(|| default_folder(&file))),
+            (None, ..) => bail!("which experiment? bfn train EXPERIMENT.toml, or bfn train --resume RUN"),
+        };
+        let experiment = Experiment::read(&file, &args.overrides)?;
+        // So that a batch queue can use one command line for the first start and all that follow.
+        let begun = !has_not_begun(&folder);
+        if resume && !begun {
+            say(format_args!("there is no run in {} yet: beginning it", folder.display()));
+        }
+        Ok(Self { experiment, folder, resume: resume && begun })
+    }
+}
+
+/// `runs/NAME-TIME`, after the experiment and the present time (UTC).
+fn default_folder(experiment: &Path) -> PathBuf {
+    let name = experiment.file_stem().unwrap_or_default().to_string_lossy();
+    let now = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
+    let time = now.trim_end_matches('Z').replace(':', "").replace('T', "-");
+    Path::new("runs").join(format!("{name}-{time}"))
+}
