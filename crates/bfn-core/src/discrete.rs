@@ -296,20 +296,6 @@ where
         }
     }
 
-    /// [`loss_step`](BayesianFlow::loss_step) − √(Kα) (ε_x − Σ_k ê_k ε_k), a control variate of mean zero under
-    /// either [`Receiver`].
-    fn loss_step_steady(
-        &self,
-        x: &Indices<B>,
-        output: &Categorical<B>,
-        alpha: &Tensor<B>,
-        noise: &Tensor<B>,
-    ) -> Tensor<B> {
-        let first_order = noise.gather_last(x) - (output.probabilities() * noise).sum_last();
-        let scale = (alpha * self.classes as f64).align(first_order.rank()).sqrt();
-        self.loss_step(x, output, alpha, noise) - scale * first_order
-    }
-
     fn loss_reconstruction(&self, x: &Indices<B>, output: &Categorical<B>) -> Tensor<B> {
         -output.log_prob(x)
     }

@@ -198,13 +198,6 @@ where
         output.divergence(&self.centres(x, noise), alpha, noise)
     }
 
-    /// [`loss_step`](BayesianFlow::loss_step) − √α ε (x − k̂), a control variate of mean zero.
-    fn loss_step_steady(&self, x: &Indices<B>, output: &H::Output, alpha: &Tensor<B>, noise: &Tensor<B>) -> Tensor<B> {
-        let error = self.centres(x, noise) - output.mean();
-        let scale = alpha.align(error.rank()).sqrt();
-        self.loss_step(x, output, alpha, noise) - scale * noise * error
-    }
-
     fn loss_reconstruction(&self, x: &Indices<B>, output: &H::Output) -> Tensor<B> {
         -output.log_prob(x)
     }

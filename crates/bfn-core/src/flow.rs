@@ -93,12 +93,21 @@ pub trait BayesianFlow<B: Backend> {
     /// steps of the uniform grid is L^n.
     fn loss_step(&self, x: &Self::Data, output: &Self::Output, alpha: &Tensor<B>, noise: &Tensor<B>) -> Tensor<B>;
 
-    /// [`loss_step`](Self::loss_step) with the same mean and less noise, where it is noisy; otherwise the same.
+    /// [`loss_step`](Self::loss_step) with the same mean and, at any accuracy, no more noise: the mean over the noise
+    /// and its mirror image.
     ///
-    /// What is left out is the part of first order in the noise, √α ε·(x − x̂) for discretised and
-    /// √(Kα) ε·(e_x − ê) for discrete data, where x̂ and ê are the means of p_O. Its mean is zero, and its standard
-    /// deviation falls as √α only while what remains falls as α. Scaled to n steps the error of
-    /// `loss_step` grows as √n; that of this method stays near that of the continuous-time loss.
+    /// # Formula
+    ///
+    /// ½ (`loss_step`(ε) + `loss_step`(−ε)).
+    ///
+    /// All odd orders of the noise cancel, the first above all: √α ε·(x − x̂) for discretised and √(Kα) ε·(e_x − ê)
+    /// for discrete data, where x̂ and ê are the means of p_O. As α → 0 its standard deviation falls as √α, while what
+    /// remains falls as α. Scaled to n steps the error of `loss_step` grows as √n; that of this method stays near
+    /// that of the continuous-time loss. At large α, where the loss is no polynomial of low degree in ε, its variance
+    /// is still at most that of `loss_step`, as for every mean of two numbers of one distribution. Where the
+    /// divergence has a closed form, both are the same.
+    ///
+    /// Source: antithetic variates, Hammersley and Morton 1956.
     fn loss_step_steady(
         &self,
         x: &Self::Data,
@@ -106,7 +115,7 @@ pub trait BayesianFlow<B: Backend> {
         alpha: &Tensor<B>,
         noise: &Tensor<B>,
     ) -> Tensor<B> {
-        self.loss_step(x, output, alpha, noise)
+        (self.loss_step(x, output, alpha, noise) + self.loss_step(x, output, alpha, &-noise)) * 0.5
     }
 
     /// The integrand of L^r(x), −ln p_O(x | θ; 1), in nats, per variable; `output` is the one at t = 1.

@@ -117,7 +117,7 @@ impl Sampler {
     }
 
     /// The same sampler at temperature T: logits of the output distribution are divided by T, noise is
-    /// scaled by √T.
+    /// scaled by √T ([`Motion::heated`]), but not that of variables that are known ([`Conditioned`]).
     ///
     /// # Errors
     ///
@@ -186,7 +186,7 @@ impl Sampler {
         let scheme = self.solver.scheme();
         // At t = 0 the start is a point, and noise would be drawn in vain.
         let initial = if self.grid.first() > 0.0 || self.solver == Solver::FixedNoise {
-            self.heated(noise.normal(like))
+            self.heated(flow, noise.normal(like))
         } else {
             like.full_like(0.0)
         };
@@ -197,7 +197,7 @@ impl Sampler {
             let interval = match leg {
                 Leg::Advance(interval) => interval,
                 Leg::Retreat(Interval { from, to }) => {
-                    theta = flow.retreat(&theta, from, to, &self.heated(noise.normal(like)));
+                    theta = flow.retreat(&theta, from, to, &self.heated(flow, noise.normal(like)));
                     other = None;
                     continue;
                 }
@@ -221,7 +221,7 @@ impl Sampler {
             }
             let epsilon = match self.solver {
                 Solver::FixedNoise => Some(initial.clone()),
-                _ => scheme.is_stochastic().then(|| self.heated(noise.normal(like))),
+                _ => scheme.is_stochastic().then(|| self.heated(flow, noise.normal(like))),
             };
             let advance = Advance {
                 scheme,
@@ -270,8 +270,8 @@ impl Sampler {
     }
 
     /// Noise at the sampler's temperature.
-    fn heated<B: Backend>(&self, noise: Tensor<B>) -> Tensor<B> {
-        if self.temperature == 1.0 { noise } else { noise * self.temperature.sqrt() }
+    fn heated<B: Backend, F: Motion<B>>(&self, flow: &F, noise: Tensor<B>) -> Tensor<B> {
+        if self.temperature == 1.0 { noise } else { flow.heated(noise, self.temperature) }
     }
 }
 

@@ -8,9 +8,20 @@ use flate2::bufread::MultiGzDecoder;
 
 use crate::error::DataError;
 
+/// More than any text or table that is modelled in memory, less than what a hostile gzip can unpack to.
+pub(crate) const MOST_BYTES: u64 = 1 << 30;
+
 /// The bytes of a file as they lie on disk.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, DataError> {
     fs::read(path).map_err(|reason| DataError::unreadable(path, reason))
+}
+
+/// A number of bytes, in GiB where there are whole ones.
+pub(crate) fn size(bytes: u64) -> String {
+    if bytes >= 1 << 30 && bytes.is_multiple_of(1 << 30) {
+        return format!("{} GiB", bytes >> 30);
+    }
+    format!("{bytes} bytes")
 }
 
 /// A file's content from front to end, unpacked on the way where its first bytes are gzip's.
@@ -56,6 +67,21 @@ impl<'a> Content<'a> {
             Ok(_) => Ok(taken),
             Err(reason) => Err(self.damaged(&reason)),
         }
+    }
+
+    /// All that is left, which is kept in memory: more than `most` bytes are refused.
+    pub(crate) fn rest(&mut self, most: u64) -> Result<Vec<u8>, DataError> {
+        let rest = self.take(most.saturating_add(1))?;
+        if rest.len() as u64 > most {
+            return Err(DataError::Malformed {
+                path: self.path.to_owned(),
+                offset: most,
+                expected: "the end of the file, whose content is kept in memory".to_owned(),
+                found: format!("more than {}", size(most)),
+                cure: "use a part of it".to_owned(),
+            });
+        }
+        Ok(rest)
     }
 
     /// The next `count` bytes; `what` says what they are.

@@ -148,7 +148,7 @@ fn read(root: &Root, names: &[&str]) -> Result<RawImages, DataError> {
 /// The named files of the archive `cifar-10-binary.tar.gz`, in the order of the names; `path` only serves messages.
 ///
 /// Nothing is written anywhere: the archive's own paths matter only by their last part. No more than
-/// 600 MiB are unpacked, and no entry of more than 64 MiB is read.
+/// 600 MiB are unpacked, and no entry of more than 64 MiB is read. The checksum of gzip is compared.
 ///
 /// # Errors
 ///
@@ -158,7 +158,7 @@ pub fn unpack_cifar10(path: &Path, bytes: &[u8], names: &[&str]) -> Result<Vec<(
         let expected = format!("a gzipped tar archive that unpacks to at most {} MiB", MOST_UNPACKED >> 20);
         DataError::malformed(path, 0, expected, format!("an error ({reason})"))
     };
-    let mut archive = tar::Archive::new(MultiGzDecoder::new(bytes).take(MOST_UNPACKED));
+    let mut archive = tar::Archive::new(MultiGzDecoder::new(bytes).take(MOST_UNPACKED + 1));
     let mut found: Vec<Option<Vec<u8>>> = vec![None; names.len()];
     for entry in archive.entries().map_err(broken)? {
         let entry = entry.map_err(broken)?;
@@ -168,9 +168,19 @@ pub fn unpack_cifar10(path: &Path, bytes: &[u8], names: &[&str]) -> Result<Vec<(
             && entry.header().entry_type().is_file()
         {
             let mut content = Vec::new();
-            entry.take(MOST_OF_A_FILE).read_to_end(&mut content).map_err(broken)?;
+            entry.take(MOST_OF_A_FILE + 1).read_to_end(&mut content).map_err(broken)?;
+            if content.len() as u64 > MOST_OF_A_FILE {
+                let expected = format!("at most {} MiB in the archive's file {:?}", MOST_OF_A_FILE >> 20, names[place]);
+                return Err(DataError::malformed(path, 0, expected, "more"));
+            }
             found[place] = Some(content);
         }
+    }
+    // The checksum of gzip comes at the very end, after all entries.
+    let mut rest = archive.into_inner();
+    std::io::copy(&mut rest, &mut std::io::sink()).map_err(broken)?;
+    if rest.limit() == 0 {
+        return Err(broken(std::io::Error::other("it unpacks to more")));
     }
     let with_names = found.into_iter().zip(names).map(|(content, name)| match content {
         Some(content) => Ok((path.join(name), content)),

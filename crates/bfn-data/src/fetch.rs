@@ -46,7 +46,7 @@ pub struct Progress {
     pub total: Option<u64>,
 }
 
-/// Attempts at one address that bring nothing new, before it is given up.
+/// Attempts at one address that bring nothing new, and whole files of a wrong sum, before it is given up.
 const ATTEMPTS: u32 = 3;
 
 /// Seconds for one connection to bring what it can; then the transfer goes on with another.
@@ -112,13 +112,16 @@ impl Download {
             .timeout_recv_body(Some(PATIENCE))
             .http_status_as_error(false);
         let agent: Agent = config.build().into();
-        let mut poor_attempts = 0;
+        let (mut poor_attempts, mut wrong_sums) = (0, 0);
+        // How much there has been at most: what comes again after it was lost is nothing new.
+        let mut furthest = self.have();
         loop {
             let before = self.have();
             match self.attempt(&agent, address, observe) {
                 Ok(()) => {}
                 Err(Failure::There(reason)) => {
-                    poor_attempts = if self.have() > before { 0 } else { poor_attempts + 1 };
+                    poor_attempts = if self.have() > furthest { 0 } else { poor_attempts + 1 };
+                    furthest = furthest.max(self.have());
                     if poor_attempts >= ATTEMPTS {
                         return Err(Failure::There(reason));
                     }
@@ -142,8 +145,10 @@ impl Download {
             };
             // Bytes of which one is wrong are of no use to a later attempt.
             fs::remove_file(&part).map_err(|reason| Failure::Here(DataError::unwritable(&part, reason)))?;
+            furthest = 0;
+            wrong_sums += 1;
             // A file that came in parts may have changed in between; one in a single piece is simply another one.
-            if before == 0 {
+            if before == 0 || wrong_sums >= ATTEMPTS {
                 return Err(Failure::There(format!("the file that came is another one: {wrong}")));
             }
         }

@@ -162,13 +162,38 @@ pub fn decode_image(path: &Path, bytes: &[u8], options: &FolderOptions) -> Resul
     let fit = |image: DynamicImage| match (image.width(), image.height()) {
         (0, _) | (_, 0) => Err(DataError::malformed(path, 0, "an image of at least one pixel", "none")),
         size if size == (width, height) => Ok(image),
-        _ => Ok(image.resize_to_fill(width, height, FilterType::Triangle)),
+        _ => Ok(shortened(image, width, height).resize_to_fill(width, height, FilterType::Triangle)),
     };
     Ok(match options.colour {
         Colour::Grey => fit(image.to_luma8().into())?.into_luma8().into_raw(),
         Colour::Rgb => fit(image.to_rgb8().into())?.into_rgb8().into_raw(),
     })
 }
+
+/// The middle of an image that is much longer than the size it is to cover.
+///
+/// [`DynamicImage::resize_to_fill`] enlarges or reduces the whole image before it cuts: one row of a million pixels
+/// would become as many columns times the height. What is left here is at least four times as long as is needed, so
+/// that the result is the same up to rounding; other images stay as they are.
+fn shortened(image: DynamicImage, width: u32, height: u32) -> DynamicImage {
+    let (image_width, image_height) = (image.width(), image.height());
+    // Of a side: four times what the other one asks for, of the same parity, so that the middle stays in the middle.
+    let least = |side: u32, other: u32, wanted: u32, of_other: u32| {
+        let needed = (u64::from(other) * u64::from(wanted)).div_ceil(u64::from(of_other));
+        let kept = LONGEST * needed + 1;
+        let kept = kept + (kept + u64::from(side)) % 2;
+        u32::try_from(kept).map_or(side, |kept| kept.min(side))
+    };
+    let kept_width = least(image_width, image_height, width, height);
+    let kept_height = least(image_height, image_width, height, width);
+    if (kept_width, kept_height) == (image_width, image_height) {
+        return image;
+    }
+    image.crop_imm((image_width - kept_width) / 2, (image_height - kept_height) / 2, kept_width, kept_height)
+}
+
+/// How many times too long an image may be before it is shortened.
+const LONGEST: u64 = 4;
 
 impl FolderOptions {
     fn layout(&self) -> Layout {

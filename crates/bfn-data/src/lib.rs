@@ -29,7 +29,8 @@
 //! * **Files are read once, whole, up front.** A file that is replaced or cut short during a run
 //!   cannot matter to it. Only [`ImageFolder`] reads as it goes, from a file of its own making that is replaced but
 //!   never changed; should that be cut short all the same, the next read is an error.
-//! * **Parsers are pure functions from bytes.** They allocate no more than the file justifies and
+//! * **Parsers are pure functions from bytes.** They allocate no more than the file justifies, of packed files no more
+//!   than a fixed number of bytes and cells (1 GiB of text, 2 GiB of an array, 2²⁷ cells of a table), and
 //!   answer bad input with a [`DataError`] that names the path, the place, what was expected, what
 //!   was found and what to do.
 //! * **A value is as narrow as it can be**: the index of a class or of a bin in one, two or four bytes, a real number

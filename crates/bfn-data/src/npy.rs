@@ -32,8 +32,8 @@ impl NpyArray {
     ///
     /// # Errors
     ///
-    /// [`DataError::Unreadable`], [`DataError::Invalid`] where an archive has no array of that name, and what
-    /// [`Self::parse`] finds wrong.
+    /// [`DataError::Unreadable`], [`DataError::Invalid`] where an archive has no array of that name,
+    /// [`DataError::Malformed`] where a compressed array has more than 2 GiB, and what [`Self::parse`] finds wrong.
     pub fn read(path: &Path, name: Option<&str>) -> Result<Self, DataError> {
         Self::parse_file(path, &bytes::read(path)?, name)
     }
@@ -59,8 +59,7 @@ impl NpyArray {
             let expected = format!("the name of an array in {}: one of {names:?}", path.display());
             return Err(DataError::invalid("array", expected, found));
         };
-        // What deflate can unpack to at most.
-        let content = archive.file(wanted, bytes.len() as u64 * bytes::DEFLATE_RATIO)?;
+        let content = archive.file(wanted, most_unpacked(bytes.len() as u64))?;
         Self::parse(&path.join(wanted), &content)
     }
 
@@ -124,6 +123,12 @@ impl NpyArray {
 }
 
 const MAGIC: &[u8] = b"\x93NUMPY";
+
+/// The most bytes of an array in an archive: what deflate can unpack to, but no more than 2 GiB, unless the archive
+/// itself, not compressed, is larger.
+fn most_unpacked(archive: u64) -> u64 {
+    archive.saturating_mul(bytes::DEFLATE_RATIO).min(archive.max(2 << 30))
+}
 
 /// What a header says.
 struct Header {
@@ -250,5 +255,19 @@ impl std::fmt::Display for Count {
             Some(count) => write!(out, "{count}"),
             None => out.write_str("more than 2⁶⁴"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::most_unpacked;
+
+    #[test]
+    fn archives_unpack_to_no_more_than_they_justify() {
+        assert_eq!(most_unpacked(1000), 1_032_000);
+        // Ten megabytes of deflate can hold ten gigabytes of zeros.
+        assert_eq!(most_unpacked(10 << 20), 2 << 30);
+        assert_eq!(most_unpacked(5 << 30), 5 << 30);
+        assert_eq!(most_unpacked(u64::MAX), u64::MAX);
     }
 }

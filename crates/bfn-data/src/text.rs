@@ -7,7 +7,7 @@ use bfn_core::VariableKind;
 
 use crate::alphabet::Alphabet;
 use crate::archive::Zip;
-use crate::bytes::{self, Content};
+use crate::bytes::{self, Content, MOST_BYTES};
 use crate::dataset::{Layout, Split};
 use crate::error::DataError;
 use crate::root::Root;
@@ -196,17 +196,7 @@ fn unpacked(path: &Path, bytes: &[u8], most: u64) -> Result<Vec<u8>, DataError> 
         };
         return archive.file(&name.clone(), most);
     }
-    let content = Content::new(path, bytes).take(most + 1)?;
-    if content.len() as u64 > most {
-        return Err(DataError::Malformed {
-            path: path.to_owned(),
-            offset: most,
-            expected: "the end of the text, which is kept in memory".to_owned(),
-            found: "more than 1 GiB".to_owned(),
-            cure: "use a part of it".to_owned(),
-        });
-    }
-    Ok(content)
+    Content::new(path, bytes).rest(most)
 }
 
 fn utf8<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str, DataError> {
@@ -231,6 +221,3 @@ fn joined<T: Clone>(
 
 /// The length of the complete text8.
 const TEXT8_CHARACTERS: usize = 100_000_000;
-
-/// More than any text that is modelled in memory, less than what a hostile gzip can unpack to.
-const MOST_BYTES: u64 = 1 << 30;

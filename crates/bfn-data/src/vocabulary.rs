@@ -57,6 +57,8 @@ pub struct Tokenizer {
 impl Tokenizer {
     /// Parses the JSON that the Hugging Face library `tokenizers` writes; `path` only serves messages.
     ///
+    /// Truncation and padding that the JSON asks for are left out: a text is read to its end.
+    ///
     /// # Errors
     ///
     /// [`DataError::Malformed`] where the bytes are no such JSON; [`DataError::Invalid`] for fewer than two tokens.
@@ -65,7 +67,11 @@ impl Tokenizer {
         let refused = |found: String| DataError::malformed(path, 0, expected, found);
         let json = std::str::from_utf8(bytes).map_err(|error| refused(error.to_string()))?;
         let tokenizer = guarded(path, expected, || {
-            tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| refused(error.to_string()))
+            let mut tokenizer = tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| refused(error.to_string()))?;
+            // Both are for sentences of a network's size; here they would drop most of a piece, or fill it up.
+            tokenizer.with_truncation(None).map_err(|error| refused(error.to_string()))?;
+            tokenizer.with_padding(None);
+            Ok(tokenizer)
         })?;
         // Numbers of tokens may have gaps.
         let greatest = tokenizer.get_vocab(true).into_values().max();
@@ -90,8 +96,9 @@ impl Tokenizer {
 
     /// The tokens of a text; `path` only serves messages.
     ///
-    /// The text is taken in pieces of about a megabyte that end with a line, since a tokenizer's memory is many
-    /// times its input.
+    /// The text is taken in pieces of about a megabyte, since a tokenizer's memory is many times its input. They end
+    /// with a line; where the next megabyte has no end of a line, before white space; where it has none of that
+    /// either, between two characters.
     ///
     /// # Errors
     ///
@@ -127,12 +134,24 @@ fn pieces(text: &str) -> impl Iterator<Item = &str> {
         if rest.is_empty() {
             return None;
         }
-        let from = rest.len().min(PIECE);
-        let end = rest.as_bytes()[from..].iter().position(|byte| *byte == b'\n').map_or(rest.len(), |at| from + at + 1);
-        let (piece, after) = rest.split_at(end);
+        let (piece, after) = rest.split_at(end_of_piece(rest));
         rest = after;
         Some(piece)
     })
+}
+
+/// Where the first piece of a text ends: after [`PIECE`] bytes or more, but no more than twice as many.
+fn end_of_piece(text: &str) -> usize {
+    let boundary = |from: usize| (from..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+    let (from, until) = (boundary(PIECE), boundary(2 * PIECE));
+    let window = &text[from..until];
+    match (window.find('\n'), window.find(char::is_whitespace)) {
+        (Some(line), _) => from + line + 1,
+        _ if until == text.len() => until,
+        // White space belongs to the word after it in many vocabularies.
+        (None, Some(space)) => from + space,
+        (None, None) => until,
+    }
 }
 
 impl PartialEq for Tokenizer {
@@ -159,5 +178,19 @@ mod tests {
         assert_eq!(pieces.len(), 4);
         assert_eq!(pieces.concat(), text);
         assert!(pieces[..3].iter().all(|piece| piece.ends_with('\n') && piece.len() <= PIECE + line.len()));
+    }
+
+    #[test]
+    fn a_text_without_lines_has_pieces_too() {
+        let text = "wörd ".repeat(800_000);
+        let words: Vec<&str> = pieces(&text).collect();
+        assert_eq!(words.concat(), text);
+        assert!(words.len() > 3 && words.iter().all(|piece| piece.len() <= 2 * PIECE));
+        assert!(words[1..].iter().all(|piece| piece.starts_with(" wörd")));
+        // An odd byte in front, so that the limit falls within a character.
+        let text = format!("a{}", "ä".repeat(2_500_000));
+        let characters: Vec<&str> = pieces(&text).collect();
+        assert_eq!(characters.concat(), text);
+        assert!(characters.len() > 2 && characters.iter().all(|piece| piece.len() <= 2 * PIECE + 1));
     }
 }

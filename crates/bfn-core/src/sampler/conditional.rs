@@ -20,7 +20,7 @@ pub struct Observed<B: Backend, X> {
 /// In each step the signal that stands for the prediction is m ⊙ signal(x) + (1 − m) ⊙ signal(x̂), with m = 1 for
 /// what is known. θ then learns what is known by exact Bayesian updates, and the network sees it together with what
 /// it has predicted of the rest. With the ancestral sampler each known variable's messages are p_S(y | x; α), as in
-/// training.
+/// training. A temperature heats the noise of the others alone.
 ///
 /// Samples follow the conditional distribution only nearly: what was predicted before the known variables had said
 /// all of it is not taken back. [`Passes`](super::Passes) lessen that error, [`Particles`](super::Particles) remove it.
@@ -114,6 +114,11 @@ impl<B: Backend, F: Conditional<B>> Motion<B> for Conditioned<'_, B, F> {
 
     fn tempered(&self, output: F::Prediction, temperature: f64) -> F::Prediction {
         self.flow.tempered(output, temperature)
+    }
+
+    /// The noise of what is known stays as it is: its messages are true ones at every temperature.
+    fn heated(&self, noise: Tensor<B>, temperature: f64) -> Tensor<B> {
+        self.choose(&noise, &self.flow.heated(noise.clone(), temperature))
     }
 
     /// The flow distribution of what is known; of a signal of 0 elsewhere.

@@ -74,6 +74,11 @@ pub trait Motion<B: Backend> {
     /// The prediction at a temperature T: probabilities or densities to the power 1/T, normalised.
     fn tempered(&self, output: Self::Prediction, temperature: f64) -> Self::Prediction;
 
+    /// Noise at a temperature T: scaled by √T.
+    fn heated(&self, noise: Tensor<B>, temperature: f64) -> Tensor<B> {
+        noise * temperature.sqrt()
+    }
+
     /// θ at a first time t, from standard normal `noise`: the flow distribution of a signal of 0.
     fn start(&self, t: f64, noise: &Tensor<B>) -> Self::State;
 

@@ -76,7 +76,8 @@ pub enum Last {
 pub enum Scheme {
     /// Stochastic, exact for a constant prediction.
     Sde1,
-    /// Stochastic, exact (in the mean) for a prediction with a constant slope.
+    /// Stochastic, for a prediction with a constant slope: exact in the mean for discrete data, where the slope is that
+    /// in √β; for continuous data, where it is that in ½ ln β, exact but for terms of third order in the step.
     Sde2,
     /// Stochastic, with a constant drift.
     SdeEuler,

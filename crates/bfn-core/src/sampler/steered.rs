@@ -78,6 +78,10 @@ where
         self.flow.tempered(output, temperature)
     }
 
+    fn heated(&self, noise: Tensor<B>, temperature: f64) -> Tensor<B> {
+        self.flow.heated(noise, temperature)
+    }
+
     fn start(&self, t: f64, noise: &Tensor<B>) -> F::State {
         self.flow.start(t, noise)
     }

@@ -3,8 +3,9 @@
 use std::convert::Infallible;
 
 use bfn_core::continuous::{Belief, Reconstruction};
-use bfn_core::discrete::Logits;
-use bfn_core::distribution::{Categorical, ContinuousDistribution, Delta, Normal};
+use bfn_core::discrete::{self, Logits};
+use bfn_core::discretised::log_ratio;
+use bfn_core::distribution::{Categorical, ContinuousDistribution, Delta, Normal, centre};
 use bfn_core::head::{MixtureHead, NormalHead};
 use bfn_core::mixed::{MixedValues, PartTheta, PartValues};
 use bfn_core::sampler::{
@@ -12,7 +13,8 @@ use bfn_core::sampler::{
 };
 use bfn_core::special::normal_cdf;
 use bfn_core::{
-    BayesianFlow, ContinuousFlow, DiscreteFlow, DiscretisedFlow, Grid, Nd, NoiseSource, OutputDistribution, Tensor,
+    BayesianFlow, ContinuousFlow, DiscreteFlow, DiscretisedFlow, FiniteDistribution, Grid, Nd, NoiseSource,
+    OutputDistribution, Tensor,
 };
 
 use crate::mixed::{self, ROWS, table};
@@ -26,8 +28,11 @@ const POINTS: [[usize; 3]; 6] = [[0, 0, 0], [0, 1, 2], [1, 1, 0], [1, 2, 1], [2,
 const WEIGHTS: [f64; 6] = [0.25, 0.05, 0.1, 0.2, 0.25, 0.15];
 
 fn discrete() -> DiscreteFlow {
-    DiscreteFlow::new(3, 4.0).unwrap()
+    DiscreteFlow::new(3, BETA_1).unwrap()
 }
+
+/// An accuracy β(1) at which hardly anything is left to be told at the end.
+const BETA_1: f64 = 4.0;
 
 /// The exact posterior of every variable: that of the points, p(point) e^(Σ_d z_(x_d)), summed by class.
 fn marginals(theta: &Logits<Nd>) -> Categorical<Nd> {
@@ -77,10 +82,20 @@ fn unweighed(passes: Passes, rows: usize) -> [f64; 2] {
 }
 
 fn filtered(groups: usize, count: usize, steps: usize, threshold: f64) -> Filtered<Logits<Nd>, Categorical<Nd>> {
-    let (rows, flow) = (groups * count, discrete());
+    filtered_by(&discrete(), groups, count, steps, threshold)
+}
+
+fn filtered_by(
+    flow: &DiscreteFlow,
+    groups: usize,
+    count: usize,
+    steps: usize,
+    threshold: f64,
+) -> Filtered<Logits<Nd>, Categorical<Nd>> {
+    let rows = groups * count;
     let particles = Particles::new(Grid::uniform(steps).unwrap(), count).unwrap().with_threshold(threshold).unwrap();
     let predict = |theta: &Logits<Nd>, _: f64| Ok::<_, Infallible>(marginals(theta));
-    let Ok(filtered) = particles.sample(&flow, &first_is_0(rows), &like(rows), &mut source(302), predict, |_| ());
+    let Ok(filtered) = particles.sample(flow, &first_is_0(rows), &like(rows), &mut source(302), predict, |_| ());
     filtered
 }
 
@@ -129,6 +144,18 @@ fn particles_converge_to_the_exact_conditional() {
     }
 }
 
+/// Messages of a small total accuracy leave much to the last prediction, which weighs particles too.
+#[test]
+fn the_last_prediction_counts_in_the_weights() {
+    let (groups, count) = (24, 250);
+    let filtered = filtered_by(&DiscreteFlow::new(3, 0.5).unwrap(), groups, count, 50, 0.5);
+    let [evidence, error] = mean(&filtered.ln_evidence.iter().map(|ln| ln.exp()).collect::<Vec<_>>());
+    assert!((evidence - 0.3).abs() < 4.0 * error + 0.01 && error < 0.01, "p(known) = {evidence} ± {error}");
+    let share = filtered.output.probabilities().to_values().chunks(9).map(|p| p[0]).sum::<f64>();
+    let share = share / (groups * count) as f64;
+    assert!((0.35..0.9).contains(&share), "at the end the known class has {share}: too little or too much is told");
+}
+
 #[test]
 fn more_particles_come_closer() {
     let error = |count: usize| {
@@ -166,9 +193,11 @@ fn what_is_known_learns_as_in_training() {
     for (solver, start) in
         stochastic.into_iter().map(|solver| (solver, 0.0)).chain([(Solver::Sde2, 0.2), (Solver::Ode2, 0.2)])
     {
-        for passes in [1, 3] {
+        // Messages about what is known are true ones at any temperature.
+        for (passes, temperature) in [(1, 1.0), (3, 1.0), (1, 0.4), (3, 2.5)] {
             let grid = Grid::uniform_from(start, 12).unwrap();
             let sampler = Sampler::new(solver, grid).unwrap().with_passes(Passes::new(passes, 5).unwrap());
+            let sampler = sampler.with_temperature(temperature).unwrap();
             let Ok(sample) = sampler.sample(&conditioned, &like, &mut source(305), predict, |_| ());
             let gamma = 1.0 - 0.2_f64.powi(2);
             let deviation = (gamma * (1.0 - gamma)).sqrt();
@@ -258,12 +287,22 @@ fn weights_are_the_receivers_density_over_the_senders() {
     let flow = DiscretisedFlow::new(5, 0.3).unwrap().with_head(MixtureHead::new(2).unwrap());
     let output = flow.output(&theta, &net(&[0.1, -0.1, 0.3, -0.8, -0.5, -1.0]), &t);
     weights_are_ratios(&flow, &bins, &output);
+    // The mean of the ratios is 1 at any accuracy; this is that of a message between the two times.
+    let alpha = row(&[0.3_f64.powf(-0.4) - 0.3_f64.powf(-0.2)]);
+    let expected = -log_ratio(&centre(&bins.to_reals(&x), 5), &alpha, &epsilon, &output.log_probabilities());
+    let found = flow.message_weight(&bins, &output, 0.1, 0.2, &epsilon);
+    assert_close(&found.to_values(), &expected.to_values(), 1e-10);
     assert_close(&flow.last_weight(&bins, &output).to_values(), &output.log_prob(&bins).to_values(), 0.0);
 
     let flow = discrete();
     let classes = indices(&[rows, 1], &vec![1; rows]);
     let output = flow.output(&Logits(net(&[0.0; 3])), &net(&[0.3, -0.4, 0.0]), &t);
     weights_are_ratios(&flow, &classes, &output);
+    let epsilon = NoiseSource::<Nd>::normal(&mut source(312), &net(&[0.0; 3]));
+    let y = discrete::send(&classes, &row(&[4.0 * (0.04 - 0.01)]), &epsilon);
+    let expected = -discrete::log_ratio(&classes, &y, &output.log_probabilities());
+    let found = flow.message_weight(&classes, &output, 0.1, 0.2, &epsilon);
+    assert_close(&found.to_values(), &expected.to_values(), 1e-10);
     assert_close(&flow.last_weight(&classes, &output).to_values(), &output.log_prob(&classes).to_values(), 0.0);
 }
 

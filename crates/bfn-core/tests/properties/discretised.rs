@@ -2,6 +2,7 @@
 
 use bfn_core::discretised::log_ratio;
 use bfn_core::distribution::{Categorical, DiscretisedNormal, Probability, centre};
+use bfn_core::head::Prediction;
 use bfn_core::{BayesianFlow, DiscretisedFlow, FiniteDistribution, Nd, continuous};
 use proptest::prelude::*;
 
@@ -101,6 +102,35 @@ fn before_t_min_the_prediction_is_a_standard_normal() {
     let output = flow.output(&theta, &tensor(&[2, 2], &[2.0, 1.0, -3.0, 5.0]), &row(&[0.0]));
     assert_eq!(output.mean.to_values(), [0.0, 0.0]);
     assert_eq!(output.deviation.to_values(), [1.0, 1.0]);
+}
+
+/// The exponent is limited to [−10, 10] and the deviation to [1e−3, 10].
+#[test]
+fn deviations_have_limits() {
+    let sigma_1 = 1e-4_f64;
+    let flow = DiscretisedFlow::new(16, sigma_1).unwrap();
+    let deviation = |t: f64, ln_sigma: f64| {
+        let theta = BayesianFlow::<Nd>::prior(&flow, &row(&[0.0]));
+        flow.output(&theta, &tensor(&[1, 2], &[0.0, ln_sigma]), &row(&[t])).deviation.to_values()[0]
+    };
+    let ratio = |t: f64| (sigma_1.powf(2.0 * t) / -(2.0 * t * sigma_1.ln()).exp_m1()).sqrt();
+    // Early the ratio is 74, at the end 1e−4: only so are all four limits to be seen.
+    for (t, ln_sigma, expected) in [
+        (1.0, 9.0, ratio(1.0) * 9.0_f64.exp()),
+        (1.0, 11.0, ratio(1.0) * 10.0_f64.exp()),
+        (1.0, 50.0, ratio(1.0) * 10.0_f64.exp()),
+        (1e-5, -9.0, ratio(1e-5) * (-9.0_f64).exp()),
+        (1e-5, -10.5, ratio(1e-5) * (-10.0_f64).exp()),
+        (1e-5, -50.0, ratio(1e-5) * (-10.0_f64).exp()),
+        (1e-5, 1.0, 10.0),
+        (1.0, 0.0, 1e-3),
+    ] {
+        assert_close(&[deviation(t, ln_sigma) / expected], &[1.0], 1e-9);
+    }
+    let flow = flow.with_prediction(Prediction::Data);
+    let theta = BayesianFlow::<Nd>::prior(&flow, &row(&[0.0; 4]));
+    let output = flow.output(&theta, &tensor(&[4, 2], &[0.0, 50.0, 0.0, 2.0, 0.0, -5.0, 0.0, -50.0]), &row(&[0.5; 4]));
+    assert_close(&output.deviation.to_values(), &[10.0, 2.0_f64.exp(), (-5.0_f64).exp(), 1e-3], 1e-12);
 }
 
 #[test]

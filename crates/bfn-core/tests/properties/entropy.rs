@@ -74,6 +74,16 @@ proptest! {
 }
 
 #[test]
+fn the_entropy_of_a_normal_is_in_absolute_units() {
+    // ½ ln(2πe), and ½ ln(1 + β) less once the precision is 1 + β.
+    assert!((normal(0.0) - 1.418_938_533_204_672_7).abs() < 1e-15);
+    for beta in [1e-9, 0.5, 3.0, 1e6] {
+        let fall = normal(beta) - normal(0.0);
+        assert!((fall + 0.5 * (1.0 + beta).ln()).abs() < 1e-9, "β = {beta}: {fall}");
+    }
+}
+
+#[test]
 fn many_classes_by_simulation() {
     let mut noise = source(3);
     for (classes, beta) in [(5, 0.8), (27, 0.3), (27, 0.75), (256, 0.05)] {

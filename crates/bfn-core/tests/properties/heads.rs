@@ -193,6 +193,35 @@ proptest! {
     }
 
     #[test]
+    fn a_temperature_is_for_weights_and_variances_each_on_their_own(
+        w in 0.05..0.95_f64, means in (-1.5..1.5_f64, -1.5..1.5_f64), deviations in (0.1..2.0_f64, 0.1..2.0_f64),
+        temperature in 0.2..4.0_f64, x in -1.5..1.5_f64, bins in 2..20_usize,
+    ) {
+        let (means, deviations) = (vec![means.0, means.1], vec![deviations.0, deviations.1]);
+        let p = Parameters { weights: vec![w, 1.0 - w], means, deviations };
+        let powers: Vec<f64> = p.weights.iter().map(|w| w.powf(1.0 / temperature)).collect();
+        let expected = Parameters {
+            weights: powers.iter().map(|power| power / powers.iter().sum::<f64>()).collect(),
+            deviations: p.deviations.iter().map(|s| (temperature * s * s).sqrt()).collect(),
+            means: p.means.clone(),
+        };
+        let found = p.mixture(1).tempered(temperature).log_prob(&row(&[x])).to_values();
+        assert_close(&found, &[expected.density(x).ln()], 1e-9);
+        // Of bins: the masses of the tempered normals.
+        let edge = |k: usize| 2.0 * k as f64 / bins as f64 - 1.0;
+        let masses = |cdf: &dyn Fn(f64) -> f64| -> Vec<f64> {
+            let below = |k: usize| if k == 0 { 0.0 } else if k == bins { 1.0 } else { cdf(edge(k)) };
+            (0..bins).map(|k| below(k + 1) - below(k)).collect()
+        };
+        let found = p.mixture(1).discretised(bins, Probability::Exact).tempered(temperature).probabilities();
+        assert_close(&found.to_values(), &masses(&|x| expected.cdf(x)), 1e-10);
+        let normal: Normal<Nd> = Normal { mean: row(&[p.means[0]]), deviation: row(&[p.deviations[0]]) };
+        let found = normal.discretised(bins, Probability::Exact).tempered(temperature).probabilities();
+        let cdf = |x: f64| normal_cdf((x - expected.means[0]) / expected.deviations[0]);
+        assert_close(&found.to_values(), &masses(&cdf), 1e-10);
+    }
+
+    #[test]
     fn a_low_temperature_leaves_the_likeliest(p in distribution(7), temperature in 0.1..4.0_f64) {
         let logits: Vec<f64> = p.iter().map(|p| p.ln()).collect();
         let output = BinCategorical(Categorical::from_logits(&tensor(&[1, 7], &logits)));

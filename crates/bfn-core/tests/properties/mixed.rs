@@ -1,14 +1,15 @@
 //! Mixed data.
 
-use std::f64::consts::PI;
+use std::f64::consts::{E, PI};
 
 use bfn_core::continuous::Reconstruction;
+use bfn_core::entropy::{Categorical, normal};
 use bfn_core::head::{CategoricalHead, NormalHead, Prediction};
 use bfn_core::mixed::{MixedFlow, MixedValues, Part, PartKind, PartTheta, PartValues, ancestral};
-use bfn_core::sampler::uniform_grid;
+use bfn_core::sampler::{Motion, uniform_grid};
 use bfn_core::{
     BayesianFlow, ContinuousFlow, DiscreteFlow, DiscretisedFlow, Error, ExponentialSchedule, Indices, Nd, NoiseSource,
-    OutputDistribution, Tensor,
+    OutputDistribution, Schedule, Tensor,
 };
 
 use crate::statistics::{assert_frequencies, source};
@@ -143,6 +144,20 @@ fn losses_are_those_of_the_parts_alone() {
         assert_eq!(loss.per_variable().shape(), [2, 6]);
     }
     assert_eq!(output.log_prob(&x).shape(), [2, 6]);
+}
+
+#[test]
+fn the_entropy_is_the_sum_over_all_variables() {
+    let (flow, Flows { continuous, discretised, binary, discrete }) = (mixed(), flows());
+    let entropy = flow.expected_entropy().unwrap();
+    for t in [0.0, 0.4, 1.0] {
+        let classes = |flow: &DiscreteFlow| Categorical::new(flow.classes()).unwrap().at(flow.schedule().beta(&t));
+        let reals = 2.0 * normal(continuous.schedule().beta(&t)) + normal(discretised.schedule().beta(&t));
+        let expected = reals + classes(&binary) + 2.0 * classes(&discrete);
+        assert_close(&[entropy(t)], &[expected], 1e-12);
+    }
+    // At the start 3 normals of variance 1, a coin and two dice of three sides.
+    assert_close(&[entropy(0.0)], &[1.5 * (2.0 * PI * E).ln() + 2.0_f64.ln() + 2.0 * 3.0_f64.ln()], 1e-12);
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! The exact identity of every trajectory: with one variable, the exact posterior predictor of a
 //! finite mixture and the joint receiver, Σ_i ln p_S/p_R − ln p_O(x | θ_n) = −ln p(x).
 
+use std::ops::Range;
+
 use bfn_core::continuous::{self, Belief};
+use bfn_core::discrete::Readout;
 use bfn_core::distribution::{Categorical, centre};
 use bfn_core::{BayesianFlow, DiscreteFlow, DiscretisedFlow, Nd, OutputDistribution, Tensor, discretised};
 use proptest::prelude::*;
@@ -19,8 +22,8 @@ struct Exchange {
     noise: Vec<Vec<f64>>,
 }
 
-fn exchange(noise_per_class: bool) -> impl Strategy<Value = Exchange> {
-    (2..12_usize, 1..STEPS).prop_flat_map(move |(classes, steps)| {
+fn exchange(classes: Range<usize>, noise_per_class: bool) -> impl Strategy<Value = Exchange> {
+    (classes, 1..STEPS).prop_flat_map(move |(classes, steps)| {
         let numbers = if noise_per_class { classes } else { 1 };
         let grid = prop::collection::vec(0.0..1.0_f64, steps - 1).prop_map(|mut times| {
             times.extend([0.0, 1.0]);
@@ -47,36 +50,57 @@ impl Exchange {
         let values: Vec<f64> = self.weights.iter().map(|p| p.ln()).collect();
         tensor(&[1, values.len()], &values)
     }
-}
 
-proptest! {
-    #[test]
-    fn discrete_data(exchange in exchange(true), beta_1 in 0.01..10.0_f64) {
-        let classes = exchange.weights.len();
-        let flow = DiscreteFlow::new(classes, beta_1).unwrap();
-        let x = indices(&[1], &[exchange.x]);
-        // p(x = k | θ) ∝ p(k) e^(z_k); two classes have one logit.
+    /// The messages and the reconstruction of discrete data, of which a network knows p(x = k | θ) ∝ p(k) e^(z_k).
+    ///
+    /// It gives all of it, or, where the readout adds what θ knows, ln p(k) alone.
+    fn discrete_total(&self, beta_1: f64, readout: Readout) -> f64 {
+        let classes = self.weights.len();
+        let flow = DiscreteFlow::new(classes, beta_1).unwrap().with_readout(readout);
+        let x = indices(&[1], &[self.x]);
         let predict = |z: &Tensor| {
-            let logits = exchange.ln_weights() + z;
-            if classes == 2 { logits.select_last(1) - logits.select_last(0) } else { logits.reshape(&[classes]) }
+            let logits = match readout {
+                Readout::Direct => self.ln_weights() + z,
+                Readout::Posterior => self.ln_weights(),
+            };
+            // Two classes have one logit.
+            let logits = if classes == 2 { logits.select_last(1) - logits.select_last(0) } else { logits };
+            logits.reshape(&[1, flow.outputs_per_variable()])
         };
-        let outputs = flow.outputs_per_variable();
         let mut theta = flow.prior(&tensor(&[1, classes], &vec![0.0; classes]));
         let mut total = 0.0;
-        for (times, epsilon) in exchange.grid.windows(2).zip(&exchange.noise) {
+        for (times, epsilon) in self.grid.windows(2).zip(&self.noise) {
             let alpha = flow.step_accuracy(times[0], times[1]);
-            let output = flow.output(&theta, &predict(&theta.0).reshape(&[1, outputs]), &row(&[times[0]]));
+            let output = flow.output(&theta, &predict(&theta.0), &row(&[times[0]]));
             let (epsilon, alpha_row) = (tensor(&[1, classes], epsilon), row(&[alpha]));
             total += flow.loss_step(&x, &output, &alpha_row, &epsilon).to_values()[0];
             theta = flow.update(&theta, &flow.send(&x, &alpha_row, &epsilon), alpha);
         }
-        let output = flow.output(&theta, &predict(&theta.0).reshape(&[1, outputs]), &row(&[1.0]));
-        total += flow.loss_reconstruction(&x, &output).to_values()[0];
-        exchange.assert_total(total);
+        let output = flow.output(&theta, &predict(&theta.0), &row(&[1.0]));
+        total + flow.loss_reconstruction(&x, &output).to_values()[0]
+    }
+}
+
+proptest! {
+    #[test]
+    fn discrete_data(exchange in exchange(2..12, true), beta_1 in 0.01..10.0_f64) {
+        exchange.assert_total(exchange.discrete_total(beta_1, Readout::Direct));
     }
 
     #[test]
-    fn discretised_data(exchange in exchange(false), sigma_1 in 0.05..0.9_f64) {
+    fn discrete_data_by_the_posterior_readout(exchange in exchange(3..12, true), beta_1 in 0.01..10.0_f64) {
+        exchange.assert_total(exchange.discrete_total(beta_1, Readout::Posterior));
+    }
+
+    #[test]
+    fn two_classes_by_either_readout(exchange in exchange(2..3, true), beta_1 in 0.01..10.0_f64) {
+        for readout in [Readout::Direct, Readout::Posterior] {
+            exchange.assert_total(exchange.discrete_total(beta_1, readout));
+        }
+    }
+
+    #[test]
+    fn discretised_data(exchange in exchange(2..12, false), sigma_1 in 0.05..0.9_f64) {
         let bins = exchange.weights.len();
         let flow = DiscretisedFlow::new(bins, sigma_1).unwrap();
         let x_index = indices(&[1], &[exchange.x]);

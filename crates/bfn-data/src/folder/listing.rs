@@ -1,7 +1,8 @@
 //! What lies in a folder of images, and the file that keeps them decoded.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::hash::{BuildHasher, RandomState};
+use std::io::{BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -94,8 +95,8 @@ impl Listing {
         };
         if !is_current().unwrap_or(false) {
             fs::create_dir_all(cache).map_err(|reason| DataError::unwritable(cache, reason))?;
-            let new = cache.join(format!("{name}.{}.part", std::process::id()));
-            let written = self.write(folder, options, &fingerprint, &new);
+            let (new, file) = new_part(cache, &name)?;
+            let written = self.write(folder, options, &fingerprint, (&new, file));
             let checked = written.and_then(|()| self.check_unchanged(folder));
             let kept =
                 checked.and_then(|()| fs::rename(&new, &path).map_err(|reason| DataError::unwritable(&path, reason)));
@@ -114,10 +115,10 @@ impl Listing {
         folder: &Path,
         options: &FolderOptions,
         fingerprint: &[u8; 32],
-        path: &Path,
+        (path, file): (&Path, File),
     ) -> Result<(), DataError> {
         let unwritable = |reason| DataError::unwritable(path, reason);
-        let mut file = BufWriter::new(File::create(path).map_err(unwritable)?);
+        let mut file = BufWriter::new(file);
         file.write_all(MAGIC).and_then(|()| file.write_all(fingerprint)).map_err(unwritable)?;
         let size = options.layout().variables() as u64;
         let next = AtomicUsize::new(0);
@@ -170,6 +171,20 @@ impl Listing {
             found: "others than at the start".to_owned(),
             cure: "start again when nothing writes into the folder any more".to_owned(),
         })
+    }
+}
+
+/// A file that nobody else writes: several threads, or programs of one number on several machines, may share a cache.
+fn new_part(cache: &Path, name: &str) -> Result<(PathBuf, File), DataError> {
+    loop {
+        // The keys of a hasher are the standard library's random numbers.
+        let random = RandomState::new().hash_one(std::process::id());
+        let path = cache.join(format!("{name}.{}.{random:016x}.part", std::process::id()));
+        match File::create_new(&path) {
+            Ok(file) => return Ok((path, file)),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(reason) => return Err(DataError::unwritable(&path, reason)),
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! One column: how its cells become values, and values cells.
 
+use std::collections::{BTreeSet, HashMap, HashSet};
+
 use bfn_core::VariableKind;
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +68,9 @@ const KNOTS: usize = 1001;
 /// The most values of a column of integers: more are better taken for real numbers.
 const MOST_INTEGERS: i64 = 65_536;
 
+/// The most classes of a column: one with more, such as a number of its own in each row, tells nothing of another row.
+const MOST_CLASSES: usize = 65_536;
+
 impl Column {
     /// Learns from the cells of a column what its rule leaves open.
     pub(super) fn fit(raw: &RawTable, column: usize, kind: &ColumnKind, training: &[usize]) -> Result<Self, DataError> {
@@ -84,7 +89,7 @@ impl Column {
                     let value = cell.number().filter(|value| value.is_finite());
                     reals.push((row, value.ok_or_else(|| raw.wrong(column, row, "a finite number"))?));
                 }
-                let training: std::collections::HashSet<usize> = training.iter().copied().collect();
+                let training: HashSet<usize> = training.iter().copied().collect();
                 let reals = reals.into_iter().filter(|(row, _)| training.contains(row)).map(|(_, value)| value);
                 let reals: Vec<f64> = reals.collect();
                 if reals.is_empty() {
@@ -125,13 +130,17 @@ impl Column {
                 let found = || cells.iter().filter(|cell| **cell != Cell::Missing).map(Cell::to_string);
                 let classes = match classes {
                     Some(classes) => classes.clone(),
-                    None => found().collect::<std::collections::BTreeSet<String>>().into_iter().collect(),
+                    None => found().collect::<BTreeSet<String>>().into_iter().collect(),
                 };
                 if classes.len() + usize::from(has_missing) < 2 {
                     return poor("at least two classes", classes.len().to_string());
                 }
+                if classes.len() > MOST_CLASSES {
+                    return poor(&format!("at most {MOST_CLASSES} classes"), classes.len().to_string());
+                }
+                let known: HashSet<&str> = classes.iter().map(String::as_str).collect();
                 if let Some(row) =
-                    cells.iter().position(|cell| *cell != Cell::Missing && !classes.contains(&cell.to_string()))
+                    cells.iter().position(|cell| *cell != Cell::Missing && !known.contains(cell.to_string().as_str()))
                 {
                     return Err(raw.wrong(column, row, format!("one of the classes {classes:?}")));
                 }
@@ -162,8 +171,9 @@ impl Column {
 
     /// The value of a cell; of a missing one, what stands there for it.
     ///
-    /// None where the cell is not what the column holds.
-    pub(super) fn encode(&self, cell: &Cell) -> Option<f64> {
+    /// `places` are those of [`Self::places`]. None where the cell is not what the column holds.
+    pub(super) fn encode(&self, cell: &Cell, places: &HashMap<&str, usize>) -> Option<f64> {
+        let number = || cell.number().filter(|value| value.is_finite());
         let is_missing = *cell == Cell::Missing;
         if is_missing && self.missing == Missing::Never {
             return None;
@@ -171,20 +181,27 @@ impl Column {
         Some(match &self.transform {
             _ if is_missing && self.kind() == VariableKind::Continuous => 0.0,
             Transform::Standardised { mean, deviation, clip } => {
-                ((cell.number()? - mean) / (clip * deviation)).clamp(-1.0, 1.0)
+                ((number()? - mean) / (clip * deviation)).clamp(-1.0, 1.0)
             }
-            Transform::Quantiles { knots } => 2.0 * rank(knots, cell.number()?) - 1.0,
+            Transform::Quantiles { knots } => 2.0 * rank(knots, number()?) - 1.0,
             Transform::Integer { lowest, highest } if is_missing => ((highest - lowest) / 2) as f64,
             Transform::Integer { lowest, highest } => {
                 let value = cell.integer().filter(|value| (lowest..=highest).contains(&value))?;
                 (value - lowest) as f64
             }
             Transform::Categorical { classes } if is_missing => classes.len() as f64,
-            Transform::Categorical { classes } => {
-                let name = cell.to_string();
-                classes.iter().position(|class| *class == name)? as f64
-            }
+            Transform::Categorical { .. } => *places.get(cell.to_string().as_str())? as f64,
         })
+    }
+
+    /// The place of every class of a categorical column.
+    pub(super) fn places(&self) -> HashMap<&str, usize> {
+        let classes = match &self.transform {
+            Transform::Categorical { classes } => &classes[..],
+            _ => &[],
+        };
+        // From the last to the first, which counts where a list has a class twice.
+        classes.iter().enumerate().rev().map(|(place, class)| (class.as_str(), place)).collect()
     }
 
     /// The cell that has this value: the inverse of what is done to the cells of the file, as far as there is one.

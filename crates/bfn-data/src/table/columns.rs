@@ -1,5 +1,7 @@
 //! All modelled columns of a table, and the variables that they are.
 
+use std::collections::HashMap;
+
 use bfn_core::VariableKind;
 use csv::Writer;
 use serde::{Deserialize, Serialize};
@@ -95,15 +97,7 @@ impl Columns {
     ///
     /// [`DataError::Cell`] for a cell that no value stands for; [`DataError::Invalid`] where a column is not there.
     pub fn encode(&self, raw: &RawTable, row: usize) -> Result<Vec<f64>, DataError> {
-        let mut values = Vec::with_capacity(self.variables.len());
-        for variable in &self.variables {
-            let place = self.place(raw, variable)?;
-            values.push(match variable.role {
-                Role::Mark => f64::from(u8::from(raw.columns[place][row] == Cell::Missing)),
-                Role::Value => self.value(raw, variable, place, row)?,
-            });
-        }
-        Ok(values)
+        self.reader(raw)?.row(row)
     }
 
     /// The same of a row to be filled in: the values of missing cells are not known, and marks say that there are some.
@@ -112,17 +106,29 @@ impl Columns {
     ///
     /// Those of [`Self::encode`], but for missing cells.
     pub fn encode_known(&self, raw: &RawTable, row: usize) -> Result<Vec<Option<f64>>, DataError> {
-        let mut values = Vec::with_capacity(self.variables.len());
-        for variable in &self.variables {
-            let place = self.place(raw, variable)?;
-            let cell = &raw.columns[place][row];
-            values.push(match variable.role {
+        let reader = self.reader(raw)?;
+        let known = |variable: &TableVariable| {
+            Ok(match variable.role {
                 Role::Mark => Some(0.0),
-                Role::Value if *cell == Cell::Missing => None,
-                Role::Value => Some(self.value(raw, variable, place, row)?),
-            });
-        }
-        Ok(values)
+                Role::Value if *reader.cell(variable, row) == Cell::Missing => None,
+                Role::Value => Some(reader.value(variable, row)?),
+            })
+        };
+        self.variables.iter().map(known).collect()
+    }
+
+    /// What reads rows of a table that has these columns.
+    pub(super) fn reader<'a>(&'a self, raw: &'a RawTable) -> Result<Reader<'a>, DataError> {
+        let there: HashMap<&str, usize> = raw.names.iter().map(String::as_str).zip(0..).collect();
+        let source = |column: &'a Column| {
+            let place = there.get(column.name.as_str()).copied().ok_or_else(|| {
+                let expected = format!("the column {:?} in {}", column.name, raw.path.display());
+                DataError::invalid("column", expected, "none of that name")
+            })?;
+            Ok(Source { column, place, classes: column.places() })
+        };
+        let sources = self.columns.iter().map(source).collect::<Result<_, _>>()?;
+        Ok(Reader { variables: &self.variables, raw, sources })
     }
 
     /// The cells that values stand for, in the order of the columns: [`Self::encode`] undone.
@@ -164,19 +170,40 @@ impl Columns {
         }
         writer.into_inner().map_err(|error| DataError::unwritable("the table".as_ref(), error.into_error()))
     }
+}
 
-    /// Which column of a table a variable belongs to.
-    fn place(&self, raw: &RawTable, variable: &TableVariable) -> Result<usize, DataError> {
-        let name = &self.columns[variable.column].name;
-        raw.names.iter().position(|found| found == name).ok_or_else(|| {
-            let expected = format!("the column {name:?} in {}", raw.path.display());
-            DataError::invalid("column", expected, "none of that name")
-        })
+/// [`Columns`] beside a table that has them: what is looked up by name is looked up once for all rows.
+pub(super) struct Reader<'a> {
+    variables: &'a [TableVariable],
+    raw: &'a RawTable,
+    /// Of every column.
+    sources: Vec<Source<'a>>,
+}
+
+struct Source<'a> {
+    column: &'a Column,
+    /// Which column of the table it is.
+    place: usize,
+    classes: HashMap<&'a str, usize>,
+}
+
+impl Reader<'_> {
+    /// [`Columns::encode`].
+    pub(super) fn row(&self, row: usize) -> Result<Vec<f64>, DataError> {
+        let value = |variable: &TableVariable| match variable.role {
+            Role::Mark => Ok(f64::from(u8::from(*self.cell(variable, row) == Cell::Missing))),
+            Role::Value => self.value(variable, row),
+        };
+        self.variables.iter().map(value).collect()
     }
 
-    fn value(&self, raw: &RawTable, variable: &TableVariable, place: usize, row: usize) -> Result<f64, DataError> {
-        let column = &self.columns[variable.column];
+    fn cell(&self, variable: &TableVariable, row: usize) -> &Cell {
+        &self.raw.columns[self.sources[variable.column].place][row]
+    }
+
+    fn value(&self, variable: &TableVariable, row: usize) -> Result<f64, DataError> {
+        let Source { column, place, classes } = &self.sources[variable.column];
         let expected = || format!("what {:?} stands for", column.transform);
-        column.encode(&raw.columns[place][row]).ok_or_else(|| raw.wrong(place, row, expected()))
+        column.encode(self.cell(variable, row), classes).ok_or_else(|| self.raw.wrong(*place, row, expected()))
     }
 }

@@ -7,11 +7,16 @@ use csv::{ErrorKind, ReaderBuilder};
 use crate::bytes::Content;
 use crate::error::DataError;
 
-use super::Cell;
+use super::{Cell, Limits};
 
 /// The names and the cells of the columns; the first line holds the names.
-pub(super) fn parse(path: &Path, bytes: &[u8], missing: &[String]) -> Result<(Vec<String>, Vec<Vec<Cell>>), DataError> {
-    let content = Content::new(path, bytes).take(MOST_BYTES)?;
+pub(super) fn parse(
+    path: &Path,
+    bytes: &[u8],
+    missing: &[String],
+    most: Limits,
+) -> Result<(Vec<String>, Vec<Vec<Cell>>), DataError> {
+    let content = Content::new(path, bytes).rest(most.bytes)?;
     let mut reader = ReaderBuilder::new().from_reader(content.as_slice());
     let wrong = |error: csv::Error| {
         let offset = error.position().map_or(0, csv::Position::byte);
@@ -27,8 +32,11 @@ pub(super) fn parse(path: &Path, bytes: &[u8], missing: &[String]) -> Result<(Ve
     };
     let names: Vec<String> = reader.headers().map_err(wrong)?.iter().map(|name| name.trim().to_owned()).collect();
     let mut columns = vec![Vec::new(); names.len()];
-    for record in reader.records() {
+    for (rows, record) in (1_u64..).zip(reader.records()) {
         let record = record.map_err(wrong)?;
+        if rows * names.len() as u64 > most.cells {
+            return Err(most.too_many_cells(path, record.position().map_or(0, csv::Position::byte)));
+        }
         for (column, text) in columns.iter_mut().zip(&record) {
             let is_missing = text.is_empty() || missing.iter().any(|missing| missing == text);
             column.push(if is_missing { Cell::Missing } else { Cell::Text(text.into()) });
@@ -37,5 +45,28 @@ pub(super) fn parse(path: &Path, bytes: &[u8], missing: &[String]) -> Result<(Ve
     Ok((names, columns))
 }
 
-/// More than a table that is modelled in memory, less than what a hostile gzip can unpack to.
-const MOST_BYTES: u64 = 1 << 30;
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_table_is_read_to_its_end_or_refused() {
+        let text = b"a,b\n1,2\n3,4\n";
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(text).unwrap();
+        for bytes in [text.to_vec(), packed.finish().unwrap()] {
+            let parse = |bytes_kept, cells| {
+                let parsed = parse(Path::new("x.csv"), &bytes, &[], Limits { bytes: bytes_kept, cells });
+                parsed.map(|(_, columns)| columns[0].len()).map_err(|error| error.to_string())
+            };
+            assert_eq!(parse(12, 4), Ok(2));
+            // One byte or one row too many.
+            let error = parse(8, 4).unwrap_err();
+            assert!(error.contains("at byte 8: expected the end of the file") && error.contains("more than 8 bytes"));
+            let error = parse(12, 3).unwrap_err();
+            assert!(error.contains("at byte 8: expected a table of at most 3 cells"), "{error}");
+        }
+    }
+}

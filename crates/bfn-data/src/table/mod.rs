@@ -16,11 +16,38 @@ pub use columns::{Columns, Role, TableVariable};
 pub use raw::{Cell, RawTable};
 pub use rule::{ColumnKind, ColumnRule, RealMap};
 
+use std::path::Path;
+
+use crate::bytes::MOST_BYTES;
 use crate::dataset::{Layout, Split};
 use crate::error::DataError;
 use crate::rows::{Kinds, Rows};
 use crate::split::Shares;
 use crate::values::{Row, Values};
+
+/// How much of a table is kept in memory, whatever its file packs into how few bytes.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// Bytes of text.
+    bytes: u64,
+    /// Cells, each of which takes 24 bytes beside its text.
+    cells: u64,
+}
+
+impl Limits {
+    /// A gibibyte of text, three of cells.
+    const USUAL: Self = Self { bytes: MOST_BYTES, cells: 1 << 27 };
+
+    fn too_many_cells(self, path: &Path, offset: u64) -> DataError {
+        DataError::Malformed {
+            path: path.to_owned(),
+            offset,
+            expected: format!("a table of at most {} cells, which are kept in memory", self.cells),
+            found: "more".to_owned(),
+            cure: "use a part of its rows or columns".to_owned(),
+        }
+    }
+}
 
 /// One split of a table.
 ///
@@ -40,8 +67,9 @@ pub fn table(raw: &RawTable, rules: &[ColumnRule], shares: Shares, split: Split)
     let members: Vec<usize> = held_out.members(count, split).map(|row| row as usize).collect();
     let kinds = Kinds::Each(columns.variables().iter().map(|variable| variable.kind).collect());
     let mut values = Values::zeros(kinds.storage(), members.len(), columns.variables().len());
+    let reader = columns.reader(raw)?;
     for (row, member) in members.iter().enumerate() {
-        let encoded = columns.encode(raw, *member)?;
+        let encoded = reader.row(*member)?;
         match values.row_mut(row) {
             Row::Reals(out) => out.iter_mut().zip(encoded).for_each(|(out, value)| *out = value as f32),
             out => out.set(encoded.into_iter().map(|value| value as u32)),

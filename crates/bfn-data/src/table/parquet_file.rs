@@ -10,18 +10,18 @@ use crate::bytes::DEFLATE_RATIO;
 use crate::error::DataError;
 use crate::guard::guarded;
 
-use super::Cell;
+use super::{Cell, Limits};
 
 pub(super) const MAGIC: &[u8] = b"PAR1";
 
 /// The names and the cells of the columns.
-pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<(Vec<String>, Vec<Vec<Cell>>), DataError> {
-    guarded(path, EXPECTED, || read(path, bytes))
+pub(super) fn parse(path: &Path, bytes: &[u8], most: Limits) -> Result<(Vec<String>, Vec<Vec<Cell>>), DataError> {
+    guarded(path, EXPECTED, || read(path, bytes, most))
 }
 
 const EXPECTED: &str = "a sound table in Parquet";
 
-fn read(path: &Path, bytes: &[u8]) -> Result<(Vec<String>, Vec<Vec<Cell>>), DataError> {
+fn read(path: &Path, bytes: &[u8], most: Limits) -> Result<(Vec<String>, Vec<Vec<Cell>>), DataError> {
     let broken = |found: String| DataError::malformed(path, 0, EXPECTED, found);
     let error = |error: parquet::errors::ParquetError| broken(format!("an error ({error})"));
     let reader = SerializedFileReader::new(Bytes::copy_from_slice(bytes)).map_err(error)?;
@@ -33,9 +33,16 @@ fn read(path: &Path, bytes: &[u8]) -> Result<(Vec<String>, Vec<Vec<Cell>>), Data
         .flat_map(|group| group.columns())
         .map(|column| u64::try_from(column.uncompressed_size()).unwrap_or(u64::MAX))
         .fold(0, u64::saturating_add);
-    let most = (bytes.len() as u64).saturating_mul(DEFLATE_RATIO);
-    if unpacked > most {
-        return Err(broken(format!("a claim of {unpacked} bytes in a file that can hold {most}")));
+    let can_hold = (bytes.len() as u64).saturating_mul(DEFLATE_RATIO);
+    if unpacked > can_hold {
+        return Err(broken(format!("a claim of {unpacked} bytes in a file that can hold {can_hold}")));
+    }
+    // Millions of equal cells, or of missing ones, take a few bytes: their number has a limit of its own.
+    let rows = total_rows(metadata.row_groups().iter().map(|group| group.num_rows()))
+        .ok_or_else(|| broken("a negative number of rows".to_owned()))?;
+    let columns = metadata.file_metadata().schema().get_fields().len() as u64;
+    if rows.saturating_mul(columns) > most.cells {
+        return Err(most.too_many_cells(path, 0));
     }
     let names: Vec<String> =
         metadata.file_metadata().schema().get_fields().iter().map(|f| f.name().to_owned()).collect();
@@ -49,6 +56,11 @@ fn read(path: &Path, bytes: &[u8]) -> Result<(Vec<String>, Vec<Vec<Cell>>), Data
         }
     }
     Ok((names, columns))
+}
+
+/// Σ of the rows of all groups; None where one claims a negative number.
+fn total_rows(groups: impl Iterator<Item = i64>) -> Option<u64> {
+    groups.map(|rows| u64::try_from(rows).ok()).try_fold(0_u64, |total, rows| Some(total.saturating_add(rows?)))
 }
 
 fn cell(field: &Field) -> Option<Cell> {
@@ -72,4 +84,45 @@ fn cell(field: &Field) -> Option<Cell> {
         Field::Bytes(bytes) => Cell::Text(std::str::from_utf8(bytes.data()).ok()?.into()),
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use parquet::data_type::Int64Type;
+    use parquet::file::properties::WriterProperties;
+    use parquet::file::writer::SerializedFileWriter;
+    use parquet::schema::parser::parse_message_type;
+
+    use super::*;
+
+    /// Many missing cells are a few bytes in the file, and are refused before they are made.
+    #[test]
+    fn more_cells_than_are_kept_are_refused() {
+        let schema = Arc::new(parse_message_type("message m { optional int64 a; optional int64 b; }").unwrap());
+        let mut bytes = Vec::new();
+        let properties = Arc::new(WriterProperties::builder().build());
+        let mut writer = SerializedFileWriter::new(&mut bytes, schema, properties).unwrap();
+        for _ in 0..2 {
+            let mut group = writer.next_row_group().unwrap();
+            while let Some(mut column) = group.next_column().unwrap() {
+                column.typed::<Int64Type>().write_batch(&[], Some(&[0; 1000]), None).unwrap();
+                column.close().unwrap();
+            }
+            group.close().unwrap();
+        }
+        writer.close().unwrap();
+        let parse = |cells| parse(Path::new("x.parquet"), &bytes, Limits { cells, ..Limits::USUAL });
+        assert_eq!(parse(4000).unwrap().1[1].len(), 2000);
+        let error = parse(3999).unwrap_err().to_string();
+        assert!(error.contains("expected a table of at most 3999 cells"), "{error}");
+    }
+
+    #[test]
+    fn negative_numbers_of_rows_are_refused() {
+        assert_eq!(total_rows([3, 4].into_iter()), Some(7));
+        assert_eq!(total_rows([i64::MAX; 3].into_iter()), Some(u64::MAX));
+        assert_eq!(total_rows([3, -1, 5].into_iter()), None);
+    }
 }

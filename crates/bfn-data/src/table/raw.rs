@@ -1,11 +1,12 @@
 //! What a file holds, before anything is made of it.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use crate::bytes;
 use crate::error::DataError;
 
-use super::{csv_file, parquet_file};
+use super::{Limits, csv_file, parquet_file};
 
 /// The content of a table, column by column.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,20 +46,21 @@ impl RawTable {
     ///
     /// # Errors
     ///
-    /// [`DataError::Malformed`] where the bytes are not such a file, rows differ in length, or there are no columns,
-    /// no rows or two columns of one name.
+    /// [`DataError::Malformed`] where the bytes are not such a file, rows differ in length, there are no columns, no
+    /// rows or two columns of one name, or more than 1 GiB of text or 2²⁷ cells.
     pub fn parse(path: &Path, bytes: &[u8], missing: &[String]) -> Result<Self, DataError> {
         let (names, columns) = if bytes.starts_with(parquet_file::MAGIC) {
-            parquet_file::parse(path, bytes)?
+            parquet_file::parse(path, bytes, Limits::USUAL)?
         } else {
-            csv_file::parse(path, bytes, missing)?
+            csv_file::parse(path, bytes, missing, Limits::USUAL)?
         };
         let rows = columns.first().map_or(0, Vec::len);
         if rows == 0 {
             return Err(DataError::malformed(path, 0, "a table of at least one column and one row", "none"));
         }
-        if let Some(twice) = names.iter().enumerate().find(|(place, name)| names[..*place].contains(name)) {
-            return Err(DataError::malformed(path, 0, "columns of different names", format!("{:?} twice", twice.1)));
+        let mut known = HashSet::new();
+        if let Some(twice) = names.iter().find(|name| !known.insert(*name)) {
+            return Err(DataError::malformed(path, 0, "columns of different names", format!("{twice:?} twice")));
         }
         Ok(Self { path: path.to_owned(), names, columns, rows })
     }

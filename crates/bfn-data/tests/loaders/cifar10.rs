@@ -155,10 +155,18 @@ fn hostile_archives_are_refused_and_write_nothing() {
     let found = unpack_cifar10(path, &good, &[name]).unwrap();
     assert_eq!(found, [(path.join(name), file(0, 1))]);
     for end in 0..good.len() {
-        let cut = unpack_cifar10(path, &good[..end], &[name]);
-        // The end of the archive and its checksum come after all that is wanted.
-        assert!(cut.as_ref().is_err() || cut.unwrap() == found, "cut at {end}");
+        assert!(unpack_cifar10(path, &good[..end], &[name]).is_err(), "cut at {end}");
     }
+    // The checksum comes after all that is wanted, and is compared all the same.
+    let mut wrong = good.clone();
+    let checksum = wrong.len() - 8;
+    wrong[checksum] ^= 1;
+    let error = unpack_cifar10(path, &wrong, &[name]).unwrap_err();
+    assert!(error.to_string().contains("a gzipped tar archive"), "{error}");
+    // A file that is too large is refused, not cut: its first bytes may look right.
+    let large = archive(&[(name, vec![0; (64 << 20) + RECORD])]);
+    let error = unpack_cifar10(path, &large, &[name]).unwrap_err();
+    assert!(error.to_string().contains("at most 64 MiB in the archive's file \"test_batch.bin\""), "{error}");
     let error = unpack_cifar10(path, &archive(&[("other.bin", vec![0; 10])]), &[name]).unwrap_err();
     assert!(error.to_string().contains("expected a file test_batch.bin in the archive"), "{error}");
 

@@ -235,6 +235,22 @@ fn wrong_bytes_never_take_the_files_name() {
     assert_eq!(server.asked(), [Some(1000), None]);
 }
 
+/// A server that gives a part, then the rest with a wrong byte, and so on for ever; and one that gives no more than
+/// what was lost before.
+#[test]
+fn transfers_that_come_to_nothing_have_an_end() {
+    let acts = [Act::Break(100_000), Act::WrongByte].repeat(20);
+    let (place, server) = (Place::new(), Server::new(content(), &acts));
+    let error = place.fetch(&server).unwrap_err();
+    assert!(error.to_string().contains("another one") && place.is_empty(), "{error}");
+    assert_eq!(server.asked().len(), 6);
+
+    let acts = [Act::Break(100_000), Act::WrongRange].repeat(20);
+    let (place, server) = (Place::new(), Server::new(content(), &acts));
+    place.fetch(&server).unwrap_err();
+    assert_eq!(server.asked().len(), 4);
+}
+
 #[test]
 fn a_part_that_is_whole_takes_its_name_without_a_transfer() {
     let (place, server) = (Place::new(), Server::new(content(), &[]));

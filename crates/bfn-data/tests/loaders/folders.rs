@@ -199,6 +199,45 @@ fn an_image_that_claims_more_than_its_file_can_hold_is_refused() {
     assert!(error.starts_with("x.png: at byte 0: expected an image"), "{error}");
 }
 
+/// A row and a column of 300,000 pixels: to cover 64 × 64 pixels whole they would need gigabytes.
+#[test]
+fn thin_images_take_no_more_memory_than_others() {
+    let options = FolderOptions { height: 64, width: 64, ..OPTIONS };
+    let decode = |image: &RgbImage| {
+        let mut bytes = Vec::new();
+        image.write_to(&mut std::io::Cursor::new(&mut bytes), ImageFormat::Png).unwrap();
+        decode_image(Path::new("x.png"), &bytes, &options).unwrap()
+    };
+    // Only the middle counts, in which every pixel differs: the same as of an image of forty-one pixels.
+    let middle = |place: u32| Rgb([place, 3 * place, 250 - 5 * place].map(|value| value as u8));
+    for length in [300_001, 299_999] {
+        let at = |place: u32| place.checked_sub((length - 41) / 2).filter(|place| *place < 41).map(middle);
+        let row = RgbImage::from_fn(length, 1, |x, _| at(x).unwrap_or(Rgb([0; 3])));
+        let column = RgbImage::from_fn(1, length, |_, y| at(y).unwrap_or(Rgb([0; 3])));
+        for (long, short) in
+            [(row, RgbImage::from_fn(41, 1, |x, _| middle(x))), (column, RgbImage::from_fn(1, 41, |_, y| middle(y)))]
+        {
+            let (found, expected) = (decode(&long), decode(&short));
+            assert!(found.iter().zip(&expected).all(|(found, expected)| found.abs_diff(*expected) <= 1));
+            assert!(expected.iter().any(|value| *value > 0) && expected.len() == 64 * 64 * 3);
+        }
+    }
+}
+
+/// Programs that come upon the same folder at once each make the kept file, and none breaks another's.
+#[test]
+fn several_may_make_the_kept_file_at_once() {
+    for _ in 0..10 {
+        let folders = Folders::labelled();
+        let all = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..6).map(|_| scope.spawn(|| folders.all(&OPTIONS))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert!(all.windows(2).all(|pair| pair[0] == pair[1]) && all[0][0].1 == [10, 20, 30].repeat(24));
+        assert_eq!(folders.kept().len(), 1);
+    }
+}
+
 fn crc32(bytes: &[u8]) -> u32 {
     let mut crc = flate2::Crc::new();
     crc.update(bytes);

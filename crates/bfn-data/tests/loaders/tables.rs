@@ -193,6 +193,43 @@ fn wrong_cells_and_rules_are_named() {
     assert!(error("a,a\n1,2\n").contains("columns of different names"));
 }
 
+/// Rows that are encoded with columns learnt from another table.
+#[test]
+fn cells_of_other_tables_are_finite_numbers_too() {
+    for map in [STANDARDISED, RealMap::Quantiles] {
+        let rows = table(&csv("a\n1\n2\n4\n").unwrap(), &[continuous("a", map)], ALL, Split::Train).unwrap();
+        for text in ["NaN", "inf", "-inf", "x"] {
+            let raw = csv(&format!("a\n3\n{text}\n")).unwrap();
+            columns(&rows).encode(&raw, 0).unwrap();
+            let errors = [columns(&rows).encode(&raw, 1).err(), columns(&rows).encode_known(&raw, 1).err()];
+            for error in errors {
+                let error = error.unwrap().to_string();
+                assert!(error.starts_with("some.csv: row 2 of column \"a\": expected what"), "{error}");
+            }
+        }
+    }
+}
+
+/// Sixty thousand classes, as many columns: looked up, not searched, which would be some 10¹⁰ comparisons of text.
+#[test]
+fn many_classes_and_many_columns_take_no_quadratic_time() {
+    let text: String = (0..60_000).map(|row| format!("{row:x}\n")).collect();
+    let rows = table(&csv(&format!("a\n{text}")).unwrap(), &[categorical("a")], ALL, Split::Train).unwrap();
+    assert_eq!(rows.kind(0), VariableKind::Discrete { classes: 60_000 });
+    let listed = (0..60_000).rev().map(|class| format!("{class:x}")).collect();
+    let listed = rule("a", ColumnKind::Categorical { classes: Some(listed) });
+    let raw = csv(&format!("a\n{text}")).unwrap();
+    let rows = table(&raw, &[listed], ALL, Split::Train).unwrap();
+    assert_eq!(columns(&rows).encode(&raw, 7).unwrap(), [59_992.0]);
+    let names: Vec<String> = (0..60_000).map(|column| format!("column {column}")).collect();
+    let raw = csv(&format!("{}\n{}\n", names.join(","), vec!["1"; 60_000].join(","))).unwrap();
+    assert_eq!(raw.names().len(), 60_000);
+
+    let text: String = (0..70_000).map(|row| format!("{row:x}\n")).collect();
+    let error = table(&csv(&format!("a\n{text}")).unwrap(), &[categorical("a")], ALL, Split::Train).unwrap_err();
+    assert!(error.to_string().contains("at most 65536 classes in column \"a\""), "{error}");
+}
+
 #[test]
 fn patterns_name_many_columns_and_the_first_rule_counts() {
     let raw = csv("p_1,p_2,q\n0,1,0\n1,0,1\n").unwrap();

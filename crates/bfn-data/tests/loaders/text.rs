@@ -257,6 +257,18 @@ fn large_vocabularies_are_read_as_they_are_written() {
     let expected: Vec<&str> = (0..360).map(|n| if n < 300 { content[n].as_str() } else { "w0" }).collect();
     assert_eq!(read(&windows, 0, DRAW), expected.join(" "));
 
+    // What the JSON says of sentences for a network is not for a text: nothing is cut off or filled up.
+    let truncation = r#"{"direction": "Right", "max_length": 8, "strategy": "LongestFirst", "stride": 0}"#;
+    let padding = r#"{"strategy": {"Fixed": 512}, "direction": "Right", "pad_to_multiple_of": null, "pad_id": 1,
+        "pad_type_id": 0, "pad_token": "w1"}"#;
+    let json = json.replace(r#""truncation": null"#, &format!(r#""truncation": {truncation}"#));
+    let json = json.replace(r#""padding": null"#, &format!(r#""padding": {padding}"#));
+    let cutting = Tokenizer::parse(Path::new("t.json"), json.as_bytes()).unwrap();
+    assert_eq!(
+        cutting.encode(Path::new("x"), &content.join(" ")).unwrap(),
+        tokenizer.encode(Path::new("x"), &content.join(" ")).unwrap()
+    );
+
     for wrong in [&b"{}"[..], b"not JSON", b"\xff"] {
         let error = Tokenizer::parse(Path::new("t.json"), wrong).unwrap_err();
         assert!(error.to_string().starts_with("t.json: at byte 0: expected a tokenizer"), "{error}");
