@@ -40,7 +40,7 @@ impl Histogram {
                 }
             }
         }
-        each(dataset, draw, |example| {
+        each(dataset, dataset.len(), draw, |example| {
             for (variable, counts) in counts.iter_mut().enumerate() {
                 counts[example.at(0, variable) as usize] += 1;
             }
@@ -62,7 +62,8 @@ impl Histogram {
         self.nats[variable][value]
     }
 
-    /// The mean of −ln p(x) over a split, in nats per example.
+    /// The mean of −ln p(x) over the first `limit` examples of a split, or all where there are fewer, in nats per
+    /// example.
     ///
     /// # Errors
     ///
@@ -71,22 +72,23 @@ impl Histogram {
     /// # Panics
     ///
     /// If the examples have other variables than those that were counted.
-    pub fn mean_nats(&self, dataset: &dyn Dataset, draw: Draw) -> Result<f64, DataError> {
+    pub fn mean_nats(&self, dataset: &dyn Dataset, limit: usize, draw: Draw) -> Result<f64, DataError> {
         let mut total = 0.0;
-        each(dataset, draw, |example| {
+        let count = dataset.len().min(limit);
+        each(dataset, count, draw, |example| {
             let (variables, found) = (self.nats.len(), example.ncols());
             assert_eq!(found, variables, "expected {variables} variables, found {found}");
             let of_variable = |(variable, nats): (usize, &Vec<f64>)| nats[example.at(0, variable) as usize];
             total += self.nats.iter().enumerate().map(of_variable).sum::<f64>();
         })?;
-        Ok(total / dataset.len() as f64)
+        Ok(total / count as f64)
     }
 }
 
-/// Calls `look` with every example, a batch of one.
-fn each(dataset: &dyn Dataset, draw: Draw, mut look: impl FnMut(&Values)) -> Result<(), DataError> {
+/// Calls `look` with each of the first `count` examples, a batch of one.
+fn each(dataset: &dyn Dataset, count: usize, draw: Draw, mut look: impl FnMut(&Values)) -> Result<(), DataError> {
     let mut example = Values::zeros(dataset.storage(), 1, dataset.layout().variables());
-    for index in 0..dataset.len() {
+    for index in 0..count {
         dataset.read(index, draw, example.row_mut(0))?;
         look(&example);
     }
@@ -137,8 +139,10 @@ mod tests {
         assert!((probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-12);
         for first in 0..3 {
             let mean = (histogram.nats[0][usize::from(first)] + 3.0 * histogram.nats[0][1]) / 4.0;
-            let found = histogram.mean_nats(&four(first), draw).expect("classes");
+            let found = histogram.mean_nats(&four(first), usize::MAX, draw).expect("classes");
             assert!((found - mean).abs() < 1e-12);
+            let of_first = histogram.mean_nats(&four(first), 1, draw).expect("classes");
+            assert_eq!(of_first, histogram.nats[0][usize::from(first)]);
         }
     }
 }

@@ -38,7 +38,16 @@ impl NpyArray {
         Self::parse_file(path, &bytes::read(path)?, name)
     }
 
-    /// The same from the bytes of the file; `path` only serves messages.
+    /// The names of the arrays in a .npz file, from its bytes; none of a .npy file, which holds one without a name.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Invalid`] where the archive is not sound.
+    pub fn names(path: &Path, bytes: &[u8]) -> Result<Vec<String>, DataError> {
+        if Zip::is(bytes) { Ok(Zip::parse(path, bytes)?.names()) } else { Ok(Vec::new()) }
+    }
+
+    /// The same as [`read`](Self::read) from the bytes of the file; `path` only serves messages.
     ///
     /// # Errors
     ///

@@ -18,6 +18,7 @@ use crate::form::Form;
 use crate::generative::View;
 use crate::memory;
 use crate::model::Model;
+use crate::outputs::check_file;
 use crate::phases::{Phases, Shares};
 use crate::progress::Progress;
 use crate::run::write_file;
@@ -66,11 +67,12 @@ pub fn command(command: &BenchCommand) -> Result<()> {
         BenchCommand::Train(args) => (args, train(args)?),
         BenchCommand::Sample { common, count } => (common, sample(common, *count as usize)?),
     };
-    if let Some(path) = &args.json {
-        write_file(path, serde_json::to_string_pretty(&report)?.as_bytes())?;
-    }
+    // Printed first: figures that took long are not lost with a file that cannot be written.
     report.print();
-    Ok(())
+    match &args.json {
+        Some(path) => write_file(path, serde_json::to_string_pretty(&report)?.as_bytes()),
+        None => Ok(()),
+    }
 }
 
 /// What is to be measured, ready to go.
@@ -83,9 +85,11 @@ struct Bench {
 
 impl Bench {
     fn new(args: &BenchArgs) -> Result<Self> {
+        args.json.as_deref().map_or(Ok(()), check_file)?;
         let experiment = Experiment::read(&args.experiment, &args.overrides)?;
         let device = args.device.resolve()?;
         let train = experiment.data.open(Split::Train, Windows::Random)?;
+        train.check_labels(experiment.network.classes())?;
         let task = Task::new(&experiment, Form::of(train.dataset.as_ref())?, Arithmetic::default())?;
         let seed = Seed(experiment.training.seed);
         let mut model = Model::new(&experiment.network, &task.variables, device, experiment.training.precision, seed)?;

@@ -88,15 +88,20 @@ pub fn command(args: &CheckArgs) -> Result<()> {
         }
         None => println!("              a checkpoint every {checkpoint} steps, no validation"),
     }
-    println!("it can be trained: bfn train {}", args.experiment.display());
+    let settings: String = args.overrides.iter().map(|setting| format!(" --set {setting}")).collect();
+    println!("it can be trained: bfn train {}{settings}", args.experiment.display());
     Ok(())
 }
 
-/// The examples in each split.
+/// The examples in each split; those that training looks at have labels where the network is told them.
 fn splits(experiment: &Experiment, train: &Source) -> Result<String> {
     let mut parts = vec![format!("{} train", train.dataset.len())];
     for split in [Split::Validation, Split::Test] {
-        let source = experiment.data.open(split, Windows::InOrder).with_context(|| format!("in the {split} split"))?;
+        let in_split = || format!("in the {split} split");
+        let source = experiment.data.open(split, Windows::InOrder).with_context(in_split)?;
+        if split == Split::Validation && experiment.validation.is_some() {
+            source.check_labels(experiment.network.classes()).with_context(in_split)?;
+        }
         parts.push(format!("{} {split}", source.dataset.len()));
     }
     Ok(format!("{} examples", parts.join(", ")))

@@ -187,6 +187,14 @@ fn described(path: &Path) -> Result<String> {
     if ends(&[".npy"]) {
         return Ok(format!("an array of the shape {:?}", NpyArray::parse(path, &bytes)?.shape));
     }
+    if ends(&[".npz"]) {
+        let shape = |name: &String| -> Result<String> {
+            Ok(format!("{name} of the shape {:?}", NpyArray::parse_file(path, &bytes, Some(name))?.shape))
+        };
+        let shapes = NpyArray::names(path, &bytes)?.iter().map(shape).collect::<Result<Vec<_>>>()?;
+        ensure!(!shapes.is_empty(), "{} holds no array", path.display());
+        return Ok(format!("arrays: {}", shapes.join(", ")));
+    }
     if ends(&[".csv", ".csv.gz", ".parquet"]) {
         let raw = table::RawTable::parse(path, &bytes, &[])?;
         return Ok(format!("a table of {} rows and the columns {:?}", raw.rows(), raw.names()));

@@ -25,8 +25,9 @@ use crate::bound::{Estimate, Estimator, Sample, TimeBin};
 use crate::cli::EvaluateArgs;
 use crate::config::Times;
 use crate::fitted;
-use crate::form::{Arrangement, Form};
+use crate::form::Arrangement;
 use crate::objective::Term;
+use crate::outputs::check_file;
 use crate::progress::{Progress, say};
 use crate::run::{Trained, write_file};
 use crate::solver::GridName;
@@ -43,12 +44,15 @@ pub const TIME_BINS: usize = 20;
 ///
 /// As [`report`], and a file that cannot be written.
 pub fn command(args: &EvaluateArgs) -> Result<()> {
+    args.json.as_deref().map_or(Ok(()), check_file)?;
     let evaluated = Evaluated::of(args)?;
     let report = evaluated.stored.report();
+    // Printed first: results that took long are not lost with a file that cannot be written.
+    let printed = print(report, args, &evaluated.trained, &evaluated.source);
     if let Some(path) = &args.json {
         write_file(path, serde_json::to_string_pretty(report)?.as_bytes())?;
     }
-    print(report, args, &evaluated.trained, &evaluated.source)
+    printed
 }
 
 /// Evaluates.
@@ -122,7 +126,11 @@ impl Evaluated {
             return Err(Stopped::new(reason, format!("{done} of {asked} results are done and {kept}")).into());
         }
         if let Some(hidden) = hidden.as_ref().filter(|_| stored.report().baselines.is_empty()) {
-            stored.compare_with(baselines::baselines(args, &trained, &source, estimator.examples(), hidden)?)?;
+            let baselines = baselines::baselines(args, &trained, &source, estimator.examples(), hidden)?;
+            if let Err(error) = stored.compare_with(baselines) {
+                eprintln!("warning: {error:#}; the results are not stored in the run");
+                is_kept = false;
+            }
         }
         if is_kept && !left.is_empty() {
             say(format_args!("stored in {}", stored.path().display()));
@@ -139,13 +147,8 @@ fn load(args: &EvaluateArgs) -> Result<(Trained, Source)> {
     };
     let trained = Trained::load(&args.run, args.which, args.device, arithmetic)?;
     let windows = if args.overlapping_windows { Windows::Overlapping } else { Windows::InOrder };
-    let source = trained.experiment.data.open(args.split.into(), windows)?;
+    let source = trained.open(args.split.into(), windows)?;
     source.check_labels(trained.experiment.network.classes())?;
-    ensure!(
-        Form::of(source.dataset.as_ref())? == trained.task.form,
-        "the data are not of the form that {} was trained on: its alphabet or size differs",
-        args.run.display()
-    );
     Ok((trained, source))
 }
 
@@ -298,9 +301,11 @@ fn print(report: &Report, args: &EvaluateArgs, trained: &Trained, source: &Sourc
     if let Some(baselines) = report.baselines() {
         println!("\n{}", baselines.trim_end());
     } else if matches!(form.arrangement, Arrangement::Image { .. } | Arrangement::Table { .. }) && !form.has_reals() {
-        let draw = Draw { seed: Seed(0), epoch: 0 };
         let train = trained.experiment.data.open(Split::Train, Windows::Random)?;
-        let nats = Histogram::fit(train.dataset.as_ref(), draw)?.mean_nats(source.dataset.as_ref(), draw)?;
+        let histogram = Histogram::fit(train.dataset.as_ref(), Draw { seed: Seed(0), epoch: 0 })?;
+        // The same examples as the bound's; pixels that are drawn at random are those of its first repeat.
+        let draw = Draw { seed: Seed(args.seed), epoch: 0 };
+        let nats = histogram.mean_nats(source.dataset.as_ref(), *examples, draw)?;
         let bits = nats / (*dimensions as f64 * std::f64::consts::LN_2);
         println!("for comparison, a histogram of each variable on its own: {nats:.3} nats/example, {bits:.5} {unit}");
     }

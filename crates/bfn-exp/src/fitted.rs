@@ -26,6 +26,8 @@ const FILE: &str = "grid.json";
 pub struct MeasuredCosts {
     /// Optimiser steps of the network that was measured.
     pub step: u64,
+    /// Which of its weights: `ema` or `last`.
+    pub weights: String,
     /// The part of the data.
     pub split: String,
     /// Examples of it.
@@ -49,13 +51,8 @@ pub fn command(args: &GridArgs) -> Result<()> {
     ensure!(longest <= fine_steps, "--steps {longest} is more than the {fine_steps} steps of --fine");
     let trained = Trained::load(&args.run, args.which, args.device, Arithmetic::default())?;
     let split = Split::from(args.split);
-    let source = trained.experiment.data.open(split, Windows::InOrder)?;
+    let source = trained.open(split, Windows::InOrder)?;
     let task = &trained.task;
-    ensure!(
-        Form::of(source.dataset.as_ref())? == task.form,
-        "the data are not of the form that {} was trained on: its alphabet or size differs",
-        args.run.display()
-    );
     let estimator = Estimator {
         objective: task.objective.as_ref(),
         model: &trained.model,
@@ -77,6 +74,7 @@ pub fn command(args: &GridArgs) -> Result<()> {
     progress.finish();
     let measured = MeasuredCosts {
         step: trained.standing.step,
+        weights: trained.weights.to_string(),
         split: split.to_string(),
         examples: estimator.examples(),
         seed: args.seed,
@@ -92,26 +90,28 @@ pub fn command(args: &GridArgs) -> Result<()> {
         source.title,
         path.display()
     ));
-    print(&costs, &args.steps, task.form.dimensions())
+    print(&costs, &args.steps, &task.form)
 }
 
 impl MeasuredCosts {
-    /// Reads the costs from the folder of a run that has trained for so many steps.
+    /// Reads the costs of a network from the folder of its run.
     ///
     /// # Errors
     ///
-    /// A run whose costs have not been measured, or those of another checkpoint.
-    pub fn read(run: &Path, step: u64) -> Result<StepCosts> {
+    /// A run whose costs have not been measured, or those of another checkpoint or of other weights.
+    pub fn read(trained: &Trained) -> Result<StepCosts> {
+        let (run, step, weights) = (&trained.folder, trained.standing.step, trained.weights.to_string());
         let path = run.join(FILE);
         let shown = path.display();
         let text = text_of(run)?;
         let measured: Self = serde_json::from_str(&text)
             .with_context(|| format!("{shown} does not hold measured costs; `bfn grid` writes it anew"))?;
         ensure!(
-            measured.step == step,
-            "{shown} was measured after {} steps of training, the network has {step}; \
-             `bfn grid {}` measures it anew",
+            (measured.step, &measured.weights) == (step, &weights),
+            "{shown} was measured after {} steps of training with the weights {}, the network has {step} and {weights}; \
+             `bfn grid {} --weights {weights}` measures it anew",
             measured.step,
+            measured.weights,
             run.display()
         );
         let costs = Grid::new(measured.times).and_then(|fine| StepCosts::new(fine, measured.costs));
@@ -155,10 +155,11 @@ pub fn fitted_grid(costs: &StepCosts, start: f64, steps: usize) -> Result<Fitted
 }
 
 #[allow(clippy::print_stdout, reason = "results are what this command is for")]
-fn print(costs: &StepCosts, steps: &[u32], dimensions: usize) -> Result<()> {
-    let per_dim = |nats: f64| nats / (dimensions as f64 * std::f64::consts::LN_2);
+fn print(costs: &StepCosts, steps: &[u32], form: &Form) -> Result<()> {
+    let per_dim = |nats: f64| nats / (form.dimensions() as f64 * std::f64::consts::LN_2);
+    let unit = form.bits_per_variable();
     println!("{:>6} {:>14} {:>14} {:>14} {:>14}", "n", "uniform", "fitted", "uniform", "fitted");
-    println!("{:>6} {:>14} {:>14} {:>14} {:>14}", "", "nats/example", "nats/example", "bits/dim", "bits/dim");
+    println!("{:>6} {:>14} {:>14} {:>14} {:>14}", "", "nats/example", "nats/example", unit, unit);
     println!("{}", "-".repeat(66));
     for steps in steps {
         let fitted = costs.best(*steps as usize)?;

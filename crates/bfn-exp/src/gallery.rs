@@ -56,8 +56,9 @@ impl Gallery {
         let target = Target::new(&samples, &task.form.arrangement)?;
         let moving = Trajectory::can_show(&task.form).then(|| Trajectory::new(&file("flow", "png")?, &task.form));
         let mut moving = moving.transpose()?;
+        // In one batch, so that the flow of all is shown together.
         let count = rounded_up(config.samples as usize, telling.images());
-        let draws = Draws { task, model, telling, sampler: &sampler, seed, batch: config.samples };
+        let draws = Draws { task, model, telling, sampler: &sampler, seed, batch: count as u32 };
         let drawn = draws.draw(count, &mut |_, view| match &mut moving {
             Some(trajectory) => trajectory.record(view),
             None => Ok(()),

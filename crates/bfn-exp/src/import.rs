@@ -1,7 +1,7 @@
 //! `bfn import`: a run from a checkpoint of the published code.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use bfn_data::Seed;
@@ -14,6 +14,7 @@ use crate::cli::ImportArgs;
 use crate::config::Experiment;
 use crate::hub;
 use crate::model::Model;
+use crate::outputs::{check_folder, write_whole_folder};
 use crate::published::{self, Translation};
 use crate::run::{Origin, Record, Run};
 use crate::task::{Arithmetic, Task};
@@ -27,6 +28,7 @@ use crate::task::{Arithmetic, Task};
 pub fn command(args: &ImportArgs) -> Result<()> {
     let Translation { experiment, form, notes } = read_config(&args.config)?;
     ensure!(!args.out.exists(), "{} exists already and is not overwritten; choose another --out", args.out.display());
+    check_folder(&args.out).context("in --out")?;
     let task = Task::new(&experiment, form, Arithmetic::default())?;
     let weights = match (&args.weights, &args.hub) {
         (Some(path), _) => path.clone(),
@@ -40,7 +42,12 @@ pub fn command(args: &ImportArgs) -> Result<()> {
     fill(&weights, model.network(), model.parameters(), &state)?;
 
     let origin = Origin::Imported { weights: shown(&weights), sha256, config: shown(&args.config) };
-    write(&args.out, &experiment, &model, &Record::imported(&model, &task, origin))?;
+    let record = Record::imported(&model, &task, origin);
+    write_whole_folder(&args.out, |folder| {
+        let (run, _lock) = Run::create(folder, &experiment)?;
+        run.write_record(&record)?;
+        run.save_weights(&model)
+    })?;
     notes.iter().for_each(|note| eprintln!("note: {note}"));
     let folder = args.out.display();
     eprintln!("imported {} parameters; the run is in {folder}", model.parameter_count());
@@ -68,25 +75,6 @@ fn read_weights(path: &Path) -> Result<(Vec<NamedTensor>, String)> {
         return Ok((named.collect::<Result<_>>()?, sha256));
     }
     Ok((parse_state_dict(&bytes, path)?, sha256))
-}
-
-/// Writes the run beside its place and then moves it there, so that it appears whole or not at all.
-fn write(folder: &Path, experiment: &Experiment, model: &Model, record: &Record) -> Result<()> {
-    let mut partial = folder.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
-    if partial.exists() {
-        fs::remove_dir_all(&partial).with_context(|| format!("cannot remove {}", partial.display()))?;
-    }
-    let written = Run::create(&partial, experiment).and_then(|(run, _lock)| {
-        run.write_record(record)?;
-        run.save_weights(model)?;
-        fs::rename(&partial, folder).with_context(|| format!("cannot make the folder {}", folder.display()))
-    });
-    written.inspect_err(|_| {
-        // Nothing more can be done where this fails as well.
-        let _ = fs::remove_dir_all(&partial);
-    })
 }
 
 fn shown(path: &Path) -> String {

@@ -3,7 +3,7 @@
 mod given;
 mod shown;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use bfn_core::sampler::{Particles, Passes, Sampler};
@@ -89,7 +89,7 @@ pub fn command(args: &InpaintArgs) -> Result<()> {
     let trained = Trained::load(&args.run, args.which, args.device, Arithmetic::default())?;
     let telling = Telling::new(&args.condition, &trained, args.count as usize)?;
     let form = &trained.task.form;
-    let path = args.out.clone().unwrap_or_else(|| default_path(&args.run, &form.arrangement));
+    let path = args.out.clone().unwrap_or_else(|| Target::default_path(&args.run, "inpainted", &form.arrangement));
     let target = Target::new(&path, &form.arrangement)?;
     let Task { given, whole } = read(args, &trained)?;
     let way = Drawing::new(args, &trained)?;
@@ -208,13 +208,4 @@ fn print_groups(groups: &[Group], args: &InpaintArgs) {
         let share = groups.iter().map(|group| (group.ln_evidence - peak).exp()).sum::<f64>() / groups.len() as f64;
         println!("input {input}: ln p(known) = {:.3} nats", peak + share.ln());
     }
-}
-
-fn default_path(run: &Path, arrangement: &Arrangement) -> PathBuf {
-    run.join(match arrangement {
-        Arrangement::Image { .. } => "inpainted.png",
-        Arrangement::Table { .. } => "inpainted.csv",
-        Arrangement::Sequence { .. } => "inpainted.npz",
-        Arrangement::Text { .. } | Arrangement::Bytes { .. } | Arrangement::Tokens { .. } => "inpainted.txt",
-    })
 }

@@ -39,6 +39,7 @@ pub mod mixed;
 pub mod model;
 pub mod not_finite;
 pub mod objective;
+pub mod outputs;
 pub mod overrides;
 pub mod phases;
 pub mod picture;

@@ -7,9 +7,9 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use crate::config::Experiment;
-use crate::evaluate::{Steps, Stored};
+use crate::evaluate::Stored;
 use crate::run::{Record, Run};
-use crate::table::Report;
+use crate::table::{Report, Row, headline};
 
 /// Folders in folders are looked through to this depth.
 const DEPTH: usize = 3;
@@ -85,8 +85,10 @@ impl Line {
             _ => "stopped",
         };
         let evaluations = Stored::all(run.folder());
-        let of_all = |report: &&Report| report.setting.checkpoint_step == step && report.setting.hidden.is_none();
-        let newest = evaluations.values().rfind(of_all);
+        let of_step = || evaluations.values().filter(|report| report.setting.checkpoint_step == step);
+        let infinite = of_step().filter_map(|report| Some((&report.setting, (report, report.in_continuous_time()?))));
+        let finite = of_step().filter_map(|report| Some((&report.setting, (report, report.results.last()?))));
+        let quoted = headline(infinite).or_else(|| headline(finite));
         let best = standing.and_then(|standing| standing.best);
         Ok(Self {
             run: name,
@@ -95,7 +97,7 @@ impl Line {
             steps: format!("{step}/{}", experiment.training.steps),
             state,
             validation: best.map_or_else(dash, |best| format!("{:.3} at {}", best.nats_per_example, best.step)),
-            evaluation: newest.and_then(evaluation_of).unwrap_or_else(dash),
+            evaluation: quoted.map_or_else(dash, |(report, row)| evaluation_of(report, row)),
         })
     }
 
@@ -119,13 +121,10 @@ fn data_of(experiment: &Experiment, record: Option<&Record>) -> String {
     title.map_or_else(|| experiment.data.name().to_owned(), str::to_owned)
 }
 
-/// The total for the largest number of steps, infinity before all.
-fn evaluation_of(report: &Report) -> Option<String> {
-    let infinite = report.results.iter().find(|row| row.steps == Steps::Infinite);
-    let row = infinite.or(report.results.last())?;
+fn evaluation_of(report: &Report, row: &Row) -> String {
     let (total, error, unit) = (row.total_bits_per_dim, row.standard_error_bits_per_dim, &report.setting.unit);
     let given = report.setting.given.as_ref().map_or_else(String::new, |given| format!(" given {given}"));
-    Some(format!("{total:.4} ± {error:.4} {unit}, {}{given}", report.setting.split))
+    format!("{total:.4} ± {error:.4} {unit}, {}{given}", report.setting.split)
 }
 
 /// Columns as wide as their widest cells; numbers to the right.

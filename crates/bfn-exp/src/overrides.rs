@@ -1,5 +1,6 @@
 //! `--set KEY=VALUE`: changes to an experiment file from the command line.
 
+use std::fmt;
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
@@ -25,6 +26,15 @@ impl FromStr for Override {
         }
         let value = given.trim().parse().unwrap_or_else(|_| Value::from(given.trim()));
         Ok(Self { key: key.to_owned(), value })
+    }
+}
+
+impl fmt::Display for Override {
+    /// `KEY=VALUE` as a shell takes it.
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = format!("{}={}", self.key, self.value);
+        let is_plain = |letter: char| letter.is_alphanumeric() || "=.,:/_+-".contains(letter);
+        if text.chars().all(is_plain) { to.write_str(&text) } else { write!(to, "'{}'", text.replace('\'', r"'\''")) }
     }
 }
 
@@ -55,5 +65,23 @@ impl Override {
         }
         table.insert(last, value(self.value.clone()));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_shown_as_a_shell_takes_them() {
+        for (given, shown) in [
+            ("training.steps=10", "training.steps=10"),
+            ("optimiser.learning_rate = 1e-3", "optimiser.learning_rate=1e-3"),
+            ("training.decay=cosine", "'training.decay=\"cosine\"'"),
+            ("network.unet.multipliers=[1, 2]", "'network.unet.multipliers=[1, 2]'"),
+            ("data.text.file=it's", r#"'data.text.file="it'\''s"'"#),
+        ] {
+            assert_eq!(given.parse::<Override>().expect("a change").to_string(), shown);
+        }
     }
 }

@@ -7,8 +7,8 @@ mod texts;
 
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
-use bfn_data::{Dataset, Draw, Seed, Split, Values, Windows};
+use anyhow::Result;
+use bfn_data::{Seed, Split, Windows};
 use bfn_nets::device::DeviceChoice;
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -16,13 +16,13 @@ use serde::{Deserialize, Serialize};
 use self::images::Images;
 use self::tables::Tables;
 use self::texts::Texts;
-use crate::form::{Arrangement, Form};
+use crate::form::Arrangement;
 use crate::progress::say;
 use crate::run::{Trained, Which, write_file};
 use crate::sample::Draws;
 use crate::solver::{GridName, LastName, SolverArgs, SolverName};
 use crate::task::Arithmetic;
-use crate::told::{ConditionArgs, Telling};
+use crate::told::{Asked, ConditionArgs, Telling};
 
 /// Arguments of `bfn quality`.
 #[derive(Debug, Args)]
@@ -74,6 +74,16 @@ pub struct QualityArgs {
 pub struct Quality {
     /// Optimiser steps of the network that was measured.
     pub step: u64,
+    /// Which of its weights: `ema` or `last`.
+    pub weights: String,
+    /// What samples were asked for.
+    #[serde(flatten)]
+    pub told: Asked,
+    /// The time of the first step; absent for what `bfn sample` takes for each solver.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<f64>,
+    /// How sampling ended.
+    pub last: LastName,
     /// Samples of each row.
     pub count: usize,
     /// Examples of the test split.
@@ -171,24 +181,16 @@ pub fn command(args: &QualityArgs) -> Result<()> {
         }
     }
     let _no_gradient = tch::no_grad_guard();
-    let [train, test] = [Split::Train, Split::Test].map(|split| trained.experiment.data.open(split, Windows::InOrder));
-    let (train, test) = (train?, test?);
+    let (train, test) = (trained.open(Split::Train, Windows::InOrder)?, trained.open(Split::Test, Windows::InOrder)?);
     let form = &trained.task.form;
-    for source in [&train, &test] {
-        ensure!(
-            Form::of(source.dataset.as_ref())? == *form,
-            "the data are not of the form that {} was trained on: its alphabet or size differs",
-            args.run.display()
-        );
-    }
-    let reference = examples(test.dataset.as_ref(), args.reference as usize)?;
+    let reference = test.values(0..args.reference as usize)?;
     let judge: Box<dyn Judge> = match &form.arrangement {
         Arrangement::Image { .. } => {
             Box::new(Images::new(args, &trained, &train, &test, &reference, telling.class_of(0).is_some())?)
         }
         Arrangement::Table { columns } => Box::new(Tables::new(columns, &reference)),
         Arrangement::Sequence { .. } => anyhow::bail!("bfn quality judges images, texts and tables, not sequences"),
-        _ => Box::new(Texts::new(form, train.dataset.as_ref(), &reference)?),
+        _ => Box::new(Texts::new(form, &train, &reference)?),
     };
     let count = args.count as usize;
     let labels: Vec<Option<u32>> =
@@ -196,13 +198,17 @@ pub fn command(args: &QualityArgs) -> Result<()> {
     let wanted: Vec<Option<u32>> = (0..count).map(|sample| telling.class_of(sample as u64)).collect();
     let mut quality = Quality {
         step: trained.standing.step,
+        weights: trained.weights.to_string(),
+        told: Asked::of(&args.condition, &telling),
+        start_time: args.start_time,
+        last: args.last,
         count,
         reference: reference.len() / form.dimensions(),
         seed: args.seed,
         grid: args.grid.to_string(),
         basis: judge.basis(),
         measures: judge.measures(),
-        data: judge.judge(&examples(train.dataset.as_ref(), count)?, &labels)?,
+        data: judge.judge(&train.values(0..count)?, &labels)?,
         rows: Vec::new(),
     };
     quality.basis.iter().for_each(|line| println!("{line}"));
@@ -227,18 +233,6 @@ pub fn command(args: &QualityArgs) -> Result<()> {
     write_file(&picture, plot::svg(&quality)?.as_bytes())?;
     say(format_args!("kept in {} and {}", json.display(), picture.display()));
     Ok(())
-}
-
-/// The first examples of a data set, `[count, D]`.
-fn examples(data: &dyn Dataset, count: usize) -> Result<Vec<f64>> {
-    let variables = data.layout().variables();
-    let mut example = Values::zeros(data.storage(), 1, variables);
-    let mut values = Vec::new();
-    for index in 0..count.min(data.len()) {
-        data.read(index, Draw { seed: Seed(0), epoch: 0 }, example.row_mut(0))?;
-        values.extend((0..variables).map(|variable| example.at(0, variable)));
-    }
-    Ok(values)
 }
 
 impl Quality {

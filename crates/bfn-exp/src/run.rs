@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use bfn_data::{Seed, Split, Windows};
 use bfn_nets::{DeviceChoice, Snapshot, parameter};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
@@ -186,8 +187,7 @@ impl Run {
     ///
     /// A folder that cannot be written to.
     pub fn write_record(&self, record: &Record) -> Result<()> {
-        let json = serde_json::to_string_pretty(record)?;
-        write_file(&self.path("run.json"), json.as_bytes())
+        write_file(&self.path("run.json"), serde_json::to_string_pretty(record)?.as_bytes())
     }
 
     /// Reads `run.json`.
@@ -248,10 +248,7 @@ impl Run {
                 self.folder.display()
             );
         };
-        let group = match which.weights {
-            Weights::Ema => "ema",
-            Weights::Last => "model",
-        };
+        let group = if which.weights == Weights::Ema { "ema" } else { "model" };
         checkpoint.load_into(group, &parameter::named(model.parameters()))?;
         Ok(checkpoint.metadata("standing")?)
     }
@@ -324,6 +321,8 @@ pub struct Trained {
     pub task: Task,
     /// The network with its trained weights.
     pub model: Model,
+    /// Which of the checkpoint's weights these are.
+    pub weights: Weights,
     /// How far training had come.
     pub standing: Standing,
     /// Where the first weights came from, if they were not drawn.
@@ -342,10 +341,25 @@ impl Trained {
         let device = device.resolve()?;
         let Record { form, origin, .. } = run.record()?;
         let task = Task::new(&experiment, form, arithmetic)?;
-        let seed = bfn_data::Seed(experiment.training.seed);
+        let seed = Seed(experiment.training.seed);
         let model = Model::new(&experiment.network, &task.variables, device, experiment.training.precision, seed)?;
         let standing = run.load_weights(which, &model)?;
-        Ok(Self { folder: folder.to_owned(), experiment, task, model, standing, origin })
+        Ok(Self { folder: folder.to_owned(), experiment, task, model, weights: which.weights, standing, origin })
+    }
+
+    /// Reads one split of the run's data.
+    ///
+    /// # Errors
+    ///
+    /// Files that are missing or not sound, data of another form than those that the run was trained on.
+    pub fn open(&self, split: Split, windows: Windows) -> Result<Source> {
+        let source = self.experiment.data.open(split, windows)?;
+        ensure!(
+            Form::of(source.dataset.as_ref())? == self.task.form,
+            "the data are not of the form that {} was trained on: its alphabet or size differs",
+            self.folder.display()
+        );
+        Ok(source)
     }
 
     /// What the weights have been through.
@@ -362,21 +376,15 @@ impl Trained {
 impl Record {
     /// What a run on this machine is made with.
     pub fn new(model: &Model, task: &Task, source: &Source) -> Self {
-        Self {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            libtorch: bfn_nets::device::libtorch_version().to_owned(),
-            device: bfn_nets::device::describe(model.device()),
-            threads: bfn_nets::device::threads(),
-            data: source.title.clone(),
-            examples: source.dataset.len(),
-            form: task.form.clone(),
-            parameters: model.parameter_count(),
-            origin: None,
-        }
+        Self { data: source.title.clone(), examples: source.dataset.len(), ..Self::without_data(model, task) }
     }
 
     /// What a run that was imported here is made with; its data are not looked for.
     pub fn imported(model: &Model, task: &Task, origin: Origin) -> Self {
+        Self { origin: Some(origin), ..Self::without_data(model, task) }
+    }
+
+    fn without_data(model: &Model, task: &Task) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             libtorch: bfn_nets::device::libtorch_version().to_owned(),
@@ -386,7 +394,7 @@ impl Record {
             examples: 0,
             form: task.form.clone(),
             parameters: model.parameter_count(),
-            origin: Some(origin),
+            origin: None,
         }
     }
 }

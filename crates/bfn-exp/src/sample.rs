@@ -1,14 +1,11 @@
 //! `bfn sample`: draws from a trained network.
 
-use std::path::{Path, PathBuf};
-
 use anyhow::Result;
 use bfn_core::sampler::Sampler;
 use bfn_data::Seed;
 
 use crate::cli::SampleArgs;
 use crate::draws::SampleNoise;
-use crate::form::Arrangement;
 use crate::generative::View;
 use crate::model::Model;
 use crate::progress::{Progress, say};
@@ -28,7 +25,7 @@ pub fn command(args: &SampleArgs) -> Result<()> {
     let telling = Telling::new(&args.condition, &trained, args.count as usize)?;
     let count = rounded_up(args.count as usize, telling.images());
     let task = &trained.task;
-    let path = args.out.clone().unwrap_or_else(|| default_path(&args.run, &task.form.arrangement));
+    let path = args.out.clone().unwrap_or_else(|| Target::default_path(&args.run, "samples", &task.form.arrangement));
     let target = Target::new(&path, &task.form.arrangement)?;
     let mut trajectory = args.trajectory.as_ref().map(|path| Trajectory::new(path, &task.form)).transpose()?;
     let sampler = args.solver.sampler(&trained, args.steps as usize)?;
@@ -112,13 +109,4 @@ impl Draws<'_> {
         progress.finish();
         Ok(samples)
     }
-}
-
-fn default_path(run: &Path, arrangement: &Arrangement) -> PathBuf {
-    run.join(match arrangement {
-        Arrangement::Text { .. } | Arrangement::Bytes { .. } | Arrangement::Tokens { .. } => "samples.txt",
-        Arrangement::Table { .. } => "samples.csv",
-        Arrangement::Sequence { .. } => "samples.safetensors",
-        Arrangement::Image { .. } => "samples.png",
-    })
 }

@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use bfn_core::Grid;
 use bfn_core::sampler::{Choice, Last, Sampler, Solver};
 use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
 
 use crate::fitted::{MeasuredCosts, fitted_grid};
 use crate::form::Arrangement;
@@ -88,7 +89,8 @@ pub enum ChoiceName {
 }
 
 /// An end of sampling, see [`Last`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LastName {
     /// All steps, then one more evaluation at t = 1.
     Evaluate,
@@ -127,7 +129,7 @@ impl GridName {
             Self::Uniform => Grid::uniform_from(start, steps),
             Self::Entropy => trained.task.objective.entropy_grid(start, steps),
             Self::Fitted => {
-                let costs = MeasuredCosts::read(&trained.folder, trained.standing.step)?;
+                let costs = MeasuredCosts::read(trained)?;
                 return Ok(fitted_grid(&costs, start, steps)?.grid);
             }
         };

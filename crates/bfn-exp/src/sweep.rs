@@ -8,16 +8,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use bfn_nets::DeviceChoice;
 use clap::Args;
 use serde::Serialize;
 
 use crate::checkpoints::Choice;
 use crate::cli::{EvaluateArgs, SplitName, TrainArgs};
+use crate::config::Experiment;
 use crate::evaluate::{self, Steps, StepsChoice};
 use crate::mask::MaskArgs;
 use crate::progress::say;
+use crate::resume::differing_keys;
 use crate::run::{Run, Weights, Which, write_file};
 use crate::solver::GridName;
 use crate::stop::{Stop, Stopped};
@@ -72,7 +74,7 @@ pub fn command(args: &SweepArgs) -> Result<()> {
     plan.check(&trials)?;
     let folder = args.out.clone().unwrap_or_else(|| Path::new("runs").join(args.sweep.file_stem().unwrap_or_default()));
     if args.dry_run {
-        return list(&trials, &folder);
+        return plan.list(&trials, &folder);
     }
     fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
     let mut outcomes = Vec::new();
@@ -85,9 +87,9 @@ pub fn command(args: &SweepArgs) -> Result<()> {
         if let Some(reason) = stop.reason() {
             return Err(stopped(reason).into());
         }
-        let left = args.max_time.map(|time| time.saturating_sub(start.elapsed()));
+        let left = || args.max_time.map(|time| time.saturating_sub(start.elapsed()));
         say(format_args!("run {} of {}: {}", number + 1, trials.len(), trial.name));
-        let ended = plan.carry_out(trial, &folder.join(&trial.name), args.device, left);
+        let ended = plan.carry_out(trial, &folder.join(&trial.name), args.device, &left);
         let (result, failure) = match ended {
             Ok(report) => {
                 unit.clone_from(&report.setting.unit);
@@ -117,9 +119,16 @@ pub fn command(args: &SweepArgs) -> Result<()> {
 }
 
 impl Plan {
-    /// Trains a trial to its end, as far as it is not, and evaluates it, unless that is stored.
-    fn carry_out(&self, trial: &Trial, run: &Path, device: DeviceChoice, left: Option<Duration>) -> Result<Report> {
-        if !is_complete(run) {
+    /// Trains a trial to its end, as far as it is not, and evaluates it, unless that is stored; each in the time that
+    /// is `left` when it begins.
+    fn carry_out(
+        &self,
+        trial: &Trial,
+        run: &Path,
+        device: DeviceChoice,
+        left: &dyn Fn() -> Option<Duration>,
+    ) -> Result<Report> {
+        if !self.is_complete(trial, run)? {
             train::command(&TrainArgs {
                 experiment: Some(self.base.clone()),
                 out: Some(run.to_owned()),
@@ -127,7 +136,7 @@ impl Plan {
                 resume: Some(None),
                 from: None,
                 from_weights: Weights::Ema,
-                max_time: left,
+                max_time: left(),
                 device,
             })?;
         }
@@ -143,7 +152,7 @@ impl Plan {
             by_time: None,
             independent_times: false,
             again: false,
-            max_time: left,
+            max_time: left(),
             json: None,
             factorised_receiver: false,
             probability_floor: false,
@@ -152,16 +161,48 @@ impl Plan {
             device,
         })
     }
-}
 
-/// Whether a run has been trained to its end.
-fn is_complete(run: &Path) -> bool {
-    let complete = || -> Result<bool> {
-        let run = Run::open(run)?;
-        let standing = run.checkpoints().newest_standing()?;
-        Ok(standing.is_some_and(|standing| run.experiment().is_ok_and(|run| standing.is_at_end(&run.training))))
-    };
-    complete().unwrap_or(false)
+    /// Whether a run has been trained to the end of the trial's experiment.
+    ///
+    /// # Errors
+    ///
+    /// A run that has, but of other settings: its folder is named after what is tried alone. One that has not is held
+    /// against them where it goes on.
+    fn is_complete(&self, trial: &Trial, run: &Path) -> Result<bool> {
+        let experiment = Experiment::read(&self.base, &self.overrides(trial)?)?;
+        let read = || -> Result<_> {
+            let run = Run::open(run)?;
+            Ok((run.checkpoints().newest_standing()?, run.experiment()?))
+        };
+        let Ok((Some(standing), trained)) = read() else { return Ok(false) };
+        if !standing.is_at_end(&experiment.training) {
+            return Ok(false);
+        }
+        let changed = differing_keys(&trained, &experiment)?;
+        ensure!(
+            changed.is_empty(),
+            "{} differs from the complete run in {}, which is no result of the sweep as it is now; sweep into another \
+             --out, or remove that run",
+            changed[0],
+            run.display()
+        );
+        Ok(true)
+    }
+
+    #[allow(clippy::print_stdout, reason = "results are what this command is for")]
+    fn list(&self, trials: &[Trial], folder: &Path) -> Result<()> {
+        for trial in trials {
+            let run = folder.join(&trial.name);
+            let state = match self.is_complete(trial, &run) {
+                Ok(true) => "complete",
+                Ok(false) if run.exists() => "begun",
+                Ok(false) => "to do",
+                Err(_) => "differs",
+            };
+            println!("{state:<9} {}", run.display());
+        }
+        Ok(())
+    }
 }
 
 impl From<SplitConfig> for SplitName {
@@ -172,22 +213,6 @@ impl From<SplitConfig> for SplitName {
             SplitConfig::Test => Self::Test,
         }
     }
-}
-
-#[allow(clippy::print_stdout, reason = "results are what this command is for")]
-fn list(trials: &[Trial], folder: &Path) -> Result<()> {
-    for trial in trials {
-        let run = folder.join(&trial.name);
-        let state = if is_complete(&run) {
-            "complete"
-        } else if run.exists() {
-            "begun"
-        } else {
-            "to do"
-        };
-        println!("{state:<9} {}", run.display());
-    }
-    Ok(())
 }
 
 /// The best run first, a column for each key that varies.

@@ -79,6 +79,16 @@ impl Setting {
     }
 }
 
+/// The evaluation to quote first: of whole examples and computed exactly, of averaged weights before last ones, of the
+/// test split before the validation split, of the most examples, of the latest checkpoint.
+pub fn headline<'a, T>(all: impl Iterator<Item = (&'a Setting, T)>) -> Option<T> {
+    let plain = all.filter(|(setting, _)| setting.hidden.is_none() && setting.as_published.is_empty());
+    let first = plain.max_by_key(|(Setting { weights, split, examples, checkpoint_step, .. }, _)| {
+        (weights == "ema", split == "test", split == "validation", *examples, *checkpoint_step)
+    });
+    first.map(|(_, evaluation)| evaluation)
+}
+
 /// The bound for one number of steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
@@ -167,6 +177,11 @@ struct Unit {
 }
 
 impl Report {
+    /// The bound in continuous time, if that was evaluated.
+    pub fn in_continuous_time(&self) -> Option<&Row> {
+        self.results.iter().find(|row| row.steps == Steps::Infinite)
+    }
+
     /// The tables per variable and per example, each in nats and in bits; errors are standard errors of the total.
     pub fn table(&self) -> String {
         let Setting { dimensions, unit, .. } = &self.setting;

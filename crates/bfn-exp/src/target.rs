@@ -11,6 +11,7 @@ use ndarray_npy::{NpzWriter, WritableElement};
 use tch::Kind;
 
 use crate::form::{Arrangement, Form, Variable};
+use crate::outputs::{check_file, check_folder, write_whole_folder};
 use crate::picture::{Format, Picture, shades};
 use crate::run::write_file;
 use crate::told::Images;
@@ -40,11 +41,21 @@ enum Kinds {
 }
 
 impl Target {
+    /// The file of a run that samples go to where none is named.
+    pub fn default_path(run: &Path, stem: &str, arrangement: &Arrangement) -> PathBuf {
+        run.join(stem).with_extension(match arrangement {
+            Arrangement::Image { .. } => "png",
+            Arrangement::Table { .. } => "csv",
+            Arrangement::Sequence { .. } => "safetensors",
+            Arrangement::Text { .. } | Arrangement::Bytes { .. } | Arrangement::Tokens { .. } => "txt",
+        })
+    }
+
     /// The place that a path names by its ending; without one it is a folder of images.
     ///
     /// # Errors
     ///
-    /// An ending that does not fit the data, a folder that holds something already.
+    /// An ending that does not fit the data, a folder that holds something already, a place that is not there.
     pub fn new(path: &Path, arrangement: &Arrangement) -> Result<Self> {
         let shown = path.display();
         let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
@@ -66,9 +77,12 @@ impl Target {
             }
         };
         if kind == Kinds::Folder {
+            check_folder(path)?;
             let is_empty = |entries: fs::ReadDir| entries.count() == 0;
             let free = !path.exists() || fs::read_dir(path).is_ok_and(is_empty);
             ensure!(free, "{shown} exists already and is not empty; name another folder for the images");
+        } else {
+            check_file(path)?;
         }
         Ok(Self { path: path.to_owned(), kind })
     }
@@ -126,18 +140,15 @@ impl Target {
         }
     }
 
-    /// Fills a neighbour, which then takes the name.
     fn write_folder(&self, values: &[f64], form: &Form) -> Result<()> {
         let format = image_format(form)?;
-        let shown = self.path.display();
-        let mut partial = self.path.clone().into_os_string();
-        partial.push(".partial");
-        let partial = PathBuf::from(partial);
-        fs::create_dir_all(&partial).with_context(|| format!("cannot make the folder {}", partial.display()))?;
-        for (number, image) in bytes(values, form).chunks_exact(format.size()).enumerate() {
-            Picture::new(image, format).write(&partial.join(format!("{number:06}.png")))?;
-        }
-        fs::rename(&partial, &self.path).with_context(|| format!("cannot make the folder {shown}"))
+        write_whole_folder(&self.path, |folder| {
+            let bytes = bytes(values, form);
+            let mut images = bytes.chunks_exact(format.size()).enumerate();
+            images.try_for_each(|(number, image)| {
+                Picture::new(image, format).write(&folder.join(format!("{number:06}.png")))
+            })
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! What an experiment is about: data, flow and the shape of the network, joined.
 
 use std::fmt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use bfn_core::discrete::{Readout, Receiver};
 use bfn_core::distribution::Probability;
 use bfn_core::{ContinuousFlow, DiscreteFlow, DiscretisedFlow};
 use bfn_data::table::{ColumnRule, RawTable};
-use bfn_data::{Alphabet, Dataset, Flip, Pixels, Root, Seed, Split, Symbols, Text, Tokenizer, Windows};
+use bfn_data::{Alphabet, Dataset, Draw, Flip, Pixels, Root, Seed, Split, Symbols, Text, Tokenizer, Values, Windows};
 use bfn_nets::networks::{NetworkConfig, Shape, Variables};
 
 use crate::config::{
@@ -181,6 +182,25 @@ impl DataConfig {
 impl Source {
     pub(crate) fn new(dataset: impl Dataset + 'static, title: String) -> Self {
         Self { dataset: Arc::new(dataset), title }
+    }
+
+    /// Examples as numbers, `[count, D]` in row-major order, as far as there are as many: bins or classes as whole
+    /// numbers, real numbers as they are; what is drawn anew in each epoch as in the first of seed 0.
+    ///
+    /// # Errors
+    ///
+    /// What the data set finds wrong with its files.
+    pub fn values(&self, range: Range<usize>) -> Result<Vec<f64>> {
+        let data = self.dataset.as_ref();
+        let range = range.start..range.end.min(data.len());
+        let variables = data.layout().variables();
+        let mut example = Values::zeros(data.storage(), 1, variables);
+        let mut values = Vec::with_capacity(range.len() * variables);
+        for index in range {
+            data.read(index, Draw { seed: Seed(0), epoch: 0 }, example.row_mut(0))?;
+            values.extend((0..variables).map(|variable| example.at(0, variable)));
+        }
+        Ok(values)
     }
 
     /// Checks that each example has a label that a network of so many classes can be told.

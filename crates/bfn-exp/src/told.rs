@@ -4,6 +4,7 @@ mod images;
 
 pub use images::{Images, Like, rounded_up};
 
+use std::fmt;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail, ensure};
@@ -11,6 +12,7 @@ use bfn_core::sampler::{Guided, guided};
 use bfn_nets::Tensor;
 use bfn_nets::networks::{Condition, Mode};
 use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
 use tch::Device;
 
 use crate::model::Model;
@@ -41,6 +43,36 @@ pub struct ConditionArgs {
     pub guide: Guide,
 }
 
+/// What the arguments have led to, for a record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Asked {
+    /// A number, `each`, `of_image` or `none`.
+    pub class: String,
+    /// The small images, as examples of a split.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub like: Option<String>,
+    /// The small images, as files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub low_resolution: Vec<PathBuf>,
+    /// The weight of guidance.
+    pub guidance: f64,
+    /// What guidance takes further.
+    pub guide: Guide,
+}
+
+impl Asked {
+    /// What these arguments have led to.
+    pub fn of(args: &ConditionArgs, telling: &Telling) -> Self {
+        Self {
+            class: telling.class.to_string(),
+            like: args.like.map(|like| like.to_string()),
+            low_resolution: args.low_resolution.clone(),
+            guidance: args.guidance,
+            guide: args.guide,
+        }
+    }
+}
+
 /// A class as named on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClassName {
@@ -55,7 +87,8 @@ pub enum ClassName {
 }
 
 /// What guidance takes further.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Guide {
     /// The network's output: see [`guided`].
     Output,
@@ -96,6 +129,17 @@ impl std::str::FromStr for ClassName {
             number => {
                 number.parse().map(Self::Number).map_err(|_| "it must be a number from 0, each or none".to_owned())
             }
+        }
+    }
+}
+
+impl fmt::Display for ClassName {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(to),
+            Self::Each => to.write_str("each"),
+            Self::OfImage => to.write_str("of_image"),
+            Self::None => to.write_str("none"),
         }
     }
 }

@@ -9,6 +9,7 @@ use tch::{Device, Kind};
 
 use crate::form::{Arrangement, Form, Variable};
 use crate::generative::View;
+use crate::outputs::check_file;
 use crate::picture::{Format, Picture, write_animation};
 use crate::run::write_file;
 use crate::target::{image_format, texts};
@@ -61,10 +62,11 @@ impl Trajectory {
     ///
     /// # Errors
     ///
-    /// Another ending, images that cannot be pictures.
+    /// Another ending, a folder that is not there, images that cannot be pictures.
     pub fn new(path: &Path, form: &Form) -> Result<Self> {
         let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
         ensure!(matches!(ending.as_str(), "gif" | "png"), "{}: a trajectory is a .gif or a .png", path.display());
+        check_file(path)?;
         let format = match form.arrangement {
             Arrangement::Image { .. } => image_format(form)?,
             _ if form.arrangement.is_text() && form.values() <= MOST_SYMBOLS => {

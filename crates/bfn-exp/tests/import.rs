@@ -1,6 +1,8 @@
 //! Checkpoints of the published code: imported, evaluated, trained on, exported; and those that are refused.
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,24 +17,14 @@ use bfn_exp::task::Arithmetic;
 use bfn_nets::networks::Mode;
 use bfn_nets::published::{read_state_dict, write_state_dict};
 use bfn_nets::{Checkpoint, DeviceChoice, NamedTensor};
+use support::{Folder, experiments, text};
 use tch::{Kind, Tensor};
-use tempfile::TempDir;
 
 fn published(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/published").join(name)
 }
 
-struct Folder(TempDir);
-
 impl Folder {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.path().join(name).display().to_string()
-    }
-
     /// Runs `bfn import` with a changed configuration or other weights.
     fn import(&self, config: &str, weights: &Path) -> Output {
         let path = self.path("config.yaml");
@@ -42,7 +34,7 @@ impl Folder {
 
     fn import_fails(&self, config: &str, weights: &Path, expected: &[&str]) {
         let output = self.import(config, weights);
-        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        let errors = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{errors}");
         for expected in expected {
             assert!(errors.contains(expected), "no {expected:?} in\n{errors}");
@@ -58,11 +50,23 @@ fn bfn(arguments: &[&str]) -> Output {
 }
 
 fn succeeds(output: &Output) {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{}", text(&output.stderr));
 }
 
 fn config() -> String {
     fs::read_to_string(published("config.yaml")).unwrap()
+}
+
+#[test]
+fn an_import_may_end_in_a_slash_and_removes_what_was_left() {
+    let folder = Folder::new();
+    fs::create_dir(folder.path("run.partial")).unwrap();
+    fs::write(folder.path("run.partial/stale"), "").unwrap();
+    let (path, weights, out) = (published("config.yaml"), published("weights.pt"), folder.path("run/"));
+    let [path, weights] = [path, weights].map(|path| path.display().to_string());
+    succeeds(&bfn(&["import", "--config", &path, "--weights", &weights, "--out", &out]));
+    assert!(Path::new(&out).join("run.json").is_file() && !Path::new(&out).join("stale").exists());
+    assert!(!Path::new(&folder.path("run.partial")).exists());
 }
 
 /// The tiny model of the published code, imported.
@@ -140,7 +144,7 @@ fn an_import_is_a_run_to_sample_to_train_from_and_to_export() {
         succeeds(&again.import(&config(), Path::new(&path)));
     }
     let output = bfn(&["export", &from, "--out", &folder.path("weights.npz")]);
-    assert!(String::from_utf8_lossy(&output.stderr).contains(".safetensors"));
+    assert!(support::text(&output.stderr).contains(".safetensors"));
 }
 
 #[test]
@@ -148,7 +152,7 @@ fn an_imported_run_cannot_be_resumed_and_a_run_from_another_can() {
     let folder = Folder::new();
     let run = imported(&folder);
     let experiment = folder.path("experiment.toml");
-    let digits = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments/digits.toml");
+    let digits = experiments().join("digits.toml");
     fs::copy(digits, &experiment).unwrap();
     let small: Vec<String> =
         ["network.unet.width=16", "network.unet.norm_groups=4", "training.steps=2", "training.warm_up=0"]
@@ -165,7 +169,7 @@ fn an_imported_run_cannot_be_resumed_and_a_run_from_another_can() {
     succeeds(&train("second", &["--from", &first]));
     // A network of another shape is refused with every difference.
     let output = train("third", &["--from", &run]);
-    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    let errors = text(&output.stderr);
     assert!(errors.contains("missing") && errors.contains("unexpected"), "{errors}");
     assert!(!Path::new(&folder.path("third")).exists());
     fs::remove_file(Path::new(&folder.path("second")).join("checkpoints/step-0000000002.safetensors")).unwrap();

@@ -1,9 +1,12 @@
 //! What a run shows of itself: pictures and event files while it trains, and the report about it.
 
+mod support;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use support::{experiments, text};
 use tempfile::TempDir;
 
 /// A network and a run small enough for a test, validated twice.
@@ -40,7 +43,7 @@ impl Folder {
 
     /// Trains a run of this name, or goes on with it.
     fn train(&self, run: &str, settings: &[&str]) -> PathBuf {
-        let experiment = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments/digits.toml");
+        let experiment = experiments().join("digits.toml");
         let path = self.path(run);
         let mut command = Command::new(env!("CARGO_BIN_EXE_bfn"));
         command.arg("train").arg(experiment).arg("--out").arg(&path).arg("--resume");
@@ -56,10 +59,6 @@ fn bfn(arguments: &[&Path]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bfn"));
     command.args(arguments);
     command
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 fn succeeds(command: &mut Command) -> Output {
@@ -178,6 +177,32 @@ fn a_report_is_one_page_that_needs_nothing_else() {
     assert_eq!(part.matches("<tr>").count(), 2, "{part}");
     assert!(part.contains("optimiser.learning_rate") && part.contains("0.0005"), "{part}");
     assert!(page.contains("has not been evaluated yet"));
+}
+
+/// Bounds of other weights, or computed as published, stand in lines of their own and are not quoted first.
+#[test]
+fn a_report_compares_bounds_of_one_arithmetic() {
+    let folder = Folder::new();
+    let runs = ["first", "second"].map(|run| folder.train(run, &[]));
+    let evaluate = |run: &Path, more: &[&str]| {
+        let out = folder.path("evaluation.json");
+        succeeds(bfn(&[Path::new("evaluate"), run, Path::new("--json"), &out]).args(more));
+        let report: serde_json::Value = serde_json::from_str(&read(&out)).expect("JSON");
+        report["results"][0]["total_bits_per_dim"].as_f64().expect("a number")
+    };
+    let exact = evaluate(&runs[0], &["--limit", "20"]);
+    let last = evaluate(&runs[0], &["--weights", "last"]);
+    evaluate(&runs[1], &["--probability-floor"]);
+    let out = folder.path("report.html");
+    succeeds(&mut bfn(&[Path::new("report"), &runs[0], &runs[1], Path::new("--out"), &out]));
+    let page = read(&out);
+    assert!(format!("{exact:.3}") != format!("{last:.3}") && page.contains(&format!("<strong>{exact:.3}</strong>")));
+    let (_, totals) = page.split_once("Totals side by side").expect("a comparison");
+    let (totals, _) = totals.split_once("</table>").expect("a table");
+    assert_eq!(totals.matches("<tr>").count(), 1 + 3, "{totals}");
+    assert!(totals.contains("last weights") && totals.contains("probability floor as published"), "{totals}");
+    // Of the second run there is no bound to quote but that of its validations.
+    assert!(page.contains("validation split, n → ∞, the best of training"));
 }
 
 #[test]

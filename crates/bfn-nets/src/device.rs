@@ -139,7 +139,8 @@ pub fn describe(device: Device) -> String {
         }
         Device::Cpu => {
             let model = cpu_model().unwrap_or_else(|| "unknown processor".to_owned());
-            format!("cpu, {model}, {}, {} threads", shim::cpu_capability(), threads())
+            let (threads, plural) = (threads(), if threads() == 1 { "" } else { "s" });
+            format!("cpu, {model}, {}, {threads} thread{plural}", shim::cpu_capability())
         }
         other => name(other),
     }

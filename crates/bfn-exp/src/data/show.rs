@@ -72,7 +72,7 @@ fn summarise(data: &dyn Dataset) -> Result<()> {
     let mut counts = vec![0_u64; symbols];
     let mut example = Values::zeros(data.storage(), 1, variables);
     for index in 0..data.len() {
-        data.read(index, DRAW, example.row_mut(0))?;
+        data.read(index, Draw { seed: Seed(0), epoch: 0 }, example.row_mut(0))?;
         let mut total = 0.0;
         for variable in 0..variables {
             let value = example.at(0, variable);
@@ -115,18 +115,8 @@ fn summarise(data: &dyn Dataset) -> Result<()> {
     Ok(())
 }
 
-const DRAW: Draw = Draw { seed: Seed(0), epoch: 0 };
-
 /// Writes the first examples of a split.
 fn write(path: &Path, source: &Source, count: usize) -> Result<()> {
-    let data = source.dataset.as_ref();
-    let form = Form::of(data)?;
-    let variables = form.dimensions();
-    let mut values = Vec::new();
-    let mut example = Values::zeros(data.storage(), 1, variables);
-    for index in 0..count.min(data.len()) {
-        data.read(index, DRAW, example.row_mut(0))?;
-        values.extend((0..variables).map(|variable| example.at(0, variable)));
-    }
-    Target::new(path, &form.arrangement)?.write(&values, &form)
+    let form = Form::of(source.dataset.as_ref())?;
+    Target::new(path, &form.arrangement)?.write(&source.values(0..count)?, &form)
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use bfn_data::table::{Columns, RawTable};
-use bfn_data::{Draw, Seed, Split, Values, Vocabulary, Windows};
+use bfn_data::{Split, Vocabulary, Windows};
 
 use super::InpaintArgs;
 use crate::completion::Given;
@@ -94,19 +94,14 @@ fn value(byte: u8, form: &Form) -> f64 {
 }
 
 fn example(number: u64, trained: &Trained) -> Result<Vec<f64>> {
-    let source = trained.experiment.data.open(Split::Test, Windows::InOrder)?;
-    let data = source.dataset.as_ref();
+    let source = trained.open(Split::Test, Windows::InOrder)?;
+    let (index, examples) = (number as usize, source.dataset.len());
     ensure!(
-        number < data.len() as u64,
-        "--example {number}: the test split of {} has {} examples, counted from 0",
-        source.title,
-        data.len()
+        number < examples as u64,
+        "--example {number}: the test split of {} has {examples} examples, counted from 0",
+        source.title
     );
-    ensure!(Form::of(data)? == trained.task.form, "the data are not of the form that the run was trained on");
-    let variables = trained.task.form.dimensions();
-    let mut example = Values::zeros(data.storage(), 1, variables);
-    data.read(number as usize, Draw { seed: Seed(0), epoch: 0 }, example.row_mut(0))?;
-    Ok((0..variables).map(|variable| example.at(0, variable)).collect())
+    source.values(index..index + 1)
 }
 
 fn text(text: &str, blank: char, form: &Form) -> Result<Given> {

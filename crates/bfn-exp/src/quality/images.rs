@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use bfn_data::{Batches, Draw, InOrder, Purpose, Seed};
+use bfn_data::{Batches, Draw, InOrder, Purpose, Seed, Split};
 use bfn_nets::classifier::{Classifier, ClassifierShape};
 use bfn_nets::measures::{coverage, frechet_distance};
 use bfn_nets::{Checkpoint, Optimiser, OptimiserConfig, Snapshot, parameter};
@@ -70,6 +70,15 @@ impl Images {
         let labels = (0..train.dataset.len()).filter_map(|index| train.dataset.label(index));
         let classes = labels.max().map_or(0, |greatest| greatest as usize + 1);
         let classifier = if train.dataset.label(0).is_some() {
+            for (split, source) in [(Split::Train, train), (Split::Test, test)] {
+                let (examples, least) = (source.dataset.len(), NEIGHBOURS + 1);
+                ensure!(
+                    examples >= least,
+                    "the {split} split of {} has {examples} examples; bfn quality needs {least}, so that each has \
+                     {NEIGHBOURS} neighbours",
+                    source.title
+                );
+            }
             let (classifier, training) = classifier(args, &form, train, test, classes, device)?;
             let features = features(&classifier, &images);
             Some((classifier, training, features))

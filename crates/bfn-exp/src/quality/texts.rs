@@ -3,13 +3,13 @@
 use std::collections::{HashMap, HashSet};
 
 use anyhow::Result;
-use bfn_data::Dataset;
 
-use super::{Judge, Measure, examples};
+use super::{Judge, Measure};
 use crate::form::Form;
 use crate::target::texts;
+use crate::task::Source;
 
-/// Windows of the training text that are turned into words at a time.
+/// Windows of the training text that are read and turned into words at a time.
 const WINDOWS: usize = 4096;
 
 /// Judges texts.
@@ -24,10 +24,11 @@ type Frequencies = HashMap<Vec<u32>, f64>;
 
 impl Texts {
     /// Words are those of the training text, frequencies are compared with those of `reference`.
-    pub(super) fn new(form: &Form, train: &dyn Dataset, reference: &[f64]) -> Result<Self> {
+    pub(super) fn new(form: &Form, train: &Source, reference: &[f64]) -> Result<Self> {
         let mut words_known = HashSet::new();
-        for window in texts(&examples(train, usize::MAX)?, form)?.chunks(WINDOWS) {
-            words_known.extend(window.iter().flat_map(|text| words(text)));
+        for first in (0..train.dataset.len()).step_by(WINDOWS) {
+            let windows = texts(&train.values(first..first + WINDOWS)?, form)?;
+            words_known.extend(windows.iter().flat_map(|text| words(text)));
         }
         let length = form.dimensions();
         let reference = [1, 2, 3].map(|n| frequencies(reference, length, n));

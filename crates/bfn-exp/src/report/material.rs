@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use crate::bound::TimeBin;
 use crate::metrics::Log;
 use crate::run::{Record, Run};
-use crate::table::Row;
+use crate::table::{Row, headline};
 
 use super::evaluations::Evaluation;
 
@@ -66,12 +66,10 @@ impl Material {
         self.record.form.bits_per_variable()
     }
 
-    /// The bound to quote first: of the test split in continuous time, of whole examples, on the most of them.
+    /// The bound in continuous time to quote first.
     pub(super) fn headline(&self) -> Option<(&Evaluation, &Row)> {
-        let of_all = self.evaluations.iter().filter(|each| each.setting.hidden.is_none());
-        let bounds = of_all.filter_map(|each| Some((each, each.in_continuous_time()?)));
-        bounds
-            .max_by_key(|(each, _)| (each.setting.split == "test", each.setting.examples, each.setting.checkpoint_step))
+        let all = self.evaluations.iter();
+        headline(all.filter_map(|each| Some((&each.setting, (each, each.in_continuous_time()?)))))
     }
 
     /// The loss in bins of time: of the evaluation to quote first, or else of the last validation.

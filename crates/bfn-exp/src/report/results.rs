@@ -143,18 +143,15 @@ fn comparison(runs: &[Material]) -> Markup {
     let mut keys: Vec<Key> = Vec::new();
     for evaluation in runs.iter().flat_map(|run| &run.evaluations) {
         for bound in &evaluation.results {
-            let key = Key {
-                split: evaluation.setting.split.clone(),
-                grid: evaluation.setting.grid.clone(),
-                given: evaluation.setting.given.clone(),
-                steps: bound.steps,
-            };
+            let key = Key::of(&evaluation.setting, bound.steps);
             if !keys.contains(&key) {
                 keys.push(key);
             }
         }
     }
-    keys.sort_by_key(|key| (key.split.clone(), key.given.clone(), key.grid.clone(), order(key.steps)));
+    keys.sort_by_cached_key(|Key { split, words, grid, steps }| {
+        (split.clone(), words.clone(), grid.clone(), order(*steps))
+    });
     html! {
         h3 { "Totals side by side" }
         p.muted { "Lowest in bold. Runs on other data, or with other variables, are not comparable." }
@@ -180,9 +177,20 @@ fn comparison(runs: &[Material]) -> Markup {
 #[derive(PartialEq)]
 struct Key {
     split: String,
+    /// What is given, whose weights, what is computed as published.
+    words: Vec<String>,
     grid: String,
-    given: Option<String>,
     steps: Steps,
+}
+
+impl Key {
+    fn of(setting: &Setting, steps: Steps) -> Self {
+        let Setting { split, given, weights, as_published, grid, .. } = setting;
+        let mut words: Vec<String> = given.iter().map(|given| format!("given {given}")).collect();
+        words.extend((weights != "ema").then(|| format!("{weights} weights")));
+        words.extend(as_published.iter().map(|different| format!("{different} as published")));
+        Self { split: split.clone(), words, grid: grid.clone(), steps }
+    }
 }
 
 fn line(key: &Key, runs: &[Material]) -> Markup {
@@ -190,7 +198,7 @@ fn line(key: &Key, runs: &[Material]) -> Markup {
     let lowest = bounds.iter().flatten().map(|bound| bound.total_bits_per_dim).fold(f64::INFINITY, f64::min);
     html! {
         tr {
-            td.words { (key.split) @if let Some(given) = &key.given { small { " given " (given) } } }
+            td.words { (key.split) @for word in &key.words { small { " " (word) } } }
             td.words { (key.grid) }
             th scope="row" { (steps(key.steps)) }
             @for bound in bounds {
@@ -206,12 +214,8 @@ fn line(key: &Key, runs: &[Material]) -> Markup {
 
 /// The bound of a run that fits; of several the one on the most examples.
 fn total<'a>(key: &Key, run: &'a Material) -> Option<&'a Row> {
-    let fits = |each: &&Evaluation| {
-        let Setting { split, grid, given, .. } = &each.setting;
-        (split, grid, given) == (&key.split, &key.grid, &key.given)
-    };
-    let bounds = run.evaluations.iter().filter(fits).flat_map(|each| each.results.iter().map(move |row| (each, row)));
-    let bounds = bounds.filter(|(_, row)| row.steps == key.steps);
+    let bounds = run.evaluations.iter().flat_map(|each| each.results.iter().map(move |row| (each, row)));
+    let bounds = bounds.filter(|(each, row)| Key::of(&each.setting, row.steps) == *key);
     bounds.max_by_key(|(each, _)| (each.setting.examples, each.setting.checkpoint_step)).map(|(_, row)| row)
 }
 

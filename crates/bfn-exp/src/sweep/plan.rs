@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use bfn_data::{Purpose, Seed};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -131,14 +131,19 @@ impl Plan {
                 draw.check().with_context(|| format!("in random.keys.{key:?}"))?;
             }
         }
-        let drawn = plan.random.iter().flat_map(|random| random.keys.keys());
-        let twice = drawn.chain(plan.set.keys()).find(|key| plan.grid.contains_key(*key));
-        ensure!(twice.is_none(), "{} is set twice, in [grid] and outside it", twice.map_or("", String::as_str));
+        let drawn = || plan.random.iter().flat_map(|random| random.keys.keys());
+        if let Some(key) = drawn().chain(plan.set.keys()).find(|key| plan.grid.contains_key(*key)) {
+            bail!("{key} is set twice, in [grid] and outside it");
+        }
+        if let Some(key) = drawn().find(|key| plan.set.contains_key(*key)) {
+            bail!("{key} is set twice, in [set] and in [random.keys]");
+        }
         ensure!(
             !plan.grid.is_empty() || plan.random.is_some(),
             "nothing varies: a sweep needs a table [grid] or [random]"
         );
         ensure!(plan.evaluate.repeats > 0, "evaluate.repeats is 0; it must be at least 1");
+        ensure!(plan.evaluate.examples != Some(0), "evaluate.examples is 0; it must be at least 1, or absent for all");
         Ok(plan)
     }
 
@@ -308,7 +313,9 @@ seed = 3
             ("[1e-4, 1e-2]", "[0.0, 1e-2]", "above 0"),
             ("log_uniform", "log_unifrom", "did you mean `log_uniform`?"),
             ("[grid]", "[gird]", "did you mean `grid`?"),
-            ("\"training.steps\" = 10", "\"ema.decay\" = 0.5", "set twice"),
+            ("\"training.steps\" = 10", "\"ema.decay\" = 0.5", "ema.decay is set twice, in [grid]"),
+            ("\"training.steps\" = 10", "\"training.decay\" = \"cosine\"", "training.decay is set twice, in [set]"),
+            ("[grid]", "[evaluate]\nexamples = 0\n[grid]", "evaluate.examples is 0"),
         ] {
             let error = format!("{:#}", Plan::parse(&PLAN.replace(from, to)).expect_err(part));
             assert!(error.contains(part), "{error}");

@@ -1,10 +1,11 @@
 //! The small images that a network is told, from files or from examples of the data.
 
+use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 
-use anyhow::{Result, ensure};
-use bfn_data::{Draw, Seed, Values, Windows};
+use anyhow::{Context, Result, ensure};
+use bfn_data::Windows;
 use clap::ValueEnum;
 
 use super::ConditionArgs;
@@ -55,6 +56,16 @@ impl std::str::FromStr for Like {
     }
 }
 
+impl fmt::Display for Like {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.range {
+            None => self.split.fmt(to),
+            Some((first, last)) if first == last => write!(to, "{}:{first}", self.split),
+            Some((first, last)) => write!(to, "{}:{first}-{last}", self.split),
+        }
+    }
+}
+
 const EXPECTED: &str = "expected train, validation or test, and perhaps examples of it, such as test:3 or test:0-7";
 
 impl Images {
@@ -66,12 +77,7 @@ impl Images {
         count: usize,
     ) -> Result<Option<Self>> {
         if let Some(like) = args.like {
-            let source = trained.experiment.data.open(like.split.into(), Windows::InOrder)?;
-            ensure!(
-                Form::of(source.dataset.as_ref())? == trained.task.form,
-                "--like: the data are not of the form that {} was trained on",
-                trained.folder.display()
-            );
+            let source = trained.open(like.split.into(), Windows::InOrder).context("in --like")?;
             let examples = source.dataset.len();
             let range = match like.range {
                 None => 0..examples.min(count),
@@ -108,13 +114,7 @@ impl Images {
     pub(super) fn of_examples(reduction: Reduction, source: &Source, range: Range<usize>) -> Result<Self> {
         let data = source.dataset.as_ref();
         let range = range.start..range.end.min(data.len());
-        let variables = data.layout().variables();
-        let mut example = Values::zeros(data.storage(), 1, variables);
-        let mut whole = Vec::with_capacity(range.len() * variables);
-        for index in range.clone() {
-            data.read(index, Draw { seed: Seed(0), epoch: 0 }, example.row_mut(0))?;
-            whole.extend((0..variables).map(|variable| example.at(0, variable)));
-        }
+        let whole = source.values(range.clone())?;
         ensure!(!whole.is_empty(), "{} has no example to reduce", source.title);
         let labels = range.map(|index| data.label(index)).collect();
         Ok(Self { reduction, small: reduction.reduce(&whole), whole: Some(whole), labels })
@@ -182,6 +182,9 @@ mod tests {
         assert_eq!(like("test"), Ok(Like { split: SplitName::Test, range: None }));
         assert_eq!(like("validation:3"), Ok(Like { split: SplitName::Validation, range: Some((3, 3)) }));
         assert_eq!(like("train:0-7"), Ok(Like { split: SplitName::Train, range: Some((0, 7)) }));
+        for named in ["test", "validation:3", "train:0-7"] {
+            assert_eq!(like(named).map(|like| like.to_string()), Ok(named.to_owned()));
+        }
         for wrong in ["", "tests", "test:", "test:x", "test:3-1", "test:1-", "3"] {
             assert!(like(wrong).is_err_and(|error| error.contains("test:0-7")), "{wrong:?}");
         }

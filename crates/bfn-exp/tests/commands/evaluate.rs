@@ -103,6 +103,36 @@ fn other_settings_are_other_evaluations_and_other_weights_are_not_taken_for_thes
     assert_eq!(fs::read(&here).expect("a file"), whole);
 }
 
+/// What is quoted: exact bounds before those computed as published, averaged weights before last ones, the test split
+/// before the validation split, in continuous time; whatever the names of the files.
+#[test]
+fn the_histogram_is_of_the_same_examples_and_the_list_quotes_the_bound_on_the_test_split() {
+    let folder = Folder::new();
+    let run = folder.trained("run", &[]);
+    let evaluate = |more: &[&str]| succeeds(&[&["evaluate", &run], more].concat());
+    let histogram = |more: &[&str]| {
+        let table = evaluate(more);
+        table.lines().find(|line| line.contains("histogram")).expect("a histogram").to_owned()
+    };
+    assert_eq!(histogram(&["--limit", "180"]), histogram(&[]));
+    assert_ne!(histogram(&["--limit", "20"]), histogram(&[]));
+    let listed = || succeeds(&["list", &folder.path("")]);
+    let before = listed();
+    assert!(before.contains("bits/dim, test\n"), "{before}");
+    for other in [
+        &["--split", "validation"][..],
+        &["--split", "train"],
+        &["--steps", "5"],
+        &["--weights", "last"],
+        &["--probability-floor"],
+    ] {
+        evaluate(other);
+        assert_eq!(listed(), before, "{other:?}");
+    }
+    let nowhere = folder.path("nowhere/results.json");
+    ends_with(1, &["evaluate", &run, "--json", &nowhere], &["results.json", "there is no folder"]);
+}
+
 /// Killed at any moment, or stopped by a signal or the time, it goes on after the rows that are done.
 #[test]
 fn an_interrupted_evaluation_goes_on_to_the_same_bits() {

@@ -6,7 +6,7 @@ use std::path::Path;
 use image::{GrayImage, Luma};
 use serde_json::Value;
 
-use super::{Folder, digits, ends_with, succeeds};
+use super::{Folder, bfn, digits, ends_with, succeeds, text};
 
 /// A network that has seen enough to be better than a histogram.
 const TRAINED: [&str; 5] = [
@@ -71,6 +71,17 @@ fn parts_add_up_to_the_whole_and_are_compared_with_simple_models() {
     assert!(succeeds(&["list", &folder.path("")]).contains("bits/dim, test\n"));
     let of_train = report(&folder, &run, &["--hide", "centre", "--split", "train", "--limit", "50"]).0;
     assert_eq!((&of_train["dimensions"], &of_train["examples"]), (&Value::from(16), &Value::from(50)));
+}
+
+#[test]
+fn results_are_printed_where_the_run_cannot_be_written() {
+    let folder = Folder::new();
+    let run = folder.trained("run", &[]);
+    folder.write("run/evaluations", "a file in the place of the folder");
+    let output = bfn(&["evaluate", &run, "--hide", "right", "--limit", "20"]);
+    let (printed, errors) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success() && errors.contains("the results are not stored in the run"), "{errors}");
+    assert!(printed.contains("bits/dim") && printed.contains("nearest neighbours"), "{printed}");
 }
 
 #[test]

@@ -75,6 +75,29 @@ fn a_sweep_trains_what_is_not_done_and_ends_with_one_table() {
     assert!(!compared.contains("training.batch"), "{compared}");
 }
 
+/// A folder is named after what is tried alone, so that it may hold the run of other settings.
+#[test]
+fn a_complete_run_of_other_settings_is_no_result_of_the_sweep() {
+    let folder = Folder::new();
+    let runs = folder.path("runs");
+    let with = |more: &str| plan("\"optimiser.learning_rate\" = [1e-3]").replace("[set]\n", &format!("[set]\n{more}"));
+    let file = folder.write("rates.toml", &with("\"ema.decay\" = 0.9\n"));
+    let sweep = ["sweep", &file, "--out", &runs];
+    succeeds(&sweep);
+    folder.write("rates.toml", &with("\"ema.decay\" = 0.5\n"));
+    ends_with(1, &sweep, &["ema.decay differs from the complete run in", "--out", "1 of 1 runs failed"]);
+    assert!(succeeds(&[&sweep[..], &["--dry-run"]].concat()).contains("differs"));
+    // More steps are the same run, which goes on.
+    let more = with("\"ema.decay\" = 0.9\n\"training.decay\" = \"constant\"\n");
+    let other = folder.path("other");
+    let sweep = ["sweep", &file, "--out", &other];
+    folder.write("rates.toml", &more);
+    succeeds(&sweep);
+    folder.write("rates.toml", &more.replace("\"training.steps\" = 4", "\"training.steps\" = 6"));
+    succeeds(&sweep);
+    assert!(succeeds(&["list", &other]).contains("6/6"));
+}
+
 #[test]
 fn a_sweep_stops_in_time_and_goes_on_and_a_failing_run_does_not_stop_the_others() {
     let folder = Folder::new();

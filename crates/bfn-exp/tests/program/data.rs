@@ -6,6 +6,10 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
+use ndarray::Array2;
+use ndarray_npy::NpzWriter;
+
+use super::support::images;
 use super::{Folder, TINY, experiments, fails, succeeds, text};
 
 #[test]
@@ -93,17 +97,8 @@ fn a_table_is_trained_evaluated_and_sampled() {
 #[test]
 fn data_of_ones_own_are_trained_on_and_shown() {
     let folder = Folder::new();
-    let digits = fs::read_to_string(experiments().join("digits.toml")).expect("the experiment");
-    let mut header =
-        b"\x93NUMPY\x01\x00\x76\x00{'descr': '|u1', 'fortran_order': False, 'shape': (40, 8, 8), }".to_vec();
-    header.resize(127, b' ');
-    header.push(b'\n');
-    header.extend((0..40 * 64_u32).map(|place| (place * 7 % 256) as u8));
-    fs::write(folder.path("x.npy"), header).expect("it can be written");
-    let file = folder.path("x.npy");
-    let path = folder.path("array.toml");
-    let data = format!("[data.array]\nfile = {file:?}\nvalues = {{ intensities = 16 }}\n");
-    fs::write(&path, digits.replace("[data.digits]\n", &data)).expect("it can be written");
+    let (path, file) = (folder.path("array.toml"), folder.path("x.npy"));
+    fs::write(&path, images(&folder, 40, |number| number as u8 % 3)).expect("it can be written");
     let run = folder.path("array");
     let mut train = vec!["train", &path, "--out", &run, "--set", "training.steps=2"];
     TINY.iter().for_each(|setting| train.extend(["--set", setting]));
@@ -113,6 +108,14 @@ fn data_of_ones_own_are_trained_on_and_shown() {
     let shown = succeeds(&["data", "show", &path, "--out", &grid]);
     assert!(shown.contains("train: 32 examples") && shown.contains("64 variables"), "{shown}");
     assert!(fs::read(&grid).expect("a picture").starts_with(b"\x89PNG"));
+    let classes = |classes: &str| format!("network.unet.classes={classes}");
+    let (three, two) = (classes("3"), classes("2"));
+    let bench = |classes: &str| ["bench", "train", &path, "--steps", "1", "--set", classes].map(str::to_owned);
+    fails(&bench(&two).each_ref().map(String::as_str), &["2 classes", "has the label 2"]);
+    let figures = folder.path("nowhere/figures.json");
+    let bench = bench(&three);
+    let bench: Vec<&str> = bench.iter().map(String::as_str).chain(["--json", &figures]).collect();
+    fails(&bench, &["figures.json", "there is no folder"]);
     fs::write(&file, b"\x93NUMPY nothing").expect("it can be written");
     fails(&["data", "show", &path], &["x.npy", "at byte 6"]);
 }
@@ -145,6 +148,15 @@ fn known_data_are_listed_verified_and_shown() {
     for part in ["the SHA-256 of", "t10k-labels-idx1-ubyte", "train-images-idx3-ubyte.gz is missing"] {
         assert!(errors.contains(part), "no {part} in {errors}");
     }
+    let arrays = folder.path("arrays.npz");
+    let mut writer = NpzWriter::new(fs::File::create(&arrays).expect("a file"));
+    for (name, rows) in [("one", 3), ("other", 5)] {
+        writer.add_array(name, &Array2::<u8>::zeros((rows, 4))).expect("it can be written");
+    }
+    writer.finish().expect("it can be written");
+    let (code, verified, errors) = bfn(&["verify", &arrays]);
+    assert_eq!(code, Some(0), "{errors}");
+    assert!(verified.contains("one.npy of the shape [3, 4]") && verified.contains("[5, 4]"), "{verified}");
     let labels = mnist.join("t10k-labels-idx1-ubyte").display().to_string();
     let (code, verified, errors) = bfn(&["verify", &labels]);
     assert_eq!(code, Some(0), "{errors}");

@@ -8,6 +8,7 @@ use bfn_exp::side::Reduction;
 use image::{GrayImage, Luma};
 use serde_json::Value;
 
+use crate::support::images;
 use crate::{Folder, experiments, fails, succeeds};
 
 /// A run on the digits whose network is told their 4×4 versions.
@@ -127,6 +128,19 @@ fn a_picture_has_a_row_for_each_small_image() {
     (0..8).for_each(|x| assert_eq!(again.get_pixel(2 + 7 * x + 3, 30), picture.get_pixel(2 + 7 * x + 3, 58 + 30)));
 }
 
+/// Each of three small images has two samples: more than were asked for.
+#[test]
+fn a_small_validation_split_is_shown_whole() {
+    let folder = Folder::new();
+    let settings = ["network.unet.low_resolution=2", "validation.every=4", "validation.samples=4"];
+    let run = folder.trained("run", &images(&folder, 30, |number| number as u8 % 2), &settings);
+    for file in ["samples/step-0000000004.png", "flow/step-0000000004-strip.png"] {
+        assert!(image::open(format!("{run}/{file}")).is_ok(), "no {file}");
+    }
+    // Three images have no three neighbours each.
+    fails(&["quality", &run, "--like", "test"], &["the test split of", "has 3 examples", "needs 4"]);
+}
+
 #[test]
 fn every_command_takes_a_run_that_is_told_small_images() {
     let folder = Folder::new();
@@ -139,7 +153,13 @@ fn every_command_takes_a_run_that_is_told_small_images() {
     succeeds(&[&inpaint[..], &["--like", "test:1", "--guidance", "1", "--guide", "parameters"]].concat());
     succeeds(&[&inpaint[..], &["--like", "test:1", "--particles", "3"]].concat());
     let quality = ["quality", &run, "--count", "20", "--steps", "2", "--solver", "sde2", "--classifier-steps", "10"];
-    succeeds(&[&quality[..], &["--like", "test"]].concat());
+    succeeds(&[&quality[..], &["--like", "test:1-2", "--guidance", "0.5", "--start-time", "0.1"]].concat());
+    let kept: Value = serde_json::from_slice(&folder.bytes("run/quality.json")).expect("JSON");
+    let said = ["weights", "class", "like", "guidance", "guide", "start_time", "last"].map(|key| kept[key].clone());
+    assert_eq!(
+        Value::from(said.to_vec()),
+        serde_json::json!(["ema", "none", "test:1-2", 0.5, "output", 0.1, "evaluate"])
+    );
     let weights = folder.path("weights.pt");
     succeeds(&["export", &run, "--out", &weights]);
     succeeds(&["report", &run, "--out", &folder.path("report.html")]);

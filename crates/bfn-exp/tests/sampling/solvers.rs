@@ -99,7 +99,10 @@ fn samples_are_written_for_other_programs() {
     assert_eq!((images.shape(), bins.shape()), (&[5, 8, 8, 1][..], &[5, 8, 8, 1][..]));
     assert_eq!((images.into_raw_vec_and_offset().0, bins.into_raw_vec_and_offset().0), (grey.clone(), expected));
 
-    sample("images");
+    // With a slash at its end, and with what a program that was killed has left.
+    fs::create_dir(folder.path("images.partial")).expect("a folder");
+    fs::write(folder.path("images.partial/000099.png"), "stale").expect("a file");
+    sample("images/");
     let mut files: Vec<_> = fs::read_dir(folder.path("images")).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     assert_eq!(files.len(), 5);
@@ -166,6 +169,24 @@ fn what_no_solver_can_do_is_refused() {
     refused(&["--solver", "euler"], &["euler", "ancestral", "ode2-single"]);
     refused(&["--grid", "log"], &["log", "uniform", "entropy"]);
     refused(&["--batch", "0"], &["--batch"]);
+    refused(&["--trajectory", &folder.path("none/a.gif")], &["a.gif", "there is no folder"]);
+    fails(&["sample", &run, "--out", &folder.path("none/a.png")], &["a.png", "there is no folder", "none"]);
+    fails(&["sample", &run, "--out", &folder.path("run/run.json/images")], &["run.json is no folder"]);
+}
+
+#[test]
+fn a_fitted_grid_is_that_of_the_weights_it_was_measured_with() {
+    let folder = Folder::new();
+    let run = folder.digits("run");
+    // Costs that were measured on other weights are not those of the network.
+    let grid = succeeds(&["grid", &run, "--fine", "4", "--steps", "2", "--examples", "8", "--weights", "last"]);
+    assert!(grid.contains("bits/dim"), "{grid}");
+    let sample = ["sample", &run, "--grid", "fitted", "--steps", "2", "--count", "2"];
+    fails(&sample, &["grid.json", "with the weights last", "--weights ema"]);
+    succeeds(&[&sample[..], &["--weights", "last"]].concat());
+    let text = folder.text("text");
+    let grid = succeeds(&["grid", &text, "--fine", "4", "--steps", "2", "--examples", "8"]);
+    assert!(grid.contains("bits/char") && !grid.contains("bits/dim"), "{grid}");
 }
 
 /// The share of numbers that differ.

@@ -43,3 +43,25 @@ impl Folder {
         self.0.path().join(name).display().to_string()
     }
 }
+
+/// An array of bytes as NumPy writes it; `shape` as in Python.
+pub(crate) fn npy(shape: &str, values: impl Iterator<Item = u8>) -> Vec<u8> {
+    let header = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}");
+    let mut bytes = b"\x93NUMPY\x01\x00\x76\x00".to_vec();
+    bytes.extend(header.as_bytes());
+    bytes.resize(127, b' ');
+    bytes.push(b'\n');
+    bytes.extend(values);
+    bytes
+}
+
+/// The experiment on the digits with so many labelled images of the same size in their place, and classes by number.
+pub(crate) fn images(folder: &Folder, count: u32, label: impl Fn(u32) -> u8) -> String {
+    let [x, y] = ["x.npy", "y.npy"].map(|name| folder.path(name));
+    let pixels = (0..count * 64).map(|place| (place * 7 % 256) as u8);
+    std::fs::write(&x, npy(&format!("({count}, 8, 8)"), pixels)).expect("it can be written");
+    std::fs::write(&y, npy(&format!("({count},)"), (0..count).map(label))).expect("it can be written");
+    let digits = std::fs::read_to_string(experiments().join("digits.toml")).expect("the experiment");
+    let data = format!("[data.array]\nfile = {x:?}\nlabels = {y:?}\nvalues = {{ intensities = 17 }}\n");
+    digits.replace("[data.digits]\n", &data)
+}

@@ -1,0 +1,110 @@
+//! Where results go: places that are looked at before the work, and folders that are there whole or not at all.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+
+/// Checks that there is a folder for a file to be written into.
+///
+/// # Errors
+///
+/// A folder that is missing, or is none.
+pub fn check_file(path: &Path) -> Result<()> {
+    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
+    let (shown, folder) = (path.display(), folder.display());
+    ensure!(path.parent().is_some_and(Path::is_dir), "{shown} cannot be written: there is no folder {folder}; make it");
+    Ok(())
+}
+
+/// Checks that a folder can be made, with those that it is to lie in: that what is there of them are folders.
+///
+/// # Errors
+///
+/// A path without a name at its end, or through a file.
+pub fn check_folder(path: &Path) -> Result<()> {
+    let shown = path.display();
+    ensure!(path.file_name().is_some(), "{shown} does not end with the name of a folder; name a new one");
+    let above = path.ancestors().skip(1).find(|folder| folder.exists());
+    if let Some(above) = above.filter(|folder| !folder.is_dir()) {
+        anyhow::bail!("{shown} cannot be made: {} is no folder", above.display());
+    }
+    Ok(())
+}
+
+/// Fills a neighbour, `NAME.partial`, by `content`, which then takes the name: the folder appears whole or not at all.
+///
+/// What a program that was killed has left of the neighbour is removed first.
+///
+/// # Errors
+///
+/// What [`check_folder`] refuses, what `content` returns, a folder that is there and not empty. The neighbour is gone
+/// then.
+pub fn write_whole_folder(path: &Path, content: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    check_folder(path)?;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".partial");
+    // Not `path` with an ending: with a slash at its end that would lie inside the folder.
+    let partial = path.with_file_name(name);
+    if partial.exists() {
+        fs::remove_dir_all(&partial).with_context(|| format!("cannot remove {}", partial.display()))?;
+    }
+    fs::create_dir_all(&partial).with_context(|| format!("cannot make the folder {}", partial.display()))?;
+    let written = content(&partial).and_then(|()| {
+        fs::rename(&partial, path).with_context(|| format!("cannot make the folder {}", path.display()))
+    });
+    written.inspect_err(|_| {
+        // Nothing more can be done where this fails as well.
+        let _ = fs::remove_dir_all(&partial);
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(folder: &Path, name: &str) -> Result<()> {
+        Ok(fs::write(folder.join(name), name)?)
+    }
+
+    #[test]
+    fn a_folder_is_there_whole_or_not_at_all() -> Result<()> {
+        let place = tempfile::tempdir()?;
+        // A slash at the end, folders that are not there yet, and what was left by a program that was killed.
+        let path = place.path().join("new/pictures/");
+        let partial = place.path().join("new/pictures.partial");
+        fs::create_dir_all(&partial)?;
+        write(&partial, "stale")?;
+        let failed = write_whole_folder(&path, |folder| {
+            write(folder, "first")?;
+            anyhow::bail!("no space")
+        });
+        assert!(failed.is_err() && !path.exists() && !partial.exists());
+        fs::create_dir_all(&partial)?;
+        write(&partial, "stale")?;
+        write_whole_folder(&path, |folder| write(folder, "first"))?;
+        let files: Vec<_> = fs::read_dir(&path)?.flatten().map(|file| file.file_name()).collect();
+        assert_eq!(files, ["first"]);
+        assert!(!partial.exists());
+        Ok(())
+    }
+
+    #[test]
+    fn places_where_nothing_can_be_written_are_named() -> Result<()> {
+        let place = tempfile::tempdir()?;
+        write(place.path(), "file")?;
+        let in_place = |name: &str| place.path().join(name);
+        check_file(Path::new("name.json"))?;
+        check_file(&in_place("name.json"))?;
+        check_folder(Path::new("name/"))?;
+        check_folder(&in_place("not/there/yet"))?;
+        for wrong in ["missing/name.json", "file/name.json"] {
+            let error = check_file(&in_place(wrong)).expect_err(wrong).to_string();
+            assert!(error.contains("name.json") && error.contains("there is no folder"), "{error}");
+        }
+        for wrong in ["file/name", ".."] {
+            assert!(check_folder(&in_place(wrong)).is_err(), "{wrong}");
+        }
+        Ok(())
+    }
+}
