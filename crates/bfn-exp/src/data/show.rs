@@ -12,26 +12,26 @@ use crate::config::{
 };
 use crate::form::Form;
 use crate::target::Target;
-use crate::task::Source;
 
 /// All splits, in the order they are shown.
 pub(super) const SPLITS: [Split; 3] = [Split::Train, Split::Validation, Split::Test];
 
-/// Shows all splits of the data, and writes the first examples of the first.
+/// Shows all splits of the data, and writes the first examples for training.
 #[allow(clippy::print_stdout, reason = "results are what this command is for")]
 pub(super) fn show(args: &ShowArgs) -> Result<()> {
     let data = data_of(args)?;
-    let mut first = None;
+    let mut written = None;
     for split in SPLITS {
         let source = data.open(split, Windows::InOrder)?;
+        if let (Split::Train, Some(path)) = (split, &args.out) {
+            // What cannot be written is refused before the counting, which may take long.
+            let form = Form::of(source.dataset.as_ref())?;
+            written = Some((Target::new(path, &form.arrangement)?, source.values(0..args.count as usize)?, form));
+        }
         println!("{}, {split}: {} examples", source.title, source.dataset.len());
         summarise(source.dataset.as_ref())?;
-        first.get_or_insert(source);
     }
-    match (&args.out, first) {
-        (Some(path), Some(source)) => write(path, &source, args.count as usize),
-        _ => Ok(()),
-    }
+    written.map_or(Ok(()), |(target, values, form)| target.write(&values, &form))
 }
 
 /// The data that are asked for by name or by an experiment.
@@ -113,10 +113,4 @@ fn summarise(data: &dyn Dataset) -> Result<()> {
         println!("  class {name}: {count} examples, mean {:.3}", sum / count.max(1) as f64);
     }
     Ok(())
-}
-
-/// Writes the first examples of a split.
-fn write(path: &Path, source: &Source, count: usize) -> Result<()> {
-    let form = Form::of(source.dataset.as_ref())?;
-    Target::new(path, &form.arrangement)?.write(&source.values(0..count)?, &form)
 }

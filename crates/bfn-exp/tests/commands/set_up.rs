@@ -74,6 +74,7 @@ fn a_check_counts_and_measures_and_leaves_no_run() {
         succeeds(&arguments)
     };
     let found = check(&["training.accumulation=2", "training.steps=90", "training.decay=cosine"]);
+    assert!(!found.contains("1 threads"), "{found}");
     // The command that it ends with trains what was checked.
     let (_, train) = found.split_once("bfn train ").expect("a command");
     for part in [&digits[..], "--set network.unet.width=8 --set", "'training.decay=\"cosine\"'"] {

@@ -69,7 +69,9 @@ fn a_sweep_trains_what_is_not_done_and_ends_with_one_table() {
     assert!(listed.contains("4/4") && listed.contains("bits/dim, validation") && listed.contains("grey"), "{listed}");
     let run = |rate: &str| format!("{runs}/optimiser.learning_rate={rate}");
     let compared = succeeds(&["compare", &run("0.001"), &run("0.01")]);
-    for part in ["optimiser.learning_rate\n    A  0.001\n    B  0.01", "steps", "B − A", "validation split"] {
+    for part in
+        ["optimiser.learning_rate\n    A  0.001\n    B  0.01", "steps", "B − A", "validation split", "1 draw each"]
+    {
         assert!(compared.contains(part), "no {part} in\n{compared}");
     }
     assert!(!compared.contains("training.batch"), "{compared}");

@@ -108,6 +108,8 @@ fn data_of_ones_own_are_trained_on_and_shown() {
     let shown = succeeds(&["data", "show", &path, "--out", &grid]);
     assert!(shown.contains("train: 32 examples") && shown.contains("64 variables"), "{shown}");
     assert!(fs::read(&grid).expect("a picture").starts_with(b"\x89PNG"));
+    let output = super::bfn(&["data", "show", &path, "--out", &folder.path("nowhere/grid.png")]);
+    assert!(output.stdout.is_empty() && text(&output.stderr).contains("there is no folder"), "{output:?}");
     let classes = |classes: &str| format!("network.unet.classes={classes}");
     let (three, two) = (classes("3"), classes("2"));
     let bench = |classes: &str| ["bench", "train", &path, "--steps", "1", "--set", classes].map(str::to_owned);
