@@ -88,6 +88,7 @@ impl Bench {
         args.json.as_deref().map_or(Ok(()), check_file)?;
         let experiment = Experiment::read(&args.experiment, &args.overrides)?;
         let device = args.device.resolve()?;
+        experiment.training.choose_kernels()?;
         let train = experiment.data.open(Split::Train, Windows::Random)?;
         train.check_labels(experiment.network.classes())?;
         let task = Task::new(&experiment, Form::of(train.dataset.as_ref())?, Arithmetic::default())?;

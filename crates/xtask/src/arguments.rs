@@ -7,7 +7,7 @@ pub(crate) const USAGE: &str = "\
 usage: cargo xtask TASK
 
   setup                find libtorch 2.11.0, or install it in the cache folder, and link .libtorch to it
-  test [--long]        setup, then format, lints, tests, doctests and documentation
+  test [--long]        setup, then format, lints, tests and doctests
                        --long: the same tests with more cases
   demo [--seconds N]   setup, then build, train on the embedded digits, evaluate and draw samples
                        --seconds N: train for N seconds only, with the build of the tests

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: everything that must hold before a change goes in.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -25,7 +26,17 @@ struct Step {
     name: &'static str,
     arguments: &'static [&'static str],
     variables: &'static [(&'static str, &'static str)],
+    compiler: Compiler,
     cure: &'static str,
+}
+
+/// What compiles the packages of the workspace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Compiler {
+    Rustc,
+    /// `clippy-driver`, which is rustc with clippy's lints, here denied. `cargo clippy` has it check what it would then
+    /// have to compile for the tests: all packages would be gone through twice, two minutes more on two cores.
+    Clippy,
 }
 
 /// Two test processes on two cores, each with as many threads of libtorch's, would wait for one another.
@@ -35,13 +46,14 @@ const ONE_THREAD: (&str, &str) = ("OMP_NUM_THREADS", "1");
 pub(crate) fn run(machine: &Machine, extent: Extent) -> Result<(), Failure> {
     setup::run(machine)?;
     check_components(machine)?;
+    let clippy = clippy_driver(machine)?;
     let runner = find_runner(machine);
     let steps = steps(runner);
     let started = Instant::now();
     let mut summary = Vec::new();
     let mut closing = None;
     for (index, step) in steps.iter().enumerate() {
-        let mut command = command(machine, step, extent);
+        let mut command = command(machine, step, extent, &clippy);
         say(format!("\n[{}/{}] {}: {}", index + 1, steps.len(), step.name, show(&command)));
         let step_started = Instant::now();
         let watched = watch(&mut command, Watch::Everything)?;
@@ -74,6 +86,15 @@ fn check_components(machine: &Machine) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The compiler with lints, which lies beside cargo or on PATH.
+fn clippy_driver(machine: &Machine) -> Result<PathBuf, Failure> {
+    const NAME: &str = "clippy-driver";
+    let beside = machine.variable("CARGO").map(|cargo| Path::new(cargo).with_file_name(NAME));
+    beside.filter(|path| path.is_file()).or_else(|| machine.find_program(NAME)).ok_or_else(|| {
+        Failure::new(format!("expected `{NAME}` beside cargo or on PATH, found none"), "rustup component add clippy")
+    })
+}
+
 fn find_runner(machine: &Machine) -> Runner {
     match ask(machine.cargo().args(["nextest", "--version"])) {
         Some(_) => Runner::Nextest,
@@ -81,26 +102,34 @@ fn find_runner(machine: &Machine) -> Runner {
     }
 }
 
-fn steps(runner: Runner) -> [Step; 5] {
+fn steps(runner: Runner) -> [Step; 4] {
     const SEE_ABOVE: &str = "see the messages above";
-    let tests: &[&str] = match runner {
-        Runner::Nextest => &["nextest", "run", "--workspace", "--no-fail-fast"],
+    let (build, tests): (&[&str], &[&str]) = match runner {
+        Runner::Nextest => (
+            &["nextest", "run", "--workspace", "--all-targets", "--no-run"],
+            &["nextest", "run", "--workspace", "--no-fail-fast"],
+        ),
         // Doctests come later, under either runner.
-        Runner::CargoTest => &["test", "--workspace", "--lib", "--bins", "--tests", "--examples", "--no-fail-fast"],
+        Runner::CargoTest => (
+            &["test", "--workspace", "--all-targets", "--no-run"],
+            &["test", "--workspace", "--lib", "--bins", "--tests", "--examples", "--no-fail-fast"],
+        ),
     };
-    let step = |name, arguments, variables, cure| Step { name, arguments, variables, cure };
+    let step = |name, arguments, variables, compiler, cure| Step { name, arguments, variables, compiler, cure };
     [
-        step("format", &["fmt", "--all", "--check"], &[], "cargo fmt --all"),
-        step("lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[], SEE_ABOVE),
-        step("tests", tests, &[ONE_THREAD], SEE_ABOVE),
-        step("doctests", &["test", "--workspace", "--doc"], &[ONE_THREAD], SEE_ABOVE),
-        step("documentation", &["doc", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")], SEE_ABOVE),
+        step("format", &["fmt", "--all", "--check"], &[], Compiler::Rustc, "cargo fmt --all"),
+        step("lints and build", build, &[], Compiler::Clippy, SEE_ABOVE),
+        step("tests", tests, &[ONE_THREAD], Compiler::Clippy, SEE_ABOVE),
+        step("doctests", &["test", "--workspace", "--doc"], &[ONE_THREAD], Compiler::Clippy, SEE_ABOVE),
     ]
 }
 
-fn command(machine: &Machine, step: &Step, extent: Extent) -> Command {
+fn command(machine: &Machine, step: &Step, extent: Extent, clippy: &Path) -> Command {
     let mut command = machine.cargo();
     command.args(step.arguments);
+    if step.compiler == Compiler::Clippy {
+        command.env("RUSTC_WORKSPACE_WRAPPER", clippy).env("CLIPPY_ARGS", "-Dwarnings");
+    }
     let long = match extent {
         Extent::Usual => &[][..],
         Extent::Long => &[("PROPTEST_CASES", LONG_CASES), ("BFN_TEST_LONG", "1")][..],
@@ -161,23 +190,50 @@ mod tests {
     use super::*;
     use crate::testing::Sandbox;
 
+    const DRIVER: &str = "/toolchain/clippy-driver";
+
     fn shown(runner: Runner) -> Vec<String> {
         let sandbox = Sandbox::new();
         let machine = sandbox.machine(&[]);
-        steps(runner).iter().map(|step| show(&command(&machine, step, Extent::Usual))).collect()
+        steps(runner).iter().map(|step| show(&command(&machine, step, Extent::Usual, DRIVER.as_ref()))).collect()
     }
 
     #[test]
     fn the_steps_are_the_promised_ones() {
         let nextest = shown(Runner::Nextest);
         assert_eq!(nextest[0], "cargo fmt --all --check");
-        assert_eq!(nextest[1], "cargo clippy --workspace --all-targets -- -D warnings");
+        assert_eq!(nextest[1], "cargo nextest run --workspace --all-targets --no-run");
         assert!(nextest[2].starts_with("cargo nextest run --workspace"));
         assert_eq!(nextest[3], "cargo test --workspace --doc");
-        assert_eq!(nextest[4], "cargo doc --workspace --no-deps");
         let cargo_test = shown(Runner::CargoTest);
+        assert_eq!(cargo_test[1], "cargo test --workspace --all-targets --no-run");
         assert!(cargo_test[2].starts_with("cargo test --workspace"));
-        assert_eq!((&nextest[..2], &nextest[3..]), (&cargo_test[..2], &cargo_test[3..]));
+        assert_eq!((&nextest[..1], &nextest[3..]), (&cargo_test[..1], &cargo_test[3..]));
+    }
+
+    #[test]
+    fn all_that_compiles_has_the_lints_denied() {
+        let sandbox = Sandbox::new();
+        let machine = sandbox.machine(&[("RUSTC_WORKSPACE_WRAPPER", "/own/wrapper")]);
+        for step in &steps(Runner::Nextest)[1..] {
+            let command = command(&machine, step, Extent::Usual, DRIVER.as_ref());
+            let variable = |name: &str| command.get_envs().find(|(key, _)| *key == name).and_then(|(_, value)| value);
+            assert_eq!(variable("RUSTC_WORKSPACE_WRAPPER"), Some(DRIVER.as_ref()), "{}", step.name);
+            assert_eq!(variable("CLIPPY_ARGS"), Some("-Dwarnings".as_ref()), "{}", step.name);
+        }
+    }
+
+    #[test]
+    fn the_compiler_with_lints_lies_beside_cargo_or_on_the_path() {
+        let sandbox = Sandbox::new();
+        let message = clippy_driver(&sandbox.machine(&[])).unwrap_err().to_string();
+        assert!(message.contains("clippy-driver") && message.contains("rustup component add clippy"), "{message}");
+        sandbox.program("clippy-driver", "");
+        let driver = sandbox.programs().join("clippy-driver");
+        assert_eq!(clippy_driver(&sandbox.machine(&[])).unwrap(), driver);
+        let cargo = sandbox.programs().join("cargo");
+        let machine = sandbox.machine(&[("CARGO", cargo.to_str().unwrap()), ("PATH", "/nowhere")]);
+        assert_eq!(clippy_driver(&machine).unwrap(), driver);
     }
 
     #[test]
@@ -185,7 +241,8 @@ mod tests {
         let sandbox = Sandbox::new();
         let machine = sandbox.machine(&[]);
         for step in steps(Runner::Nextest) {
-            let [usual, long] = [Extent::Usual, Extent::Long].map(|extent| command(&machine, &step, extent));
+            let [usual, long] =
+                [Extent::Usual, Extent::Long].map(|extent| command(&machine, &step, extent, DRIVER.as_ref()));
             assert_eq!(show(&usual), show(&long));
             let cases = |command: &Command| {
                 let mut variables = command.get_envs();
@@ -195,7 +252,7 @@ mod tests {
             assert_eq!(cases(&long), Some(Some(LONG_CASES.into())));
         }
         let own = sandbox.machine(&[("PROPTEST_CASES", "7")]);
-        let command = command(&own, &steps(Runner::Nextest)[2], Extent::Long);
+        let command = command(&own, &steps(Runner::Nextest)[2], Extent::Long, DRIVER.as_ref());
         assert!(command.get_envs().any(|(name, value)| name == "PROPTEST_CASES" && value == Some("7".as_ref())));
     }
 
@@ -229,18 +286,22 @@ mod tests {
     fn a_failing_step_stops_the_checks_and_is_shown() {
         let sandbox = Sandbox::new();
         sandbox.program("c++", "");
+        sandbox.program("clippy-driver", "");
         let torch = sandbox.libtorch("torch", "2.11.0");
         let calls = sandbox.path("calls");
         sandbox.program(
             "cargo",
-            &format!("echo \"$@\" >> {}; [ \"$1 $2\" = 'clippy --workspace' ] && exit 101; exit 0", calls.display()),
+            &format!(
+                "echo \"$@\" >> {}; [ \"$1 $2 $5\" = 'nextest run --no-run' ] && exit 101; exit 0",
+                calls.display()
+            ),
         );
         let cargo = sandbox.programs().join("cargo");
         let variables = [("CARGO", cargo.to_str().unwrap()), ("LIBTORCH", torch.to_str().unwrap())];
         let message = run(&sandbox.machine(&variables), Extent::Usual).unwrap_err().to_string();
-        assert!(message.contains("cargo clippy --workspace --all-targets"), "{message}");
+        assert!(message.contains("cargo nextest run --workspace --all-targets --no-run"), "{message}");
         assert!(message.contains("101"), "{message}");
         let calls = std::fs::read_to_string(calls).unwrap();
-        assert!(calls.lines().last().unwrap().starts_with("clippy --workspace"), "{calls}");
+        assert!(calls.lines().last().unwrap().ends_with("--no-run"), "{calls}");
     }
 }
