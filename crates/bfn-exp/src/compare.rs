@@ -103,13 +103,12 @@ fn differences(one: &Report, other: &Report) -> String {
     let setting = &one.setting;
     let unit = &setting.unit;
     let mut text = format!(
-        "  {} split, {} examples, {} grid, seed {}, {} {} each; A after {} steps ({}), B after {} ({})\n",
+        "  {} split, {} examples, {} grid, seed {}, {}; A after {} steps ({}), B after {} ({})\n",
         setting.split,
         setting.examples,
         setting.grid,
         setting.seed,
-        setting.repeats,
-        if setting.repeats == 1 { "draw" } else { "draws" },
+        setting.draws(),
         setting.checkpoint_step,
         setting.weights,
         other.setting.checkpoint_step,

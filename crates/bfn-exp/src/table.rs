@@ -77,6 +77,20 @@ impl Setting {
         };
         of(self) == of(other) && self.steps.iter().any(|steps| other.steps.contains(steps))
     }
+
+    /// The draws of an example, in words.
+    pub fn draws(&self) -> String {
+        format!("{} {} each", self.repeats, if self.repeats == 1 { "draw" } else { "draws" })
+    }
+
+    /// What is not as usual, in words: what is given, whose weights, what is computed as published.
+    pub fn unusual(&self) -> Vec<String> {
+        let Self { given, weights, as_published, .. } = self;
+        let mut words: Vec<String> = given.iter().map(|given| format!("given {given}")).collect();
+        words.extend((weights != "ema").then(|| format!("{weights} weights")));
+        words.extend(as_published.iter().map(|different| format!("{different} as published")));
+        words
+    }
 }
 
 /// The evaluation to quote first: of whole examples and computed exactly, of averaged weights before last ones, of the

@@ -69,15 +69,16 @@ pub fn command(args: &TrainArgs) -> Result<()> {
     let model = Model::new(&experiment.network, &task.variables, device, experiment.training.precision, seed)?;
     // A run that goes on from a checkpoint comes from where it came from.
     let goes_on = resume && Run::open(&folder)?.checkpoints().newest_standing()?.is_some();
-    let origin = match &args.from {
-        Some(from) if !goes_on => {
+    let from = args.from.as_ref().filter(|_| !goes_on);
+    let origin = match from {
+        Some(from) => {
             Run::open(from)?.load_weights(Which { checkpoint: Choice::Last, weights: args.from_weights }, &model)?;
             Some(Origin::Run(from.display().to_string()))
         }
-        _ if resume => Run::open(&folder)?.record().ok().and_then(|record| record.origin),
-        _ => None,
+        None if resume => Run::open(&folder)?.record().ok().and_then(|record| record.origin),
+        None => None,
     };
-    let is_given = args.from.is_some() && !goes_on;
+    let is_given = from.is_some();
     let record = Record { origin, ..Record::new(&model, &task, &train) };
     let trainer = Trainer::new(&experiment, task, train.dataset.clone(), model)?;
 

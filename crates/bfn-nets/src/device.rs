@@ -139,7 +139,8 @@ pub fn describe(device: Device) -> String {
         }
         Device::Cpu => {
             let model = cpu_model().unwrap_or_else(|| "unknown processor".to_owned());
-            let (threads, plural) = (threads(), if threads() == 1 { "" } else { "s" });
+            let threads = threads();
+            let plural = if threads == 1 { "" } else { "s" };
             format!("cpu, {model}, {}, {threads} thread{plural}", shim::cpu_capability())
         }
         other => name(other),

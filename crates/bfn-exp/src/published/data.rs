@@ -54,18 +54,8 @@ impl Data {
         let mirrored = section.or("horizontal_flip", false)?;
         section.only("val_frac", 0.01, "one in a hundred training images is held out")?;
         section.ignore(&["data_dir"]);
-        let image = |size, channels| Shape::Image { height: size, width: size, channels };
-        let (data, shape) = match name.as_str() {
-            "bin_mnist" => (Self::mnist(PixelsConfig::Binarised, Variable::Discrete(2)), image(28, 1)),
-            "mnist" => (Self::grey_mnist(bins)?, image(28, 1)),
-            // Of these data alone the published code mirrors images.
-            "cifar10" => (Self::cifar10(bins, mirrored)?, image(32, 3)),
-            "text8" => {
-                let length = section.required("seq_len")?;
-                (Self::text8(length), Shape::Sequence { length })
-            }
-            _ => bail!("data.dataset is {name}; this program knows bin_mnist, mnist, cifar10 and text8"),
-        };
+        let length = if name == "text8" { section.required("seq_len")? } else { 0 };
+        let (data, shape) = Self::of(&name, bins, mirrored, length)?;
         section.finish("such data have no other settings here")?;
         Ok((data, shape, name))
     }
@@ -73,47 +63,58 @@ impl Data {
     /// Data that a model fits, and what to call them.
     fn fitting(shape: Shape, known: Known) -> Result<(Self, String)> {
         let bins = if let Known::Bins(bins) = known { bins } else { 256 };
-        let (data, name) = match (shape, known) {
-            (Shape::Image { height: 28, width: 28, channels: 1 }, Known::Classes(2)) => {
-                (Self::mnist(PixelsConfig::Binarised, Variable::Discrete(2)), "bin_mnist")
-            }
-            (Shape::Image { height: 28, width: 28, channels: 1 }, Known::Bins(_)) => (Self::grey_mnist(bins)?, "mnist"),
-            (Shape::Image { height: 32, width: 32, channels: 3 }, Known::Bins(_)) => {
-                (Self::cifar10(bins, false)?, "cifar10")
-            }
+        let (name, length) = match (shape, known) {
+            (Shape::Image { height: 28, width: 28, channels: 1 }, Known::Classes(2)) => ("bin_mnist", 0),
+            (Shape::Image { height: 28, width: 28, channels: 1 }, Known::Bins(_)) => ("mnist", 0),
+            (Shape::Image { height: 32, width: 32, channels: 3 }, Known::Bins(_)) => ("cifar10", 0),
+            (Shape::Sequence { length }, Known::Classes(_)) => ("text8", length),
             (Shape::Image { height, width, channels: channels @ (1 | 3) }, Known::Bins(_)) => {
-                let colour = if channels == 1 { ColourConfig::Grey } else { ColourConfig::Rgb };
-                let images = ImagesConfig {
-                    folder: "images".into(),
-                    height,
-                    width,
-                    colour,
-                    bins: number_of(bins)?,
-                    flip: FlipConfig::Never,
-                    held_out: HeldOutConfig::default(),
-                };
-                let config = DataConfig { images: Some(images), ..DataConfig::default() };
-                let data = Self { config, variable: Variable::Discretised(bins) };
-                (data, "a folder of images (the key data.images.folder says which)")
+                let name = "a folder of images (the key data.images.folder says which)".to_owned();
+                return Ok((Self::images(height, width, channels, bins)?, name));
             }
-            (Shape::Sequence { length }, Known::Classes(_)) => (Self::text8(length), "text8"),
             _ => bail!("the configuration names no data, and none follow from its model ({shape}); add a `data` table"),
         };
-        Ok((data, name.to_owned()))
+        Ok((Self::of(name, bins, false, length)?.0, name.to_owned()))
+    }
+
+    /// The data of a published name, and what an example of them is; each takes of the settings what it has.
+    fn of(name: &str, bins: usize, mirrored: bool, length: usize) -> Result<(Self, Shape)> {
+        let image = |size, channels| Shape::Image { height: size, width: size, channels };
+        Ok(match name {
+            "bin_mnist" => (Self::mnist(PixelsConfig::Binarised, Variable::Discrete(2)), image(28, 1)),
+            "mnist" => {
+                let pixels = PixelsConfig::Grey { bins: number_of(bins)? };
+                (Self::mnist(pixels, Variable::Discretised(bins)), image(28, 1))
+            }
+            // Of these data alone the published code mirrors images.
+            "cifar10" => (Self::cifar10(bins, mirrored)?, image(32, 3)),
+            "text8" => (Self::text8(length), Shape::Sequence { length }),
+            _ => bail!("data.dataset is {name}; this program knows bin_mnist, mnist, cifar10 and text8"),
+        })
     }
 
     fn mnist(pixels: PixelsConfig, variable: Variable) -> Self {
         Self { config: DataConfig { mnist: Some(MnistConfig { pixels }), ..DataConfig::default() }, variable }
     }
 
-    fn grey_mnist(bins: usize) -> Result<Self> {
-        Ok(Self::mnist(PixelsConfig::Grey { bins: number_of(bins)? }, Variable::Discretised(bins)))
-    }
-
     fn cifar10(bins: usize, mirrored: bool) -> Result<Self> {
         let flip = if mirrored { FlipConfig::Horizontal } else { FlipConfig::Never };
         let cifar10 = Cifar10Config { bins: number_of(bins)?, flip };
         let config = DataConfig { cifar10: Some(cifar10), ..DataConfig::default() };
+        Ok(Self { config, variable: Variable::Discretised(bins) })
+    }
+
+    fn images(height: usize, width: usize, channels: usize, bins: usize) -> Result<Self> {
+        let images = ImagesConfig {
+            folder: "images".into(),
+            height,
+            width,
+            colour: if channels == 1 { ColourConfig::Grey } else { ColourConfig::Rgb },
+            bins: number_of(bins)?,
+            flip: FlipConfig::Never,
+            held_out: HeldOutConfig::default(),
+        };
+        let config = DataConfig { images: Some(images), ..DataConfig::default() };
         Ok(Self { config, variable: Variable::Discretised(bins) })
     }
 

@@ -181,9 +181,7 @@ fn by_steps(runs: &[Material]) -> Option<Chart> {
 /// The settings of an evaluation that make curves of one run differ, the grid first.
 fn told_apart(setting: &Setting) -> Vec<String> {
     let mut words = vec![format!("{} grid", setting.grid), format!("{} split", setting.split)];
-    words.extend(setting.given.as_ref().map(|given| format!("given {given}")));
-    words.extend(setting.as_published.iter().map(|different| format!("{different} as published")));
-    words.extend((setting.weights != "ema").then(|| format!("{} weights", setting.weights)));
+    words.extend(setting.unusual());
     words
 }
 

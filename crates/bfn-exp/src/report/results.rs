@@ -121,11 +121,11 @@ fn table(number: usize, run: &Material, evaluation: &Evaluation) -> Markup {
 
 /// What an evaluation is of.
 fn about(setting: &Setting) -> String {
-    let Setting { dimensions, repeats, grid, as_published, .. } = setting;
+    let Setting { dimensions, grid, as_published, .. } = setting;
     let mut about = format!(
-        "{} examples of {dimensions} variables, {repeats} {} each, {grid} grid, after {} steps, {} weights",
+        "{} examples of {dimensions} variables, {}, {grid} grid, after {} steps, {} weights",
         grouped(setting.examples as u64),
-        if *repeats == 1 { "draw" } else { "draws" },
+        setting.draws(),
         grouped(setting.checkpoint_step),
         if setting.weights == "ema" { "averaged" } else { "last" }
     );
@@ -177,7 +177,7 @@ fn comparison(runs: &[Material]) -> Markup {
 #[derive(PartialEq)]
 struct Key {
     split: String,
-    /// What is given, whose weights, what is computed as published.
+    /// What is not as usual.
     words: Vec<String>,
     grid: String,
     steps: Steps,
@@ -185,11 +185,7 @@ struct Key {
 
 impl Key {
     fn of(setting: &Setting, steps: Steps) -> Self {
-        let Setting { split, given, weights, as_published, grid, .. } = setting;
-        let mut words: Vec<String> = given.iter().map(|given| format!("given {given}")).collect();
-        words.extend((weights != "ema").then(|| format!("{weights} weights")));
-        words.extend(as_published.iter().map(|different| format!("{different} as published")));
-        Self { split: split.clone(), words, grid: grid.clone(), steps }
+        Self { split: setting.split.clone(), words: setting.unusual(), grid: setting.grid.clone(), steps }
     }
 }
 
