@@ -15,7 +15,8 @@ use anyhow::{Context, Result};
 use bfn_core::discrete::Receiver;
 use bfn_core::distribution::Probability;
 use bfn_exp::checkpoints::Choice;
-use bfn_exp::objective::{Examples, Term};
+use bfn_exp::examples::{Column, Examples};
+use bfn_exp::objective::Term;
 use bfn_exp::run::{Trained, Weights, Which};
 use bfn_exp::task::Arithmetic;
 use bfn_nets::networks::Mode;
@@ -36,6 +37,7 @@ fn main() -> Result<()> {
     let loss = |name: &str, term: Term, t: Vec<f64>, noise: &str| -> Result<NamedTensor> {
         let x = draws.tensor("x")?;
         let sender_noise = Some(draws.tensor("sender_noise")?);
+        let t = Column::new(t);
         let examples = Examples { x, t, weights: None, noise: draws.tensor(noise)?, sender_noise, condition: None };
         let loss = trained.task.objective.loss(&trained.model, &examples, term, Mode::Evaluate);
         Ok(NamedTensor::new(name, loss.array()))

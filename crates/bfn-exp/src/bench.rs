@@ -92,15 +92,17 @@ impl Bench {
         let train = experiment.data.open(Split::Train, Windows::Random)?;
         train.check_labels(experiment.network.classes())?;
         let task = Task::new(&experiment, Form::of(train.dataset.as_ref())?, Arithmetic::default())?;
-        let seed = Seed(experiment.training.seed);
-        let mut model = Model::new(&experiment.network, &task.variables, device, experiment.training.precision, seed)?;
-        model.wait_for_device();
+        let model = Model::of(&experiment, &task.variables, device)?;
         Ok(Self { experiment, task, train, model })
     }
 }
 
 fn train(args: &BenchArgs) -> Result<Report> {
-    let Bench { experiment, task, train, model } = Bench::new(args)?;
+    let Bench { experiment, task, train, mut model } = Bench::new(args)?;
+    if !experiment.training.cuda_graphs {
+        // What is recorded cannot wait: it is one piece of work.
+        model.wait_for_device();
+    }
     let device = model.device();
     let (warm_up, steps) = (u64::from(args.warm_up), u64::from(args.steps));
     let examples = experiment.training.batch * experiment.training.accumulation as usize;
@@ -126,7 +128,8 @@ fn train(args: &BenchArgs) -> Result<Report> {
 }
 
 fn sample(args: &BenchArgs, count: usize) -> Result<Report> {
-    let Bench { experiment, task, model, .. } = Bench::new(args)?;
+    let Bench { experiment, task, mut model, .. } = Bench::new(args)?;
+    model.wait_for_device();
     let _no_gradient = tch::no_grad_guard();
     let draw = |steps: usize| {
         let mut progress = Progress::new("sampling", 0, steps as u64);

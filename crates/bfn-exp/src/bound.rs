@@ -18,8 +18,9 @@ use tch::Kind;
 use self::spread::Spread;
 use crate::config::Times;
 use crate::draws;
+use crate::examples::{Column, Examples};
 use crate::model::Model;
-use crate::objective::{Examples, Objective, Term};
+use crate::objective::{Objective, Term};
 use crate::side::Side;
 
 /// How to estimate a bound.
@@ -85,7 +86,7 @@ impl Estimator<'_> {
             |batch, t, repeat| {
                 let examples = self.prepare(batch, t, term, repeat);
                 let loss = self.objective.loss(self.model, &examples, term, Mode::Evaluate);
-                (examples.t, loss)
+                (examples.t.exact().to_vec(), loss)
             },
             observe,
         )
@@ -151,17 +152,18 @@ impl Estimator<'_> {
     }
 
     fn prepare(&self, batch: &Batch, t: Vec<f64>, term: Term, repeat: u64) -> Examples {
-        let device = self.model.device();
         let width = self.objective.message_width(batch.values.ncols());
         let step = number(term, repeat);
-        let normal = |purpose| draws::normal(self.seed, purpose, step, &batch.indices, width).to_device(device);
+        let normal = |purpose| draws::normal(self.seed, purpose, step, &batch.indices, width);
         let noise = match term {
             Term::Reconstruction => normal(Purpose::Reconstruction),
             _ => normal(Purpose::Noise),
         };
         let sender_noise = matches!(term, Term::Step { .. }).then(|| normal(Purpose::SenderNoise));
-        let condition = self.side.condition(batch).map(|condition| condition.on(device));
-        Examples { x: draws::stored(&batch.values).to_device(device), t, weights: None, noise, sender_noise, condition }
+        let condition = self.side.condition(batch);
+        let x = draws::stored(&batch.values);
+        let examples = Examples { x, t: Column::new(t), weights: None, noise, sender_noise, condition };
+        examples.on(self.model.device())
     }
 }
 

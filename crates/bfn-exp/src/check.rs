@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use bfn_data::{Seed, Split, Windows};
+use bfn_data::{Split, Windows};
 use bfn_nets::DeviceChoice;
 use bfn_nets::networks::Mode;
 use clap::Args;
@@ -54,8 +54,7 @@ pub fn command(args: &CheckArgs) -> Result<()> {
     println!("              {} variables, {}", form.dimensions(), form.variable);
 
     let task = Task::new(&experiment, form, Arithmetic::default())?;
-    let seed = Seed(experiment.training.seed);
-    let model = Model::new(&experiment.network, &task.variables, device, experiment.training.precision, seed)?;
+    let model = Model::of(&experiment, &task.variables, device)?;
     let precision = format!("{:?}", experiment.training.precision).to_lowercase();
     println!("  network     {} parameters, {precision}", model.parameter_count());
     let mut measured = experiment.clone();
@@ -123,7 +122,7 @@ impl Footprint {
     fn measure(trainer: &Trainer) -> Result<Self> {
         let device = trainer.model().device();
         let examples = trainer.examples(0)?.remove(0).on(device);
-        let count = examples.t.len();
+        let count = examples.t.exact().len();
         let held = |count: usize| {
             let examples = examples.first(count);
             let loss = trainer.task().objective.loss(trainer.model(), &examples, Term::ContinuousTime, Mode::Train);

@@ -95,7 +95,7 @@ impl NoiseSource<Torch> for SampleNoise {
     }
 }
 
-/// A column of numbers, one for each example, in f32.
+/// A number for each example, in f32.
 pub fn column(values: &[f64], device: Device) -> Tensor {
     Tensor::new(upload(&tch::Tensor::from_slice(values).to_kind(Kind::Float), device))
 }

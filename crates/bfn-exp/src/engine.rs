@@ -8,13 +8,14 @@ use bfn_core::times::TimeDensity;
 use bfn_data::{Batches, Dataset, Prefetch, Purpose, Seed};
 use bfn_nets::networks::Mode;
 use bfn_nets::optimiser::is_not_finite;
-use bfn_nets::{Checkpoint, Ema, NamedTensor, Optimiser, Snapshot, parameter, seed_dropout};
+use bfn_nets::{Checkpoint, Ema, NamedTensor, Optimiser, Recorded, Snapshot, parameter, seed_dropout};
 use tch::{Kind, Tensor};
 
 use crate::config::{Experiment, TrainingConfig};
 use crate::draws;
+use crate::examples::{Column, Examples};
 use crate::model::Model;
-use crate::objective::{Examples, Term};
+use crate::objective::Term;
 use crate::phases::{Phase, Phases};
 use crate::task::Task;
 
@@ -32,6 +33,8 @@ pub struct Trainer {
     model: Model,
     ema: Ema,
     optimiser: Optimiser,
+    /// The way to a gradient and back, where it is recorded.
+    recorded: Option<Recorded<Tensor>>,
 }
 
 /// What a step measured, still on the device.
@@ -48,7 +51,8 @@ impl Trainer {
     ///
     /// # Errors
     ///
-    /// Settings of the optimiser or the average that make no sense, a data set without examples.
+    /// Settings of the optimiser or the average that make no sense, a data set without examples, a device that cannot
+    /// record steps that are to be recorded.
     pub fn new(experiment: &Experiment, task: Task, dataset: Arc<dyn Dataset>, model: Model) -> Result<Self> {
         let training = &experiment.training;
         Ok(Self {
@@ -56,6 +60,7 @@ impl Trainer {
             optimiser: Optimiser::new(model.parameters(), experiment.optimiser)?,
             time_density: draws::density(&training.time_density)?,
             ema: Ema::new(model.parameters(), experiment.ema)?,
+            recorded: training.cuda_graphs.then(|| Recorded::new(model.device())).transpose()?,
             experiment: experiment.clone(),
             task,
             model,
@@ -104,18 +109,25 @@ impl Trainer {
             let examples = batches.next().context("the batches ended before the steps")??.on(device);
             phases.end(Phase::Data);
             seed_dropout(seed, step * parts + part);
-            let loss = self.task.objective.loss(&self.model, &examples, Term::ContinuousTime, Mode::Train);
-            let loss = weighted(loss.array(), examples.weights.as_deref()).mean(Kind::Float) / parts as f64;
-            phases.end(Phase::Loss);
-            phases.transfer(Phase::Loss, Phase::Network, self.model.take_time());
-            loss.backward();
-            total += loss.detach();
+            let (task, model) = (&self.task, &self.model);
+            total += match &mut self.recorded {
+                None => gradients(task, model, &examples, parts, || {
+                    phases.end(Phase::Loss);
+                    phases.transfer(Phase::Loss, Phase::Network, model.take_time());
+                }),
+                Some(recorded) => {
+                    recorded.run(examples, |examples| gradients(task, model, examples, parts, || ()))?.shallow_clone()
+                }
+            };
             phases.end(Phase::Backward);
         }
         let gradient_norm = self.optimiser.clip_gradients(clip)?;
         let broken = is_not_finite(&(&total + &gradient_norm));
         self.optimiser.step_unless(&broken, self.experiment.learning_rate(step))?;
-        self.optimiser.zero_grad()?;
+        match self.recorded {
+            None => self.optimiser.zero_grad()?,
+            Some(_) => self.optimiser.zero_grad_in_place()?,
+        }
         self.ema.update(step + 1)?;
         phases.end(Phase::Optimiser);
         Ok(Measured { loss: total, gradient_norm })
@@ -157,8 +169,8 @@ impl Trainer {
             let (t, weights) = times.map(|time| (time.t, time.weight)).unzip();
             let examples = Examples {
                 x: draws::stored(&drawn.values),
-                t,
-                weights: is_weighted.then_some(weights),
+                t: Column::new(t),
+                weights: is_weighted.then(|| Column::new(weights)),
                 noise: draws::normal(seed, Purpose::Noise, 0, &drawn.positions, width),
                 sender_noise: None,
                 condition: side.dropped_condition(&drawn, condition_dropout, seed),
@@ -205,12 +217,22 @@ impl Trainer {
     }
 }
 
+/// Adds the gradient of the mean loss of some examples, one of so many parts of a step, and returns that loss.
+/// `between` is called when it is known, before its gradient is.
+fn gradients(task: &Task, model: &Model, examples: &Examples, parts: u64, between: impl FnOnce()) -> Tensor {
+    let loss = task.objective.loss(model, examples, Term::ContinuousTime, Mode::Train);
+    let loss = weighted(loss.array(), examples.weights.as_ref()).mean(Kind::Float) / parts as f64;
+    between();
+    loss.backward();
+    loss.detach()
+}
+
 /// Losses `[B, D]` of examples times their factors, if they have any.
-fn weighted(losses: &Tensor, weights: Option<&[f64]>) -> Tensor {
-    weights.map_or_else(
-        || losses.shallow_clone(),
-        |weights| losses * draws::column(weights, losses.device()).unsqueeze_last().array(),
-    )
+fn weighted(losses: &Tensor, weights: Option<&Column>) -> Tensor {
+    match weights {
+        None => losses.shallow_clone(),
+        Some(weights) => losses * weights.on_device().unsqueeze_last().array(),
+    }
 }
 
 #[cfg(test)]
@@ -220,7 +242,8 @@ mod tests {
     #[test]
     fn each_example_has_its_weight() {
         let losses = Tensor::from_slice(&[1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0]).reshape([2, 3]);
-        let found: Vec<f32> = weighted(&losses, Some(&[2.0, 0.5])).flatten(0, 1).try_into().expect("numbers");
+        let found: Vec<f32> =
+            weighted(&losses, Some(&Column::new(vec![2.0, 0.5]))).flatten(0, 1).try_into().expect("numbers");
         assert_eq!(found, [2.0, 4.0, 6.0, 2.0, 2.5, 3.0]);
         assert_eq!(weighted(&losses, None), losses);
     }

@@ -8,8 +8,9 @@ use bfn_core::{Grid, StepCosts};
 use bfn_nets::networks::Mode;
 use bfn_nets::{Tensor, Torch};
 
+use crate::examples::Examples;
 use crate::model::Model;
-use crate::objective::{Encoding, Examples, Stored};
+use crate::objective::{Encoding, Stored};
 
 /// The grids of one Bayesian flow, whatever its kind.
 pub trait Gridded {

@@ -4,7 +4,6 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use bfn_data::Seed;
 use bfn_nets::published::{fill, parse_state_dict};
 use bfn_nets::{Checkpoint, NamedTensor};
 use sha2::{Digest, Sha256};
@@ -36,9 +35,7 @@ pub fn command(args: &ImportArgs) -> Result<()> {
         (None, None) => anyhow::bail!("--weights FILE or --hub OWNER/REPO/FILE is needed"),
     };
     let (state, sha256) = read_weights(&weights)?;
-    let training = &experiment.training;
-    let seed = Seed(training.seed);
-    let model = Model::new(&experiment.network, &task.variables, Device::Cpu, training.precision, seed)?;
+    let model = Model::of(&experiment, &task.variables, Device::Cpu)?;
     fill(&weights, model.network(), model.parameters(), &state)?;
 
     let origin = Origin::Imported { weights: shown(&weights), sha256, config: shown(&args.config) };

@@ -21,6 +21,7 @@ pub mod data;
 pub mod draws;
 pub mod engine;
 pub mod evaluate;
+pub mod examples;
 pub mod export;
 pub mod fitted;
 pub mod form;

@@ -18,10 +18,11 @@ use tch::{Device, Kind};
 
 use crate::config::FlowConfig;
 use crate::draws::column;
+use crate::examples::Examples;
 use crate::generative::{Drawn, Generative, View};
 use crate::gridded::Gridded;
 use crate::model::Model;
-use crate::objective::{Examples, Objective, Term};
+use crate::objective::{Objective, Term};
 use crate::task::Arithmetic;
 use crate::told::Told;
 
@@ -161,7 +162,7 @@ impl Objective for Mixed {
     fn loss(&self, model: &Model, examples: &Examples, term: Term, mode: Mode) -> Tensor {
         let flow = &self.flow;
         let x = self.split(&examples.x);
-        let t = column(&examples.t, model.device());
+        let t = examples.t.on_device();
         let (flow_noise, sender_noise) = Self::message(examples);
         let output = self.predict(model, examples, &x, &t, &flow_noise, mode);
         match term {
@@ -169,8 +170,9 @@ impl Objective for Mixed {
             Term::Reconstruction => flow.loss_reconstruction(&x, &output).per_variable(),
             Term::Step { n, .. } => {
                 let n = f64::from(n);
-                let ends: Vec<f64> = examples.t.iter().map(|t| t + 1.0 / n).collect();
-                flow.loss_step(&x, &output, &examples.t, &ends, &sender_noise).per_variable() * n
+                let from = examples.t.exact();
+                let to: Vec<f64> = from.iter().map(|t| t + 1.0 / n).collect();
+                flow.loss_step(&x, &output, from, &to, &sender_noise).per_variable() * n
             }
         }
     }

@@ -61,8 +61,8 @@ fn keep_batch(run: &Run, trainer: &Trainer, step: u64, readings: &Readings) -> R
         let small = condition.and_then(Condition::low_resolution);
         let tensors = [
             ("x", Some(examples.x.shallow_clone())),
-            ("t", Some(Tensor::from_slice(&examples.t))),
-            ("weights", examples.weights.as_deref().map(Tensor::from_slice)),
+            ("t", Some(Tensor::from_slice(examples.t.exact()))),
+            ("weights", examples.weights.as_ref().map(|weights| Tensor::from_slice(weights.exact()))),
             ("noise", Some(examples.noise.shallow_clone())),
             ("labels", condition.and_then(Condition::labels).map(Tensor::shallow_clone)),
             ("low_resolution", small.map(|small| small.values.shallow_clone())),

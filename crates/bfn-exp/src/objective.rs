@@ -4,12 +4,13 @@ use std::fmt::Debug;
 
 use bfn_core::distribution::{bin, centre};
 use bfn_core::sampler::{Conditional, Dynamics, Guided};
-use bfn_nets::networks::{Condition, Mode};
+use bfn_nets::networks::Mode;
 use bfn_nets::{Indices, Tensor, Torch};
-use tch::{Device, Kind};
+use tch::Kind;
 
 use crate::completion::Completing;
 use crate::draws::column;
+use crate::examples::Examples;
 use crate::generative::{Generative, Seen};
 use crate::gridded::Gridded;
 use crate::model::Model;
@@ -29,63 +30,6 @@ pub enum Term {
     },
     /// The integrand of L^r; t is 1.
     Reconstruction,
-}
-
-/// Examples with everything random about a loss, `[B]` or `[B, …]`, on the model's device.
-#[derive(Debug)]
-pub struct Examples {
-    /// The values, `[B, D]`: bins or classes as integers; where there are real numbers among them, all in f32.
-    pub x: tch::Tensor,
-    /// The times, `[B]`.
-    pub t: Vec<f64>,
-    /// The factor of the loss of each example, `[B]`, where times are not drawn uniformly.
-    pub weights: Option<Vec<f64>>,
-    /// Standard normal noise of the flow, `[B, W]` with W numbers in a message.
-    pub noise: tch::Tensor,
-    /// Standard normal noise of the sender, likewise; only a step of finite n needs it.
-    pub sender_noise: Option<tch::Tensor>,
-    /// What the network is told beside θ and t.
-    pub condition: Option<Condition>,
-}
-
-impl Examples {
-    /// The first so many of them.
-    #[must_use]
-    pub fn first(&self, count: usize) -> Self {
-        let first = |tensor: &tch::Tensor| tensor.narrow(0, 0, count as i64);
-        Self {
-            x: first(&self.x),
-            t: self.t[..count].to_vec(),
-            weights: self.weights.as_ref().map(|weights| weights[..count].to_vec()),
-            noise: first(&self.noise),
-            sender_noise: self.sender_noise.as_ref().map(first),
-            condition: self.condition.as_ref().map(|condition| condition.first(count)),
-        }
-    }
-
-    /// The same examples in memory that a GPU can read from while the program goes on.
-    #[must_use]
-    pub fn ready_for(self, device: Device) -> Self {
-        let ready = |tensor: tch::Tensor| if device.is_cuda() { tensor.pin_memory(device) } else { tensor };
-        Self { x: ready(self.x), noise: ready(self.noise), sender_noise: self.sender_noise.map(ready), ..self }
-    }
-
-    /// The same examples on a device; nothing waits for the copy out of memory that is ready for it.
-    #[must_use]
-    pub fn on(self, device: Device) -> Self {
-        let on = |tensor: tch::Tensor| {
-            let kind = tensor.kind();
-            tensor.to_device_(device, kind, true, false)
-        };
-        Self {
-            x: on(self.x),
-            noise: on(self.noise),
-            sender_noise: self.sender_noise.map(on),
-            condition: self.condition.map(|condition| condition.on(device)),
-            t: self.t,
-            weights: self.weights,
-        }
-    }
 }
 
 /// The losses of one Bayesian flow, whatever its kind; it draws samples as well, whole or in part.
@@ -162,7 +106,7 @@ where
         let as_message = |noise: &tch::Tensor| Tensor::new(noise.shallow_clone()).reshape(&message);
 
         let x = F::Data::encode(&examples.x, self.values);
-        let t = column(&examples.t, model.device());
+        let t = examples.t.on_device();
         let noise = as_message(&examples.noise);
         let theta = flow.flow(&x, &t, &noise);
         let output =
@@ -172,7 +116,8 @@ where
             Term::Reconstruction => flow.loss_reconstruction(&x, &output),
             Term::Step { n, noisy } => {
                 let n = f64::from(n);
-                let accuracies: Vec<f64> = examples.t.iter().map(|t| flow.step_accuracy(*t, t + 1.0 / n)).collect();
+                let accuracies: Vec<f64> =
+                    examples.t.exact().iter().map(|t| flow.step_accuracy(*t, t + 1.0 / n)).collect();
                 let alpha = column(&accuracies, model.device());
                 let sender_noise = examples.sender_noise.as_ref().map_or_else(|| noise.full_like(0.0), as_message);
                 let loss = if noisy {

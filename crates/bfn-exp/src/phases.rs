@@ -15,7 +15,7 @@ pub enum Phase {
     Network,
     /// The flow before it and the loss after it.
     Loss,
-    /// The gradients.
+    /// The gradients; where steps are recorded, both passes, which are one piece of work.
     Backward,
     /// Clipping, the optimiser's step, and the moving average.
     Optimiser,

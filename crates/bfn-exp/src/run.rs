@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use bfn_data::{Seed, Split, Windows};
+use bfn_data::{Split, Windows};
 use bfn_nets::{DeviceChoice, Snapshot, parameter};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
@@ -341,8 +341,7 @@ impl Trained {
         let device = device.resolve()?;
         let Record { form, origin, .. } = run.record()?;
         let task = Task::new(&experiment, form, arithmetic)?;
-        let seed = Seed(experiment.training.seed);
-        let model = Model::new(&experiment.network, &task.variables, device, experiment.training.precision, seed)?;
+        let model = Model::of(&experiment, &task.variables, device)?;
         let standing = run.load_weights(which, &model)?;
         Ok(Self { folder: folder.to_owned(), experiment, task, model, weights: which.weights, standing, origin })
     }

@@ -65,8 +65,7 @@ pub fn command(args: &TrainArgs) -> Result<()> {
         source.check_labels(experiment.network.classes())?;
     }
     let task = Task::new(&experiment, Form::of(train.dataset.as_ref())?, Arithmetic::default())?;
-    let seed = Seed(experiment.training.seed);
-    let model = Model::new(&experiment.network, &task.variables, device, experiment.training.precision, seed)?;
+    let model = Model::of(&experiment, &task.variables, device)?;
     // A run that goes on from a checkpoint comes from where it came from.
     let goes_on = resume && Run::open(&folder)?.checkpoints().newest_standing()?.is_some();
     let from = args.from.as_ref().filter(|_| !goes_on);

@@ -11,7 +11,8 @@ use std::process::{Command, Output};
 use bfn_core::discrete::Receiver;
 use bfn_core::distribution::Probability;
 use bfn_exp::checkpoints::Choice;
-use bfn_exp::objective::{Examples, Term};
+use bfn_exp::examples::{Column, Examples};
+use bfn_exp::objective::Term;
 use bfn_exp::run::{Trained, Weights, Which};
 use bfn_exp::task::Arithmetic;
 use bfn_nets::networks::Mode;
@@ -93,6 +94,7 @@ fn the_losses_are_those_of_the_published_code() {
         ("reconstruction", Term::Reconstruction, vec![1.0; times("t").len()], "noise_reconstruction"),
     ] {
         let (x, noise, sender_noise) = (tensor("x"), tensor(noise), Some(tensor("sender_noise")));
+        let t = Column::new(t);
         let examples = Examples { x, t, weights: None, noise, sender_noise, condition: None };
         let loss = trained.task.objective.loss(&trained.model, &examples, term, Mode::Evaluate);
         let loss = loss.array().mean_dim(1, false, Kind::Float);

@@ -253,8 +253,8 @@ fn a_run_that_is_killed_again_and_again_ends_with_the_same_bits() {
 }
 
 #[test]
-fn so_does_one_in_bf16() {
-    kill_again_and_again(&["training.precision=\"bf16\""], kills(2, 20));
+fn so_does_one_in_bf16_whose_steps_are_recorded() {
+    kill_again_and_again(&["training.precision=\"bf16\"", "training.cuda_graphs=true"], kills(2, 20));
 }
 
 #[test]

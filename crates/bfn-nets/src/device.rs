@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use serde::{Deserialize, Serialize};
 use tch::{Cuda, Device, Tensor};
 
-use crate::{Error, shim};
+use crate::{Error, constants, shim};
 
 /// The device that a user asks for: `auto`, `cpu`, `cuda` or `cuda:N`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -180,12 +180,25 @@ pub fn set_determinism(determinism: Determinism) -> Result<(), Error> {
 }
 
 /// A tensor of the host on a device; the program does not wait for the copy, which takes its turn on the device.
+///
+/// # Panics
+///
+/// Within work that is [`recorded`](crate::recorded), where the numbers are not those of the runs before.
 pub fn upload(tensor: &Tensor, device: Device) -> Tensor {
-    if device.is_cuda() {
-        tensor.pin_memory(device).to_device_(device, tensor.kind(), true, false)
-    } else {
-        tensor.to_device(device)
-    }
+    constants::known_or(tensor, || {
+        if device.is_cuda() { move_to(&tensor.pin_memory(device), device) } else { tensor.to_device(device) }
+    })
+}
+
+/// A tensor on a device; nothing waits for a copy out of pinned memory, which takes its turn on the device.
+pub fn move_to(tensor: &Tensor, device: Device) -> Tensor {
+    tensor.to_device_(device, tensor.kind(), true, false)
+}
+
+/// Whether what this thread computes with parameters is kept for their gradients, as it is outside
+/// `tch::no_grad_guard`.
+pub fn gradients_enabled() -> bool {
+    shim::gradients_enabled()
 }
 
 /// Waits until the device has done all that was asked of it; on the CPU that is always so.

@@ -8,6 +8,7 @@
 //! | [`optimiser`], [`ema`] | AdamW and Muon, gradient clipping; the average of the weights |
 //! | [`classifier`], [`measures`] | a feature space for images; how far samples are from data in it
 //! | [`checkpoint`] | named tensors on disk, whole or not at all |
+//! | [`recorded`] | work that is recorded once and repeated as a whole: CUDA graphs |
 //! | [`device`], [`precision`], [`random_state`] | where, how exactly, and with which dropout a network computes |
 //!
 //! Call [`device::initialise`] (or resolve a [`DeviceChoice`]) before anything else: libtorch looks for CUDA only once.
@@ -27,8 +28,10 @@ pub mod parameter;
 pub mod precision;
 pub mod published;
 pub mod random_state;
+pub mod recorded;
 pub mod torch;
 
+mod constants;
 mod error;
 #[allow(unsafe_code)]
 mod shim;
@@ -42,6 +45,7 @@ pub use optimiser::{AdamW, AdamWConfig, Muon, MuonConfig, Optimiser, OptimiserCo
 pub use parameter::{NamedTensor, Parameter};
 pub use precision::{Precision, PrecisionGuard};
 pub use random_state::{RandomState, seed_dropout};
+pub use recorded::{Inputs, Recorded};
 pub use shim::{Autocast, InferenceMode};
 pub use torch::{Indices, Tensor, Torch};
 pub use whole_file::write_whole;

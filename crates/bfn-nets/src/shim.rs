@@ -1,6 +1,6 @@
 //! Safe faces of the C++ shim and of the dynamic linker: all that this crate needs and `tch` lacks.
 //!
-//! This is the one module with `unsafe` in it. Two rules make each call sound: the pointers handed over come
+//! This is the one module, with [`graph`] in it, that has `unsafe`. Two rules make each call sound: the pointers handed over come
 //! from live `Tensor`s that outlive the call (the shim keeps none), and every C++ exception comes back as a
 //! message.
 
@@ -11,6 +11,10 @@ use std::ptr;
 use tch::{Device, Kind, Tensor};
 
 use crate::Error;
+
+mod graph;
+
+pub(crate) use graph::Graph;
 
 type Handle = *mut torch_sys::C_tensor;
 
@@ -32,6 +36,7 @@ unsafe extern "C" {
     ) -> *mut c_char;
     fn bfn_gradient_norm(parameters: *const Handle, count: usize, limit: f64, norm: *mut Handle) -> *mut c_char;
     fn bfn_clear_gradients(parameters: *const Handle, count: usize) -> *mut c_char;
+    fn bfn_zero_gradients(parameters: *const Handle, count: usize) -> *mut c_char;
     fn bfn_foreach_lerp(from: *const Handle, to: *const Handle, count: usize, weight: f64) -> *mut c_char;
     fn bfn_foreach_swap(left: *const Handle, right: *const Handle, count: usize) -> *mut c_char;
     fn bfn_generator_state(device: c_int, state: *mut Handle) -> *mut c_char;
@@ -40,6 +45,7 @@ unsafe extern "C" {
     fn bfn_autocast_leave(device: c_int, was_enabled: c_int, former_kind: c_int) -> *mut c_char;
     fn bfn_set_tf32(allowed: c_int) -> *mut c_char;
     fn bfn_set_deterministic(deterministic: c_int) -> *mut c_char;
+    fn bfn_gradients_enabled() -> c_int;
     fn bfn_inference_mode_enter(guard: *mut *mut c_void) -> *mut c_char;
     fn bfn_inference_mode_leave(guard: *mut c_void);
     fn bfn_cuda_peak_memory(device: c_int, bytes: *mut i64) -> *mut c_char;
@@ -113,6 +119,13 @@ pub(crate) fn clear_gradients(parameters: &[Tensor]) -> Result<(), Error> {
     checked("clear the gradients", unsafe { bfn_clear_gradients(parameters.as_ptr(), parameters.len()) })
 }
 
+/// Sets the gradient of each parameter that has one to zero, where it lies.
+pub(crate) fn zero_gradients(parameters: &[Tensor]) -> Result<(), Error> {
+    let parameters = handles(parameters);
+    // SAFETY: a list of live tensors.
+    checked("set the gradients to zero", unsafe { bfn_zero_gradients(parameters.as_ptr(), parameters.len()) })
+}
+
 /// Moves each tensor of `from` by the share `weight` of the way to its partner in `to`.
 pub(crate) fn foreach_lerp(from: &[Tensor], to: &[Tensor], weight: f64) -> Result<(), Error> {
     assert_eq!(from.len(), to.len(), "as many tensors on the left as on the right");
@@ -162,6 +175,12 @@ pub(crate) fn set_deterministic(deterministic: bool) -> Result<(), Error> {
     }
     // SAFETY: no pointers.
     checked("choose deterministic algorithms", unsafe { bfn_set_deterministic(c_int::from(deterministic)) })
+}
+
+/// Whether what this thread computes with parameters is kept for their gradients.
+pub(crate) fn gradients_enabled() -> bool {
+    // SAFETY: no pointers.
+    unsafe { bfn_gradients_enabled() != 0 }
 }
 
 /// libtorch's version, such as `2.11.0`.

@@ -27,7 +27,7 @@ impl Estimator<'_> {
                 let from = drawn.iter().map(|step| step.from).collect();
                 let examples = self.prepare(batch, from, term, repeat);
                 let loss = self.objective.loss_of_steps(self.model, &examples, &drawn);
-                (examples.t, loss)
+                (examples.t.exact().to_vec(), loss)
             },
             observe,
         )

@@ -42,6 +42,10 @@ pub struct TrainingConfig {
     /// stopped; slower. On a CPU all are such.
     #[serde(default, skip_serializing_if = "is_false")]
     pub deterministic: bool,
+    /// Whether a GPU repeats the passes of a step, and the network's predictions for samples and bounds, as recorded
+    /// CUDA graphs: faster where a step of a small network is mostly asking for its kernels. On a CPU nothing is recorded.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub cuda_graphs: bool,
     /// How the times of a batch are drawn.
     #[serde(default)]
     pub times: Times,

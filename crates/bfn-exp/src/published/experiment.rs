@@ -88,6 +88,7 @@ pub fn read(text: &str) -> Result<Translation> {
             decay: Decay::Constant,
             precision: Precision::F32,
             deterministic: false,
+            cuda_graphs: false,
             times: Times::Independent,
             time_density: Vec::new(),
             not_finite: NotFinite::default(),

@@ -7,6 +7,7 @@ mod classes;
 mod inpainting;
 mod low_resolution;
 mod quality;
+mod recorded;
 mod solvers;
 
 use std::fs;
@@ -56,6 +57,11 @@ impl Folder {
 
     /// A run on a line of text again and again.
     fn text(&self, run: &str) -> String {
+        self.text_like(run, &[])
+    }
+
+    /// The same with other settings.
+    fn text_like(&self, run: &str, more: &[&str]) -> String {
         let file = self.path("text.txt");
         fs::write(&file, TEXT.repeat(60)).expect("a file");
         let experiment = fs::read_to_string(experiments().join("small/text.toml")).expect("the experiment");
@@ -63,12 +69,17 @@ impl Folder {
         let data = format!("[data.text]\nfile = {file:?}\nlength = 16\n");
         let experiment = data + &experiment[start..].replacen("[data.text8]", "", 1).replacen("length = 64", "", 1);
         let smaller = ["network.vdm_unet.width=16", "network.vdm_unet.norm_groups=4", "network.vdm_unet.blocks=1"];
-        let settings: Vec<&str> = TINY[3..].iter().chain(&smaller).copied().collect();
+        let settings: Vec<&str> = TINY[3..].iter().chain(&smaller).chain(more).copied().collect();
         self.train(run, &experiment, &settings)
     }
 
     /// A run on a table with a column of each kind.
     fn table(&self, run: &str) -> String {
+        self.table_like(run, &[])
+    }
+
+    /// The same with other settings.
+    fn table_like(&self, run: &str, more: &[&str]) -> String {
         let file = self.path("rows.csv");
         let rows: String = (0..60)
             .map(|i| format!("{},{},{}\n", f64::from(i) / 10.0, i % 3, ["red", "blue"][i as usize % 2]))
@@ -86,7 +97,7 @@ impl Folder {
         let data = format!("[data.table]\nfile = {file:?}\nheld_out = {{ validation = 0.1, test = 0.1 }}\n{columns}");
         let flow = experiment[start..].replacen("[flow.mixed]", "[flow.mixed]\nsigma_1 = 0.05", 1);
         let tiny = ["training.steps=4", "training.batch=8", "checkpoint.every=4", "training.warm_up=0"];
-        self.train(run, &(data + &flow), &tiny)
+        self.train(run, &(data + &flow), &[&tiny, more].concat())
     }
 
     fn trained(&self, run: &str, experiment: &str, more: &[&str]) -> String {

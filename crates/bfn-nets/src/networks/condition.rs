@@ -4,6 +4,7 @@ use tch::nn::{Init, Path};
 use tch::{Device, Tensor};
 
 use crate::device::upload;
+use crate::recorded::Inputs;
 
 /// Side information c of Ψ(θ, t, c), one for each example of a batch.
 ///
@@ -53,6 +54,12 @@ impl Condition {
         self.map(|tensor| tensor.narrow(0, 0, count as i64))
     }
 
+    /// The same condition, with the same memory.
+    #[must_use]
+    pub fn alias(&self) -> Self {
+        self.map(Tensor::shallow_clone)
+    }
+
     /// The class labels, where there are any.
     pub fn labels(&self) -> Option<&Tensor> {
         self.labels.as_ref()
@@ -66,6 +73,14 @@ impl Condition {
     fn map(&self, each: impl Fn(&Tensor) -> Tensor) -> Self {
         let small = |small: &LowResolution| LowResolution { values: each(&small.values), told: each(&small.told) };
         Self { labels: self.labels.as_ref().map(&each), low_resolution: self.low_resolution.as_ref().map(small) }
+    }
+}
+
+impl Inputs for Condition {
+    fn tensors(&mut self) -> Vec<&mut Tensor> {
+        let Self { labels, low_resolution } = self;
+        let small = low_resolution.iter_mut().flat_map(|LowResolution { values, told }| [values, told]);
+        labels.iter_mut().chain(small).collect()
     }
 }
 

@@ -112,6 +112,16 @@ impl Optimiser {
         shim::clear_gradients(&self.parameters)
     }
 
+    /// Sets all gradients to zero where they lie, for backward passes that are [recorded](crate::recorded) and add to
+    /// them there; a parameter without a gradient still has none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Libtorch`] where libtorch refuses.
+    pub fn zero_grad_in_place(&mut self) -> Result<(), Error> {
+        shim::zero_gradients(&self.parameters)
+    }
+
     /// Scales the gradients so that their common norm is at most `max_norm`, and returns the norm before that; see
     /// [`AdamW::clip_gradients`].
     ///

@@ -13,33 +13,21 @@
 #include <ATen/ops/_foreach_lerp.h>
 #include <ATen/ops/_foreach_mul.h>
 #include <ATen/ops/_foreach_norm.h>
+#include <ATen/ops/_foreach_zero.h>
 #include <ATen/ops/_fused_adamw.h>
 #include <c10/core/InferenceMode.h>
 #include <torch/headeronly/version.h>
 
 #include <cstring>
-#include <exception>
 #include <mutex>
 #include <optional>
 #include <vector>
 
+#include "guarded.h"
+
 namespace {
 
 using Handles = at::Tensor **;
-
-template <typename Body> char *guarded(Body body) {
-  try {
-    body();
-    return nullptr;
-  } catch (const c10::Error &error) {
-    // Without the C++ backtrace, which says nothing to a user.
-    return strdup(error.what_without_backtrace());
-  } catch (const std::exception &error) {
-    return strdup(error.what());
-  } catch (...) {
-    return strdup("an exception of unknown type");
-  }
-}
 
 std::vector<at::Tensor> tensors(Handles handles, size_t count) {
   std::vector<at::Tensor> list;
@@ -122,6 +110,15 @@ char *bfn_clear_gradients(Handles parameters, size_t count) {
   });
 }
 
+// The gradients that are there stay where they are.
+char *bfn_zero_gradients(Handles parameters, size_t count) {
+  return guarded([&] {
+    at::NoGradGuard no_grad;
+    std::vector<at::Tensor> slopes = gradients(parameters, count);
+    if (!slopes.empty()) at::_foreach_zero_(slopes);
+  });
+}
+
 char *bfn_foreach_lerp(Handles from, Handles to, size_t count, double weight) {
   return guarded([&] {
     at::NoGradGuard no_grad;
@@ -194,6 +191,9 @@ char *bfn_set_deterministic(int deterministic) {
     context.setDeterministicFillUninitializedMemory(false);
   });
 }
+
+// Whether what this thread computes with parameters is kept for their gradients.
+int bfn_gradients_enabled() { return at::GradMode::is_enabled() ? 1 : 0; }
 
 char *bfn_inference_mode_enter(void **guard) {
   return guarded([&] { *guard = new c10::InferenceMode(); });

@@ -1,0 +1,98 @@
+//! What a loss is computed from: examples with all that is random about it.
+
+use bfn_nets::networks::Condition;
+use bfn_nets::{Inputs, Tensor, device};
+use tch::{Device, Kind};
+
+/// Examples with everything random about a loss, `[B]` or `[B, …]`, on the model's device.
+#[derive(Debug)]
+pub struct Examples {
+    /// The values, `[B, D]`: bins or classes as integers; where there are real numbers among them, all in f32.
+    pub x: tch::Tensor,
+    /// The times.
+    pub t: Column,
+    /// The factor of the loss of each example, where times are not drawn uniformly.
+    pub weights: Option<Column>,
+    /// Standard normal noise of the flow, `[B, W]` with W numbers in a message.
+    pub noise: tch::Tensor,
+    /// Standard normal noise of the sender, likewise; only a step of finite n needs it.
+    pub sender_noise: Option<tch::Tensor>,
+    /// What the network is told beside θ and t.
+    pub condition: Option<Condition>,
+}
+
+/// A number for each example: as it was drawn, and in f32 where the network computes.
+#[derive(Debug)]
+pub struct Column {
+    exact: Vec<f64>,
+    /// `[B]`.
+    rounded: tch::Tensor,
+}
+
+impl Column {
+    /// Such numbers, on the CPU.
+    pub fn new(exact: Vec<f64>) -> Self {
+        Self { rounded: tch::Tensor::from_slice(&exact).to_kind(Kind::Float), exact }
+    }
+
+    /// The numbers as they were drawn.
+    pub fn exact(&self) -> &[f64] {
+        &self.exact
+    }
+
+    /// The same as a tensor `[B]`.
+    pub fn on_device(&self) -> Tensor {
+        Tensor::new(self.rounded.shallow_clone())
+    }
+
+    fn first(&self, count: usize) -> Self {
+        Self { exact: self.exact[..count].to_vec(), rounded: self.rounded.narrow(0, 0, count as i64) }
+    }
+}
+
+impl Examples {
+    /// The first so many of them.
+    #[must_use]
+    pub fn first(&self, count: usize) -> Self {
+        let first = |tensor: &tch::Tensor| tensor.narrow(0, 0, count as i64);
+        Self {
+            x: first(&self.x),
+            t: self.t.first(count),
+            weights: self.weights.as_ref().map(|weights| weights.first(count)),
+            noise: first(&self.noise),
+            sender_noise: self.sender_noise.as_ref().map(first),
+            condition: self.condition.as_ref().map(|condition| condition.first(count)),
+        }
+    }
+
+    /// The same examples in memory that a GPU can read from while the program goes on.
+    #[must_use]
+    pub fn ready_for(mut self, device: Device) -> Self {
+        if device.is_cuda() {
+            self.replace(|tensor| tensor.pin_memory(device));
+        }
+        self
+    }
+
+    /// The same examples on a device; nothing waits for the copy out of memory that is ready for it.
+    #[must_use]
+    pub fn on(mut self, device: Device) -> Self {
+        self.replace(|tensor| device::move_to(tensor, device));
+        self
+    }
+
+    fn replace(&mut self, new: impl Fn(&tch::Tensor) -> tch::Tensor) {
+        for tensor in self.tensors() {
+            *tensor = new(tensor);
+        }
+    }
+}
+
+impl Inputs for Examples {
+    fn tensors(&mut self) -> Vec<&mut tch::Tensor> {
+        let Self { x, t, weights, noise, sender_noise, condition } = self;
+        let columns = [Some(t), weights.as_mut()].into_iter().flatten().map(|column| &mut column.rounded);
+        let told = condition.iter_mut().flat_map(Condition::tensors);
+        [Some(x), Some(noise), sender_noise.as_mut()].into_iter().flatten().chain(columns).chain(told).collect()
+    }
+}

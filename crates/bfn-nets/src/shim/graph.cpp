@@ -1,0 +1,146 @@
+// CUDA graphs as plain C functions for graph.rs.
+//
+// libtorch_cuda.so is loaded while the program runs, if at all, so nothing here may need it for linking, and its headers
+// need some of the CUDA toolkit's that do not come with PyTorch. So streams and the allocator are reached through
+// interfaces of libc10, and at::cuda::CUDAGraph by the names of its member functions.
+
+#include <ATen/ATen.h>
+#include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+
+#include <dlfcn.h>
+
+#include <cstddef>
+#include <exception>
+#include <optional>
+
+#include "guarded.h"
+
+namespace {
+
+// Room for an at::cuda::CUDAGraph, which takes 104 bytes in libtorch 2.11.0.
+struct alignas(std::max_align_t) CUDAGraph {
+  std::byte room[512];
+};
+
+// cudaStreamCaptureModeThreadLocal: other threads may talk to the device while this one records.
+constexpr int THREAD_LOCAL = 1;
+
+template <typename Function> void find(Function *&function, const char *mangled) {
+  void *address = dlsym(RTLD_DEFAULT, mangled);
+  TORCH_CHECK(address != nullptr, "the libtorch that was loaded has no ", mangled);
+  function = reinterpret_cast<Function *>(address);
+}
+
+// The member functions, called as the C++ ABI of Linux does: with the object first.
+struct Functions {
+  void (*construct)(CUDAGraph *, bool keep_graph);
+  void (*destroy)(CUDAGraph *);
+  void (*begin)(CUDAGraph *, c10::MempoolId_t, int mode);
+  void (*end)(CUDAGraph *);
+  void (*replay)(CUDAGraph *);
+
+  Functions() {
+    find(construct, "_ZN2at4cuda9CUDAGraphC1Eb");
+    find(destroy, "_ZN2at4cuda9CUDAGraphD1Ev");
+    find(begin, "_ZN2at4cuda9CUDAGraph13capture_beginESt4pairIyyE21cudaStreamCaptureMode");
+    find(end, "_ZN2at4cuda9CUDAGraph11capture_endEv");
+    find(replay, "_ZN2at4cuda9CUDAGraph6replayEv");
+  }
+};
+
+const Functions &functions() {
+  static const Functions found;
+  return found;
+}
+
+// A graph and the stream that it is recorded on: the default stream cannot be.
+class Recording {
+ public:
+  explicit Recording(c10::DeviceIndex index)
+      : device_(at::kCUDA, index), streams_(at::kCUDA), side_(streams_.getStreamFromGlobalPool(device_)) {
+    functions().construct(&graph_, /*keep_graph=*/false);
+  }
+
+  ~Recording() { functions().destroy(&graph_); }
+
+  Recording(const Recording &) = delete;
+  Recording &operator=(const Recording &) = delete;
+
+  // All work goes to the side stream until `leave`; what was asked for before is done first.
+  void enter() {
+    streams_.synchronizeDevice(device_.index());
+    former_ = streams_.exchangeStream(side_);
+  }
+
+  // From now on work is recorded and not done.
+  void begin() {
+    // What the allocator keeps of earlier runs would lie idle beside the graph's own memory.
+    at::getDeviceAllocator(at::kCUDA)->emptyCache();
+    functions().begin(&graph_, {0, 0}, THREAD_LOCAL);
+    is_recording_ = true;
+  }
+
+  void end() {
+    is_recording_ = false;
+    functions().end(&graph_);
+  }
+
+  // Ends what has begun, in the order that an exception on the way leaves open.
+  void leave() {
+    std::exception_ptr failure;
+    if (is_recording_) {
+      try {
+        end();
+      } catch (...) {
+        failure = std::current_exception();
+      }
+    }
+    streams_.synchronizeDevice(device_.index());
+    if (former_) streams_.exchangeStream(*former_);
+    former_.reset();
+    if (failure) std::rethrow_exception(failure);
+  }
+
+  void replay() { functions().replay(&graph_); }
+
+ private:
+  at::Device device_;
+  c10::impl::VirtualGuardImpl streams_;
+  c10::Stream side_;
+  std::optional<c10::Stream> former_;
+  bool is_recording_ = false;
+  CUDAGraph graph_;
+};
+
+}  // namespace
+
+extern "C" {
+
+char *bfn_recording_new(int device, void **recording) {
+  return guarded([&] { *recording = new Recording(static_cast<c10::DeviceIndex>(device)); });
+}
+
+void bfn_recording_free(void *recording) { delete static_cast<Recording *>(recording); }
+
+char *bfn_recording_enter(void *recording) {
+  return guarded([&] { static_cast<Recording *>(recording)->enter(); });
+}
+
+char *bfn_recording_begin(void *recording) {
+  return guarded([&] { static_cast<Recording *>(recording)->begin(); });
+}
+
+char *bfn_recording_end(void *recording) {
+  return guarded([&] { static_cast<Recording *>(recording)->end(); });
+}
+
+char *bfn_recording_leave(void *recording) {
+  return guarded([&] { static_cast<Recording *>(recording)->leave(); });
+}
+
+char *bfn_recording_replay(void *recording) {
+  return guarded([&] { static_cast<Recording *>(recording)->replay(); });
+}
+
+}  // extern "C"

@@ -1,0 +1,91 @@
+//! CUDA graphs: the safe face of `graph.cpp`.
+
+use std::ffi::{c_char, c_int, c_void};
+use std::ptr;
+
+use tch::Device;
+
+use super::{checked, index, take_string};
+use crate::Error;
+
+unsafe extern "C" {
+    fn bfn_recording_new(device: c_int, recording: *mut *mut c_void) -> *mut c_char;
+    fn bfn_recording_free(recording: *mut c_void);
+    fn bfn_recording_enter(recording: *mut c_void) -> *mut c_char;
+    fn bfn_recording_begin(recording: *mut c_void) -> *mut c_char;
+    fn bfn_recording_end(recording: *mut c_void) -> *mut c_char;
+    fn bfn_recording_leave(recording: *mut c_void) -> *mut c_char;
+    fn bfn_recording_replay(recording: *mut c_void) -> *mut c_char;
+}
+
+/// A CUDA graph, and the stream of its own that it is recorded on.
+#[derive(Debug)]
+pub(crate) struct Graph {
+    recording: *mut c_void,
+}
+
+impl Graph {
+    /// A graph of nothing yet, for a CUDA device.
+    pub(crate) fn new(device: Device) -> Result<Self, Error> {
+        let mut recording = ptr::null_mut();
+        // SAFETY: `recording` is written on success, with an object that `drop` frees.
+        checked("prepare a CUDA graph", unsafe { bfn_recording_new(index(device), &mut recording) })?;
+        Ok(Self { recording })
+    }
+
+    /// Does some work on the graph's stream, as it comes before a recording: kernels are searched for and memory is
+    /// laid out. What was asked of the device before is done first, and the work when this returns.
+    pub(crate) fn rehearse<T>(&mut self, work: impl FnOnce() -> T) -> Result<T, Error> {
+        let side = Side::enter(self)?;
+        let result = work();
+        side.leave()?;
+        Ok(result)
+    }
+
+    /// Records some work without doing it.
+    pub(crate) fn record<T>(&mut self, work: impl FnOnce() -> T) -> Result<T, Error> {
+        let side = Side::enter(self)?;
+        // SAFETY: a live recording, as below.
+        checked("begin a CUDA graph", unsafe { bfn_recording_begin(side.0.recording) })?;
+        let result = work();
+        checked("end a CUDA graph", unsafe { bfn_recording_end(side.0.recording) })?;
+        side.leave()?;
+        Ok(result)
+    }
+
+    /// Asks the device to do all the recorded work; nothing waits for it.
+    pub(crate) fn replay(&mut self) -> Result<(), Error> {
+        // SAFETY: a live recording.
+        checked("replay a CUDA graph", unsafe { bfn_recording_replay(self.recording) })
+    }
+}
+
+impl Drop for Graph {
+    fn drop(&mut self) {
+        // SAFETY: made by `new`, freed once.
+        unsafe { bfn_recording_free(self.recording) }
+    }
+}
+
+/// While it lives, this thread's work goes to the graph's stream.
+struct Side<'a>(&'a mut Graph);
+
+impl<'a> Side<'a> {
+    fn enter(graph: &'a mut Graph) -> Result<Self, Error> {
+        // SAFETY: a live recording.
+        checked("change the stream", unsafe { bfn_recording_enter(graph.recording) })?;
+        Ok(Self(graph))
+    }
+
+    fn leave(self) -> Result<(), Error> {
+        // SAFETY: a live recording. `drop` comes after it, and finds nothing more to do.
+        checked("change the stream back", unsafe { bfn_recording_leave(self.0.recording) })
+    }
+}
+
+impl Drop for Side<'_> {
+    fn drop(&mut self) {
+        // SAFETY: a live recording. After an error or a panic in the work this one is told first.
+        drop(unsafe { take_string(bfn_recording_leave(self.0.recording)) });
+    }
+}

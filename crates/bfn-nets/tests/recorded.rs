@@ -1,0 +1,153 @@
+//! Work that is recorded and repeated; on the CPU, and as CUDA graphs on every GPU there is.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bfn_nets::{Inputs, Recorded, device, seed_dropout};
+use object::read::ReadCache;
+use object::{Object, ObjectSymbol};
+use tch::{Device, Kind, Tensor};
+
+/// The tests take turns: libtorch's generators are the whole process's.
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Pair(Tensor, Tensor);
+
+impl Inputs for Pair {
+    fn tensors(&mut self) -> Vec<&mut Tensor> {
+        vec![&mut self.0, &mut self.1]
+    }
+}
+
+/// The inputs of a run, different ones each time.
+fn pair(step: u64, rows: i64, device: Device) -> Pair {
+    let values = Tensor::arange(rows * 5, (Kind::Float, Device::Cpu)) * 0.3 + step as f64;
+    Pair(values.sin().reshape([rows, 5]).to_device(device), values.narrow(0, 0, rows).cos().to_device(device))
+}
+
+fn weights(device: Device) -> [Tensor; 2] {
+    [[5, 7], [7, 1]].map(|shape| {
+        let values = Tensor::arange(shape[0] * shape[1], (Kind::Float, Device::Cpu)) * 0.7;
+        values.sin().reshape(shape).to_device(device).set_requires_grad(true)
+    })
+}
+
+/// The loss of a small network with dropout; its gradient is added to that of the weights.
+fn pass(Pair(x, y): &Pair, [first, second]: &[Tensor; 2]) -> Tensor {
+    let hidden = x.matmul(first).tanh().dropout(0.5, true);
+    let scale = device::upload(&Tensor::from_slice(&[0.5_f32]), x.device());
+    let loss = ((hidden.matmul(second).squeeze_dim(1) - y).square() * scale).mean(Kind::Float);
+    loss.backward();
+    loss.detach()
+}
+
+fn close(a: &Tensor, b: &Tensor) -> bool {
+    a.allclose(b, 1e-6, 1e-6, false)
+}
+
+/// Through the rehearsals, the recording and repetitions: losses, and gradients that add up in place.
+#[test]
+fn repeated_work_is_work_done_anew() {
+    let _alone = alone();
+    for device in device::available() {
+        let (plain, repeated) = (weights(device), weights(device));
+        let mut recorded = Recorded::new(device).unwrap();
+        let mut losses = Vec::new();
+        for step in 0..8 {
+            seed_dropout(1, step);
+            let expected = pass(&pair(step, 6, device), &plain);
+            seed_dropout(1, step);
+            let found = recorded.run(pair(step, 6, device), |pair| pass(pair, &repeated)).unwrap();
+            assert!(close(found, &expected), "step {step} on {device:?}: {found:?}, expected {expected:?}");
+            losses.push(found.double_value(&[]));
+            for (weight, other) in repeated.iter().zip(&plain) {
+                assert!(close(&weight.grad(), &other.grad()), "step {step} on {device:?}");
+            }
+        }
+        losses.dedup();
+        assert_eq!(losses.len(), 8, "other inputs and draws each time");
+    }
+}
+
+#[test]
+fn inputs_are_not_written_to() {
+    let _alone = alone();
+    for device in device::available() {
+        let mut recorded = Recorded::new(device).unwrap();
+        let first = pair(0, 3, device);
+        let kept = first.0.copy();
+        for step in 0..6 {
+            let Pair(x, y) =
+                if step == 0 { Pair(first.0.shallow_clone(), first.1.shallow_clone()) } else { pair(step, 3, device) };
+            let expected = x.sum(Kind::Float) + y.sum(Kind::Float);
+            let found = recorded.run(Pair(x, y), |Pair(x, y)| x.sum(Kind::Float) + y.sum(Kind::Float)).unwrap();
+            assert!(close(found, &expected), "step {step} on {device:?}");
+        }
+        assert!(first.0.equal(&kept), "the inputs of the first run belong to the caller");
+    }
+}
+
+#[test]
+fn numbers_that_change_are_refused_when_the_work_is_recorded() {
+    let _alone = alone();
+    for device in device::available() {
+        let times = |x: &Tensor, number: f32| x * device::upload(&Tensor::from_slice(&[number]), device);
+        let mut recorded = Recorded::new(device).unwrap();
+        let mut run = |number: f32| {
+            let work = |Pair(x, _): &Pair| times(x, number);
+            catch_unwind(AssertUnwindSafe(|| recorded.run(pair(1, 3, device), work).unwrap().copy()))
+        };
+        for number in [0.0, 1.0, 2.0] {
+            assert!(run(number).is_ok());
+        }
+        let refused = run(3.0).unwrap_err();
+        let message = refused.downcast_ref::<&str>().unwrap();
+        assert!(message.contains("numbers that change from run to run"), "{message}");
+        // What was seen before is a constant, and the thread is as it was.
+        let x = pair(1, 3, device).0;
+        assert!(close(&run(2.0).unwrap(), &(&x * 2.0)));
+        assert!(close(&times(&x, 4.0), &(&x * 4.0)));
+    }
+}
+
+#[test]
+fn inputs_of_another_shape_do_not_fit() {
+    let _alone = alone();
+    for device in device::available() {
+        let mut recorded = Recorded::new(device).unwrap();
+        let sum = |Pair(x, _): &Pair| x.sum(Kind::Float);
+        assert!(recorded.fits(&mut pair(0, 3, device)) && recorded.fits(&mut pair(0, 4, device)));
+        recorded.run(pair(0, 3, device), sum).unwrap();
+        assert!(recorded.fits(&mut pair(9, 3, device)) && !recorded.fits(&mut pair(0, 4, device)));
+        let Pair(x, y) = pair(0, 3, device);
+        assert!(!recorded.fits(&mut Pair(x.to_kind(Kind::Double), y)));
+        assert!(catch_unwind(AssertUnwindSafe(|| recorded.run(pair(0, 4, device), sum).map(|_| ()))).is_err());
+    }
+}
+
+/// The shim calls CUDA graphs by the names of their functions: libtorch's CUDA half must have them.
+#[test]
+fn the_functions_that_record_are_in_libtorch() {
+    let source = include_str!("../src/shim/graph.cpp");
+    let names: Vec<&str> = source.split('"').filter(|text| text.starts_with("_Z")).collect();
+    assert_eq!(names.len(), 5);
+    let path = Path::new(&std::env::var_os("LIBTORCH").unwrap()).join("lib/libtorch_cuda.so");
+    let Ok(file) = File::open(&path) else {
+        assert!(device::available().len() == 1, "a GPU is used without {}", path.display());
+        return;
+    };
+    let cache = ReadCache::new(file);
+    let library = object::File::parse(&cache).unwrap();
+    let found: HashSet<&str> = library.dynamic_symbols().filter_map(|symbol| symbol.name().ok()).collect();
+    for name in names {
+        assert!(found.contains(name), "{} has no {name}", path.display());
+    }
+}
