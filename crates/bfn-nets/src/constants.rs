@@ -1,19 +1,16 @@
 //! The constants of recorded work: numbers of the host that an operation needs on the device.
 //!
-//! A CUDA graph repeats what the device did, copies from the host included, from where they were at the time. So while
-//! work is rehearsed, what it uploads is kept on the device; when it is recorded, all must be there already. What is
-//! not there was other numbers before, and would be repeated wrongly.
+//! A CUDA graph repeats what the device did, copies from the host included, from where they were at the time. So what
+//! the first run of the work uploads is kept on the device, and each later run must upload the same in the same order:
+//! other numbers would be repeated as they were.
 
 use std::cell::RefCell;
 
 use tch::Tensor;
 
-/// What the work of one recording has uploaded.
+/// What the first run of some work has uploaded, in order: the tensors of the host, and the same on the device.
 #[derive(Debug, Default)]
-pub(crate) struct Constants {
-    /// Tensors of the host, and the same on the device.
-    known: Vec<(Tensor, Tensor)>,
-}
+pub(crate) struct Constants(Vec<(Tensor, Tensor)>);
 
 /// The constants of the work that this thread does at present.
 #[derive(Debug)]
@@ -21,6 +18,8 @@ struct Present {
     constants: Constants,
     /// Whether no others may come.
     is_complete: bool,
+    /// How many there were in this run.
+    seen: usize,
 }
 
 thread_local! {
@@ -42,35 +41,33 @@ pub(crate) fn with<T>(constants: &mut Constants, is_complete: bool, work: impl F
             }
         }
     }
-    let present = Present { constants: std::mem::take(constants), is_complete };
+    let present = Present { constants: std::mem::take(constants), is_complete, seen: 0 };
     let before = PRESENT.with_borrow_mut(|place| place.replace(present));
     let _scope = Scope { constants, before };
     work()
 }
 
-/// The tensor on the device, by `upload` if it is no constant that is there already.
+/// The tensor on the device, by `upload` if it is no constant that is there already; then it is not to be written to.
 ///
 /// # Panics
 ///
-/// Where no others may come.
+/// Where it is not what the first run uploaded at this point.
 pub(crate) fn known_or(host: &Tensor, upload: impl FnOnce() -> Tensor) -> Tensor {
-    let found = PRESENT.with_borrow(|present| {
-        let Present { constants, is_complete } = present.as_ref()?;
-        let is_same = |(known, _): &&(Tensor, Tensor)| {
+    let known = PRESENT.with_borrow_mut(|present| {
+        let Present { constants: Constants(known), is_complete, seen } = present.as_mut()?;
+        let found = known.get(*seen);
+        *seen += 1;
+        let is_same = found.map_or(!*is_complete, |(known, _)| {
             known.kind() == host.kind() && known.size() == host.size() && known.equal(host)
-        };
-        let found = constants.known.iter().find(is_same).map(|(_, device)| device.shallow_clone());
-        assert!(
-            found.is_some() || !is_complete,
-            "recorded work uploads numbers that change from run to run; they must be among its inputs"
-        );
-        found
+        });
+        assert!(is_same, "recorded work uploads numbers that change from run to run; they must be among its inputs");
+        found.map(|(_, device)| device.shallow_clone())
     });
-    found.unwrap_or_else(|| {
+    known.unwrap_or_else(|| {
         let device = upload();
         PRESENT.with_borrow_mut(|present| {
-            if let Some(Present { constants, .. }) = present {
-                constants.known.push((host.shallow_clone(), device.shallow_clone()));
+            if let Some(Present { constants: Constants(known), .. }) = present {
+                known.push((host.shallow_clone(), device.shallow_clone()));
             }
         });
         device

@@ -181,6 +181,8 @@ pub fn set_determinism(determinism: Determinism) -> Result<(), Error> {
 
 /// A tensor of the host on a device; the program does not wait for the copy, which takes its turn on the device.
 ///
+/// Within work that is [`recorded`](crate::recorded) it is shared among all runs, and not to be written to.
+///
 /// # Panics
 ///
 /// Within work that is [`recorded`](crate::recorded), where the numbers are not those of the runs before.

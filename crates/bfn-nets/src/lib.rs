@@ -6,8 +6,9 @@
 //! | [`networks`] | the networks Ψ(θ, t) |
 //! | [`parameter`] | a network's learned tensors, under their names |
 //! | [`optimiser`], [`ema`] | AdamW and Muon, gradient clipping; the average of the weights |
-//! | [`classifier`], [`measures`] | a feature space for images; how far samples are from data in it
+//! | [`classifier`], [`measures`] | a feature space for images; how far samples are from data in it |
 //! | [`checkpoint`] | named tensors on disk, whole or not at all |
+//! | [`published`] | state dicts of PyTorch, read without running code, and written |
 //! | [`recorded`] | work that is recorded once and repeated as a whole: CUDA graphs |
 //! | [`device`], [`precision`], [`random_state`] | where, how exactly, and with which dropout a network computes |
 //!

@@ -20,10 +20,12 @@ pub trait Inputs {
 
 /// Work on a device that is recorded and repeated, with its results.
 ///
-/// The work must do the same each time: operations on tensors of its inputs and on tensors that stay where they are,
-/// weights and their gradients, all on one device, without looking at a number or waiting. It may draw from
-/// libtorch's generator. On the CPU, where nothing is recorded, it is simply done again; that it uploads no numbers
-/// other than before is checked there too.
+/// The work must do the same each time: operations on tensors of its inputs and on tensors that outlive it and stay
+/// where they are, weights and their gradients, all on one device, without looking at a number or waiting. It may draw
+/// from libtorch's generator. Numbers of the host go to the device by [`upload`](device::upload), which refuses others
+/// than before; those that an operation takes as they are, such as the factor of a product, are repeated as they were
+/// recorded. On the CPU, where nothing is recorded, the work is simply done again; what it uploads is checked there too.
+/// Not for [`InferenceMode`](crate::InferenceMode).
 ///
 /// ```
 /// use bfn_nets::{Inputs, Recorded, device};
@@ -48,6 +50,7 @@ pub trait Inputs {
 pub struct Recorded<T> {
     /// Before the graph, whose memory they may lie in.
     results: Option<T>,
+    device: Device,
     /// None on the CPU.
     graph: Option<Graph>,
     /// Where the work finds what it takes, every time.
@@ -65,30 +68,29 @@ impl<T> Recorded<T> {
     pub fn new(device: Device) -> Result<Self, Error> {
         device::initialise();
         let graph = device.is_cuda().then(|| Graph::new(device)).transpose()?;
-        Ok(Self { results: None, graph, inputs: Vec::new(), constants: Constants::default(), runs: 0 })
+        Ok(Self { results: None, device, graph, inputs: Vec::new(), constants: Constants::default(), runs: 0 })
     }
 
-    /// Whether tensors have the shapes and types of those that the work was first done with.
+    /// Whether tensors are on the device, and have the shapes and types of those that the work was first done with.
     pub fn fits(&self, inputs: &mut impl Inputs) -> bool {
         let tensors = inputs.tensors();
-        self.runs == 0
-            || self.inputs.len() == tensors.len()
-                && self.inputs.iter().zip(tensors).all(|(own, other)| {
-                    own.size() == other.size() && own.kind() == other.kind() && own.device() == other.device()
-                })
+        let is_same = |(own, other): (&Tensor, &&mut Tensor)| own.size() == other.size() && own.kind() == other.kind();
+        let as_before = || self.inputs.len() == tensors.len() && self.inputs.iter().zip(&tensors).all(is_same);
+        tensors.iter().all(|tensor| tensor.device() == self.device) && (self.inputs.is_empty() || as_before())
     }
 
     /// Does the work with these inputs. Its results stay as they are until the next run, which writes into them.
     ///
     /// # Errors
     ///
-    /// [`Error::Libtorch`] where the device cannot record the work.
+    /// [`Error::Libtorch`] where the device cannot record.
     ///
     /// # Panics
     ///
-    /// Inputs that do not [fit](Self::fits), work that uploads numbers that change from run to run.
+    /// Inputs that do not [fit](Self::fits), work that uploads numbers that change from run to run. An operation that
+    /// cannot be recorded panics as well; libtorch records no more in such a process, which should end.
     pub fn run<I: Inputs>(&mut self, mut inputs: I, work: impl FnOnce(&I) -> T) -> Result<&T, Error> {
-        assert!(self.fits(&mut inputs), "recorded work gets inputs of other shapes or types");
+        assert!(self.fits(&mut inputs), "recorded work gets inputs of other shapes or types, or on another device");
         for (place, tensor) in inputs.tensors().into_iter().enumerate() {
             match self.inputs.get_mut(place) {
                 Some(own) => own.copy_(tensor),
@@ -96,19 +98,21 @@ impl<T> Recorded<T> {
             }
             *tensor = self.inputs[place].shallow_clone();
         }
-        let is_rehearsal = self.runs < REHEARSALS;
-        let is_recorded = self.runs > REHEARSALS && self.graph.is_some();
-        if !is_recorded {
-            self.results = None;
-            let graph = &mut self.graph;
-            self.results = Some(constants::with(&mut self.constants, !is_rehearsal, || match graph {
-                None => Ok(work(&inputs)),
-                Some(graph) if is_rehearsal => graph.rehearse(|| work(&inputs)),
-                Some(graph) => graph.record(|| work(&inputs)),
-            })?);
-        }
-        if let (Some(graph), false) = (&mut self.graph, is_rehearsal) {
-            graph.replay()?;
+        let (constants, is_complete) = (&mut self.constants, self.runs > 0);
+        let work = || constants::with(constants, is_complete, || work(&inputs));
+        match &mut self.graph {
+            None => self.results = Some(work()),
+            Some(graph) if self.runs < REHEARSALS => {
+                self.results = None;
+                self.results = Some(graph.rehearse(work)?);
+            }
+            Some(graph) => {
+                if self.runs == REHEARSALS {
+                    self.results = None;
+                    self.results = Some(graph.record(work)?);
+                }
+                graph.replay()?;
+            }
         }
         self.runs = self.runs.saturating_add(1);
         Ok(self.results.as_ref().expect("the work has been done"))

@@ -100,7 +100,7 @@ impl Backend for Torch {
     fn from_indices(like: &Array, shape: &[usize], indices: &[usize]) -> Array {
         assert_fills(shape, indices.len());
         let values: Vec<i64> = indices.iter().map(|index| *index as i64).collect();
-        Array::from_slice(&values).reshape(sizes(shape)).to_device(like.device())
+        upload(&Array::from_slice(&values).reshape(sizes(shape)), like.device())
     }
 
     fn add(a: &Array, b: &Array) -> Array {
@@ -192,7 +192,7 @@ impl Backend for Torch {
         let count = lengths(a)[0];
         assert!(rows.iter().all(|row| *row < count), "rows {rows:?} of an array of shape {:?}", a.size());
         let rows: Vec<i64> = rows.iter().map(|row| *row as i64).collect();
-        a.index_select(0, &Array::from_slice(&rows).to_device(a.device()))
+        a.index_select(0, &upload(&Array::from_slice(&rows), a.device()))
     }
     fn gather_last(a: &Array, indices: &Array) -> Array {
         assert_indices("gather_last", a, indices);

@@ -103,7 +103,8 @@ impl Optimiser {
         self.adamw.as_mut().map_or(Ok(()), |adamw| adamw.step_unless(skip, learning_rate))
     }
 
-    /// Drops all gradients, so that the next backward pass starts from none.
+    /// Drops all gradients, so that the next backward pass starts from none. Not for gradients that
+    /// [recorded](crate::recorded) work adds to.
     ///
     /// # Errors
     ///

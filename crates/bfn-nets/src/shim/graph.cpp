@@ -12,6 +12,8 @@
 
 #include <cstddef>
 #include <exception>
+#include <map>
+#include <mutex>
 #include <optional>
 
 #include "guarded.h"
@@ -54,11 +56,21 @@ const Functions &functions() {
   return found;
 }
 
+// One stream of each device for all recordings: libtorch keeps work space for each stream that it has used.
+c10::Stream side_stream(const c10::impl::VirtualGuardImpl &streams, at::Device device) {
+  static std::mutex mutex;
+  static std::map<c10::DeviceIndex, c10::Stream> known;
+  std::lock_guard<std::mutex> lock(mutex);
+  auto found = known.find(device.index());
+  if (found == known.end()) found = known.emplace(device.index(), streams.getStreamFromGlobalPool(device)).first;
+  return found->second;
+}
+
 // A graph and the stream that it is recorded on: the default stream cannot be.
 class Recording {
  public:
   explicit Recording(c10::DeviceIndex index)
-      : device_(at::kCUDA, index), streams_(at::kCUDA), side_(streams_.getStreamFromGlobalPool(device_)) {
+      : device_(at::kCUDA, index), streams_(at::kCUDA), side_(side_stream(streams_, device_)) {
     functions().construct(&graph_, /*keep_graph=*/false);
   }
 
@@ -67,49 +79,73 @@ class Recording {
   Recording(const Recording &) = delete;
   Recording &operator=(const Recording &) = delete;
 
+  // Whether a recording has failed: libtorch's allocator then still refers to the graph, which must never be freed.
+  bool is_broken() const { return is_broken_; }
+
   // All work goes to the side stream until `leave`; what was asked for before is done first.
   void enter() {
     streams_.synchronizeDevice(device_.index());
-    former_ = streams_.exchangeStream(side_);
+    at::Device device = streams_.exchangeDevice(device_);
+    former_.emplace(Former{device, streams_.exchangeStream(side_)});
   }
 
   // From now on work is recorded and not done.
   void begin() {
+    TORCH_CHECK(!is_broken_, "an earlier recording in this process failed; start the program anew");
     // What the allocator keeps of earlier runs would lie idle beside the graph's own memory.
     at::getDeviceAllocator(at::kCUDA)->emptyCache();
-    functions().begin(&graph_, {0, 0}, THREAD_LOCAL);
+    breaks_if_it_throws([&] { functions().begin(&graph_, {0, 0}, THREAD_LOCAL); });
     is_recording_ = true;
   }
 
   void end() {
     is_recording_ = false;
-    functions().end(&graph_);
+    breaks_if_it_throws([&] { functions().end(&graph_); });
   }
 
-  // Ends what has begun, in the order that an exception on the way leaves open.
+  // Goes back to the stream before `enter`. A recording that was left in the middle is ended and forgotten.
   void leave() {
+    if (!former_) return;
     std::exception_ptr failure;
     if (is_recording_) {
       try {
         end();
+        functions().destroy(&graph_);
+        functions().construct(&graph_, /*keep_graph=*/false);
       } catch (...) {
         failure = std::current_exception();
       }
     }
-    streams_.synchronizeDevice(device_.index());
-    if (former_) streams_.exchangeStream(*former_);
+    streams_.exchangeStream(former_->stream);
+    streams_.exchangeDevice(former_->device);
     former_.reset();
     if (failure) std::rethrow_exception(failure);
+    streams_.synchronizeDevice(device_.index());
   }
 
   void replay() { functions().replay(&graph_); }
 
  private:
+  struct Former {
+    at::Device device;
+    c10::Stream stream;
+  };
+
+  template <typename Body> void breaks_if_it_throws(Body body) {
+    try {
+      body();
+    } catch (...) {
+      is_broken_ = true;
+      throw;
+    }
+  }
+
   at::Device device_;
   c10::impl::VirtualGuardImpl streams_;
   c10::Stream side_;
-  std::optional<c10::Stream> former_;
+  std::optional<Former> former_;
   bool is_recording_ = false;
+  bool is_broken_ = false;
   CUDAGraph graph_;
 };
 
@@ -121,7 +157,10 @@ char *bfn_recording_new(int device, void **recording) {
   return guarded([&] { *recording = new Recording(static_cast<c10::DeviceIndex>(device)); });
 }
 
-void bfn_recording_free(void *recording) { delete static_cast<Recording *>(recording); }
+void bfn_recording_free(void *handle) {
+  auto *recording = static_cast<Recording *>(handle);
+  if (!recording->is_broken()) delete recording;
+}
 
 char *bfn_recording_enter(void *recording) {
   return guarded([&] { static_cast<Recording *>(recording)->enter(); });

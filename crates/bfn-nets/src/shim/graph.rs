@@ -78,7 +78,7 @@ impl<'a> Side<'a> {
     }
 
     fn leave(self) -> Result<(), Error> {
-        // SAFETY: a live recording. `drop` comes after it, and finds nothing more to do.
+        // SAFETY: a live recording. `drop` comes after it, and finds nothing left to do.
         checked("change the stream back", unsafe { bfn_recording_leave(self.0.recording) })
     }
 }
