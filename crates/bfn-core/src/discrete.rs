@@ -112,6 +112,10 @@ pub fn send<B: Backend>(x: &Indices<B>, alpha: &Tensor<B>, noise: &Tensor<B>) ->
 /// `x` `[B, D]`; `y` and `logits` `[B, D, K]`, where p_O = softmax(logits), so that ln p_O will do; the result `[B, D]`,
 /// in nats.
 ///
+/// # Panics
+///
+/// Panics if the shapes do not fit.
+///
 /// Source: Graves et al. 2023, section 6.
 pub fn log_ratio<B: Backend>(x: &Indices<B>, y: &Tensor<B>, logits: &Tensor<B>) -> Tensor<B> {
     assert_same("message and probabilities", &logits.shape(), &y.shape());
@@ -131,6 +135,10 @@ pub fn log_ratio<B: Backend>(x: &Indices<B>, y: &Tensor<B>, logits: &Tensor<B>) 
 ///
 /// `x` `[B, D]`; `y` and `log_probabilities` ln p_O `[B, D, K]`; `alpha` one number per example; the
 /// result `[B, D]`, in nats.
+///
+/// # Panics
+///
+/// Panics if the shapes do not fit.
 ///
 /// Source: the published PyTorch code of Graves et al. 2023.
 pub fn log_ratio_factorised<B: Backend>(

@@ -19,7 +19,7 @@ pub trait OutputDistribution<B: Backend> {
 
 /// An [`OutputDistribution`] over finitely many values.
 pub trait FiniteDistribution<B: Backend>: OutputDistribution<B> {
-    /// ln p_O(k) of every value k, along a new last axis, normalised.
+    /// ln p_O(k) of every value k, in nats, along a new last axis, normalised.
     fn log_probabilities(&self) -> Tensor<B>;
 
     /// p_O(k) of every value k, along a new last axis.
@@ -101,8 +101,8 @@ pub trait BayesianFlow<B: Backend> {
     /// ½ (`loss_step`(ε) + `loss_step`(−ε)).
     ///
     /// All odd orders of the noise cancel, the first above all: √α ε·(x − x̂) for discretised and √(Kα) ε·(e_x − ê)
-    /// for discrete data, where x̂ and ê are the means of p_O. As α → 0 its standard deviation falls as √α, while what
-    /// remains falls as α. Scaled to n steps the error of `loss_step` grows as √n; that of this method stays near
+    /// for discrete data, where x̂ and ê are the means of p_O. As α → 0 the standard deviation of these falls as √α, that
+    /// of what remains as α. Scaled to n steps the error of `loss_step` grows as √n; that of this method stays near
     /// that of the continuous-time loss. At large α, where the loss is no polynomial of low degree in ε, its variance
     /// is still at most that of `loss_step`, as for every mean of two numbers of one distribution. Where the
     /// divergence has a closed form, both are the same.

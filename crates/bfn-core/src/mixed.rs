@@ -240,7 +240,8 @@ where
         MixedOutput(outputs.collect())
     }
 
-    /// y ~ p_S(y | x; α_p) `[B, W]` with the accuracy α_p of every part between the times `from` and `to`.
+    /// y ~ p_S(y | x; α_p) `[B, W]` with the accuracy α_p of every part between the times `from` and `to`, from standard
+    /// normal `noise` `[B, W]`.
     pub fn send(&self, x: &MixedValues<B>, from: f64, to: f64, noise: &Tensor<B>) -> Tensor<B> {
         let messages =
             self.split_message(noise).zip(&self.parts).zip(self.split_values(x)).map(|((noise, part), x)| {
@@ -252,7 +253,7 @@ where
         join(messages)
     }
 
-    /// θ' = h(θ, y, α_p), the Bayesian update with a message sent between the times `from` and `to`.
+    /// θ' = h(θ, y, α_p), the Bayesian update with a message y `[B, W]` sent between the times `from` and `to`.
     pub fn update(&self, theta: &[PartTheta<B>], y: &Tensor<B>, from: f64, to: f64) -> Vec<PartTheta<B>> {
         self.split_message(y)
             .zip(&self.parts)
@@ -268,7 +269,7 @@ where
             .collect()
     }
 
-    /// The integrand of L^∞(x) at the times `t` `[B]`.
+    /// The integrand of L^∞(x) at the times `t` `[B]`, in nats.
     pub fn loss_continuous_time(
         &self,
         x: &MixedValues<B>,
@@ -280,8 +281,8 @@ where
         })
     }
 
-    /// KL(p_S ‖ p_R) of the message sent between the times `from` and `to`, one number per example each;
-    /// see [`BayesianFlow::loss_step_steady`]. `noise` `[B, W]` is standard normal.
+    /// KL(p_S ‖ p_R) of the message sent between the times `from` and `to`, one number per example each, in nats: the mean
+    /// over standard normal `noise` `[B, W]` and its mirror image, [`BayesianFlow::loss_step_steady`] of every part.
     ///
     /// # Panics
     ///
@@ -305,7 +306,7 @@ where
         })
     }
 
-    /// The integrand of L^r(x); `output` is the one at t = 1.
+    /// The integrand of L^r(x), in nats; `output` is the one at t = 1.
     pub fn loss_reconstruction(&self, x: &MixedValues<B>, output: &Predicted<B, C, X, D>) -> MixedLoss<B> {
         self.losses(
             x,

@@ -6,25 +6,15 @@
 //! cargo run --release -p bfn-exp --example own_network -- sample runs/own
 //! ```
 
-use std::process::ExitCode;
-
-use bfn_exp::cli::Cli;
 use bfn_nets::Error;
 use bfn_nets::networks::{Condition, Mode, Network, OwnNetwork, Variables, register};
-use clap::Parser;
 use serde::Deserialize;
 use tch::nn::{self, Module, Path};
 use tch::{Kind, Tensor};
 
-fn main() -> ExitCode {
+fn main() {
     register::<Settings>("perceptron");
-    match Cli::parse().run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    bfn_exp::cli::main()
 }
 
 /// `[network.own]` with `name = "perceptron"`.

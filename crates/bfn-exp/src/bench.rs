@@ -38,6 +38,7 @@ struct Report {
     /// Training steps, or steps of the sampler.
     steps: usize,
     steps_per_second: f64,
+    /// Examples trained on, or whole samples drawn in so many steps.
     examples_per_second: f64,
     seconds_per_step: Spread,
     peak_memory_bytes: u64,
@@ -154,8 +155,10 @@ fn sample(args: &BenchArgs, count: usize) -> Result<Report> {
     let _ = model.take_time();
     let started = Instant::now();
     let times = draw(args.steps as usize)?;
-    let share = model.take_time().as_secs_f64() / started.elapsed().as_secs_f64();
-    Ok(Report { network_share: Some(share), ..report("sample", args, &experiment, &model, count, &times)? })
+    let drawing = started.elapsed().as_secs_f64();
+    let (share, rate) = (model.take_time().as_secs_f64() / drawing, count as f64 / drawing);
+    let report = report("sample", args, &experiment, &model, count, &times)?;
+    Ok(Report { steps: args.steps as usize, examples_per_second: rate, network_share: Some(share), ..report })
 }
 
 fn report(
@@ -208,7 +211,12 @@ impl Report {
             self.precision
         );
         println!("{}, libtorch {}", self.device, self.libtorch);
-        println!("{:.2} steps/s, {:.1} examples/s (medians)", self.steps_per_second, self.examples_per_second);
+        let rate = if self.shares.is_some() {
+            format!("{:.1} examples/s (medians)", self.examples_per_second)
+        } else {
+            format!("{:.2} samples of {} steps/s", self.examples_per_second, self.steps)
+        };
+        println!("{:.2} steps/s, {rate}", self.steps_per_second);
         println!(
             "{:.2} ms a step ({:.2} to {:.2}, {} steps); at most {:.2} GB of memory",
             1e3 * median,

@@ -100,6 +100,7 @@ fn splits(experiment: &Experiment, train: &Source) -> Result<String> {
         let source = experiment.data.open(split, Windows::InOrder).with_context(in_split)?;
         if split == Split::Validation && experiment.validation.is_some() {
             source.check_labels(experiment.network.classes()).with_context(in_split)?;
+            source.check_examples().context("[validation] needs a validation split")?;
         }
         parts.push(format!("{} {split}", source.dataset.len()));
     }

@@ -151,7 +151,7 @@ impl Checkpoints {
         Ok(Some(Checkpoint::read(&path)?))
     }
 
-    /// Puts aside, under another name, those checkpoints that are not whole and come after `step`.
+    /// Puts aside, under another name, the checkpoints that come after `step`, the last whole one.
     ///
     /// # Errors
     ///

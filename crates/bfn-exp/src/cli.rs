@@ -23,6 +23,7 @@ use crate::progress::be_quiet;
 use crate::quality::QualityArgs;
 use crate::report::ReportArgs;
 use crate::shell::{CompletionsArgs, ManArgs};
+use crate::stop::{self, Stopped};
 use crate::sweep::SweepArgs;
 use crate::{
     bench, check, compare, data, evaluate, export, fitted, import, init, inpaint, list, quality, report, sample, shell,
@@ -90,6 +91,24 @@ enum Command {
     Completions(CompletionsArgs),
     /// Write the manual page to stdout, or the pages of all commands into a folder.
     Man(ManArgs),
+}
+
+/// The whole program: takes the arguments, carries out the command, says what went wrong, and ends with the exit code
+/// for it.
+#[allow(clippy::print_stderr, reason = "this is where errors are told")]
+pub fn main() -> ! {
+    let code = match Cli::parse().run() {
+        Ok(()) => 0,
+        Err(error) if error.is::<Stopped>() => {
+            eprintln!("{error}");
+            stop::EXIT_CODE
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            1
+        }
+    };
+    bfn_nets::device::leave(code)
 }
 
 impl Cli {

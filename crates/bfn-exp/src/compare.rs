@@ -43,13 +43,16 @@ pub fn command(args: &CompareArgs) -> Result<()> {
         if values[0] == values[1] { println!("  {what}: {}", values[0]) } else { differ(what, &values) }
     }
     println!("\nresults");
-    let [ours, theirs] = [Stored::all(&args.run), Stored::all(&args.other)];
+    let [ours, theirs] = [Stored::all(&args.run)?, Stored::all(&args.other)?];
     let mut common = 0;
     for one in ours.values() {
-        // The same draws of the same examples, whatever the network.
-        for other in theirs.values().filter(|other| one.setting.compares_with(&other.setting)) {
-            common += 1;
-            print!("{}", differences(one, other));
+        for other in theirs.values() {
+            // The same draws of the same examples, whatever the network.
+            let rows = one.rows_beside(other);
+            if !rows.is_empty() {
+                common += 1;
+                print!("{}", differences(one, other, &rows));
+            }
         }
     }
     if common == 0 {
@@ -99,7 +102,7 @@ fn circumstances(runs: &[Run; 2]) -> Result<Vec<(&'static str, [String; 2])>> {
 }
 
 /// A table of two evaluations side by side.
-fn differences(one: &Report, other: &Report) -> String {
+fn differences(one: &Report, other: &Report, rows: &[(&Row, &Row)]) -> String {
     let setting = &one.setting;
     let unit = &setting.unit;
     let mut text = format!(
@@ -115,8 +118,7 @@ fn differences(one: &Report, other: &Report) -> String {
         other.setting.weights
     );
     text += &format!("  {:>6} {:>22} {:>22} {:>24}\n", "n", format!("A, {unit}"), format!("B, {unit}"), "B − A");
-    for row in &one.results {
-        let Some(partner) = other.results.iter().find(|partner| partner.steps == row.steps) else { continue };
+    for (row, partner) in rows {
         let bits = |row: &Row| format!("{:.5} ± {:.5}", row.total_bits_per_dim, row.standard_error_bits_per_dim);
         let difference = partner.total_bits_per_dim - row.total_bits_per_dim;
         let error = row.standard_error_bits_per_dim.hypot(partner.standard_error_bits_per_dim);

@@ -230,6 +230,7 @@ impl Experiment {
             ("checkpoint.keep", self.checkpoint.keep as u64),
             ("checkpoint.keep_every", self.checkpoint.keep_every.unwrap_or(1)),
             ("validation.every", self.validation.as_ref().map_or(1, |validation| validation.every)),
+            ("validation.examples", self.validation.as_ref().and_then(|v| v.examples).unwrap_or(1)),
             ("validation.sample_steps", self.validation.as_ref().map_or(1, |v| v.sample_steps.into())),
         ];
         for (key, value) in positive {

@@ -115,14 +115,20 @@ impl Evaluated {
         let rows = Rows { estimator: &estimator, dimensions, time_bins, stop: &|| stop.reason().is_some() };
         let mut is_kept = true;
         let ended = rows.each(&left, &mut |row, progress| {
-            if let Err(error) = stored.add(row) {
+            let added = stored.add(row);
+            // All that is done is written each time.
+            is_kept = added.is_ok();
+            if let Err(error) = added {
                 progress.warn(&format!("{error:#}; the results are not stored in the run"));
-                is_kept = false;
             }
         })?;
         if let (ControlFlow::Break(()), Some(reason)) = (ended, stop.reason()) {
             let done = stored.report().results.len();
-            let kept = if is_kept { "stored; the same command goes on after them" } else { "lost" };
+            let kept = match (is_kept, args.again) {
+                (true, false) => "stored; the same command goes on after them",
+                (true, true) => "stored; the same command without --again goes on after them",
+                (false, _) => "lost",
+            };
             return Err(Stopped::new(reason, format!("{done} of {asked} results are done and {kept}")).into());
         }
         if let Some(hidden) = hidden.as_ref().filter(|_| stored.report().baselines.is_empty()) {

@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use bfn_nets::published::{state_dict, write_state_dict};
 use bfn_nets::{DeviceChoice, Snapshot, parameter};
 
 use crate::cli::ExportArgs;
+use crate::outputs::check_file;
+use crate::progress::say;
 use crate::run::Trained;
 use crate::task::Arithmetic;
 
@@ -17,6 +19,7 @@ use crate::task::Arithmetic;
 /// A run that is not there or not complete, a file of another kind or that cannot be written.
 pub fn command(args: &ExportArgs) -> Result<()> {
     let format = Format::of(&args.out)?;
+    check_file(&args.out).context("in --out")?;
     let trained = Trained::load(&args.run, args.which, DeviceChoice::Cpu, Arithmetic::default())?;
     let model = &trained.model;
     let state = state_dict(model.network(), &parameter::named(model.parameters()));
@@ -28,7 +31,7 @@ pub fn command(args: &ExportArgs) -> Result<()> {
             snapshot.write(&args.out)?;
         }
     }
-    eprintln!("{} tensors: {}", state.len(), args.out.display());
+    say(format_args!("{} tensors: {}", state.len(), args.out.display()));
     Ok(())
 }
 

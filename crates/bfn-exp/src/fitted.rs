@@ -52,6 +52,7 @@ pub fn command(args: &GridArgs) -> Result<()> {
     let trained = Trained::load(&args.run, args.which, args.device, Arithmetic::default())?;
     let split = Split::from(args.split);
     let source = trained.open(split, Windows::InOrder)?;
+    source.check_labels(trained.experiment.network.classes())?;
     let task = &trained.task;
     let estimator = Estimator {
         objective: task.objective.as_ref(),
@@ -109,7 +110,7 @@ impl MeasuredCosts {
         ensure!(
             (measured.step, &measured.weights) == (step, &weights),
             "{shown} was measured after {} steps of training with the weights {}, the network has {step} and {weights}; \
-             `bfn grid {} --weights {weights}` measures it anew",
+             `bfn grid {} --checkpoint {step} --weights {weights}` measures it anew",
             measured.step,
             measured.weights,
             run.display()

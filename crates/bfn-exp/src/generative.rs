@@ -31,8 +31,8 @@ pub trait Generative {
 /// A batch of samples.
 #[derive(Debug, Clone)]
 pub struct Drawn {
-    /// The most probable values under the last prediction, as bins or classes as whole numbers, real
-    /// numbers as they are, `[B, D]` in row-major order.
+    /// The most probable values under the last prediction, of tables draws from it; bins or classes as whole numbers,
+    /// real numbers as they are, `[B, D]` in row-major order.
     pub values: Vec<f64>,
     /// How often the network was evaluated.
     pub evaluations: usize,

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use ureq::http::{StatusCode, header};
 use ureq::{Agent, Body, http::Response};
 
-use crate::progress::Progress;
+use crate::progress::{Progress, say};
 
 /// The hub, where the variable HF_ENDPOINT names no other.
 const HUB: &str = "https://huggingface.co";
@@ -66,12 +66,12 @@ pub fn download(file: &HubFile) -> Result<PathBuf> {
     let cache = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")));
     let path = file.path(&cache.context("there is no cache folder: set HOME or XDG_CACHE_HOME")?);
     if path.exists() {
-        eprintln!("{} is there already", path.display());
+        say(format_args!("{} is there already", path.display()));
     } else {
         let hub = env::var("HF_ENDPOINT").ok().filter(|hub| !hub.is_empty()).unwrap_or_else(|| HUB.to_owned());
         Transfer::new(file.address(&hub), path.clone()).run()?;
     }
-    eprintln!("{}: SHA-256 {}", path.display(), sha256(&path)?);
+    say(format_args!("{}: SHA-256 {}", path.display(), sha256(&path)?));
     Ok(path)
 }
 
@@ -162,7 +162,9 @@ impl Transfer {
         let length: Option<u64> = text(header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
         // A weak mark does not say that the bytes are the same.
         match text(header::ETAG).filter(|mark| !mark.starts_with("W/")) {
-            Some(mark) => fs::write(&self.version, mark)?,
+            Some(mark) => {
+                fs::write(&self.version, mark).with_context(|| format!("cannot write {}", self.version.display()))?
+            }
             None => drop(fs::remove_file(&self.version)),
         }
         let mut file = File::options()

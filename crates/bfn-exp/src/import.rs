@@ -14,6 +14,7 @@ use crate::config::Experiment;
 use crate::hub;
 use crate::model::Model;
 use crate::outputs::{check_folder, write_whole_folder};
+use crate::progress::say;
 use crate::published::{self, Translation};
 use crate::run::{Origin, Record, Run};
 use crate::task::{Arithmetic, Task};
@@ -47,10 +48,10 @@ pub fn command(args: &ImportArgs) -> Result<()> {
     })?;
     notes.iter().for_each(|note| eprintln!("note: {note}"));
     let folder = args.out.display();
-    eprintln!("imported {} parameters; the run is in {folder}", model.parameter_count());
-    eprintln!(
+    say(format_args!("imported {} parameters; the run is in {folder}", model.parameter_count()));
+    say(format_args!(
         "next: bfn evaluate {folder}    bfn sample {folder}    bfn train {folder}/experiment.toml --from {folder}"
-    );
+    ));
     Ok(())
 }
 

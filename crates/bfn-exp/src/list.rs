@@ -1,5 +1,6 @@
 //! `bfn list`: the runs in a folder.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -84,7 +85,10 @@ impl Line {
             (Some(standing), false) if standing.is_at_end(&experiment.training) => "complete",
             _ => "stopped",
         };
-        let evaluations = Stored::all(run.folder());
+        let evaluations = Stored::all(run.folder()).unwrap_or_else(|error| {
+            eprintln!("warning: {error:#}");
+            BTreeMap::new()
+        });
         let of_step = || evaluations.values().filter(|report| report.setting.checkpoint_step == step);
         let infinite = of_step().filter_map(|report| Some((&report.setting, (report, report.in_continuous_time()?))));
         let finite = of_step().filter_map(|report| Some((&report.setting, (report, report.results.last()?))));

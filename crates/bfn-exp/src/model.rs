@@ -31,6 +31,10 @@ pub struct Model {
 /// How many recordings of predictions there are at one time, each of them with memory of its own.
 const MOST_RECORDINGS: usize = 4;
 
+fn refuse<T>(error: bfn_nets::Error) -> T {
+    panic!("predictions cannot be recorded (training.cuda_graphs): {error}")
+}
+
 /// What the network is asked.
 struct Question {
     input: tch::Tensor,
@@ -157,24 +161,18 @@ impl Model {
     ) -> tch::Tensor {
         let (input, t, condition) = (input.shallow_clone(), t.shallow_clone(), condition.map(Condition::alias));
         let mut question = Question { input, t, condition };
-        let recorded = match recordings.iter().position(|recorded| recorded.fits(&mut question)) {
-            Some(place) => Ok(recordings.remove(place)),
-            None => {
-                if recordings.len() == MOST_RECORDINGS {
-                    recordings.remove(0);
-                }
-                Recorded::new(self.device)
-            }
+        let mut recorded = match recordings.iter().position(|recorded| recorded.fits(&mut question)) {
+            Some(place) => recordings.remove(place),
+            None => Recorded::new(self.device).unwrap_or_else(refuse),
         };
-        let output = recorded.and_then(|mut recorded| {
-            let ask = |Question { input, t, condition }: &Question| {
-                self.forward(input, t, condition.as_ref(), Mode::Evaluate)
-            };
-            let output = recorded.run(question, ask)?.copy();
-            recordings.push(recorded);
-            Ok(output)
-        });
-        output.unwrap_or_else(|error| panic!("predictions cannot be recorded (training.cuda_graphs): {error}"))
+        let ask =
+            |Question { input, t, condition }: &Question| self.forward(input, t, condition.as_ref(), Mode::Evaluate);
+        let output = recorded.run(question, ask).unwrap_or_else(refuse).copy();
+        if recordings.len() == MOST_RECORDINGS {
+            recordings.remove(0);
+        }
+        recordings.push(recorded);
+        output
     }
 
     /// From now on waits for a GPU before and after each prediction, so that its time is known.

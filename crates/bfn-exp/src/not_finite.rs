@@ -26,20 +26,25 @@ pub fn must_stop(readings: &Readings, policy: NotFinite) -> bool {
 
 /// The error that ends the run, with the batch of the first broken step written into the folder of the run.
 ///
-/// # Errors
-///
-/// A folder that cannot be written to.
-pub fn report(run: &Run, trainer: &Trainer, readings: &Readings) -> Result<Error> {
+/// Where it cannot be written, the error says so too.
+pub fn report(run: &Run, trainer: &Trainer, readings: &Readings, policy: NotFinite) -> Error {
     let broken = readings.broken();
     let step = broken.first().copied().unwrap_or(readings.first);
     let place = (step - readings.first) as usize;
-    let kept = keep_batch(run, trainer, step, readings)?;
+    // The cause is to be told whatever becomes of the batch.
+    let batch = match keep_batch(run, trainer, step, readings) {
+        Ok(path) => format!("the batch is in {}", path.display()),
+        Err(error) => format!("the batch could not be kept ({error:#})"),
+    };
+    let advice = match policy {
+        NotFinite::Stop => "; training.not_finite = \"skip\" passes such steps over",
+        NotFinite::Skip => "; training.not_finite = \"skip\" passes such steps over, but not twenty of them in a row",
+    };
     let before: Vec<String> = readings.losses[..place].iter().rev().take(5).rev().map(f64::to_string).collect();
-    Ok(anyhow!(
+    anyhow!(
         "in step {} the loss is {} nats per variable and the norm of the gradient {}; {}. {} of the {} steps since the \
          last line of the log are so; none of them has changed a weight. Training stops, the last checkpoint stays, and \
-         the batch is in {}. A lower optimiser.learning_rate or training.clip may help; training.not_finite = \"skip\" \
-         passes such steps over",
+         {batch}. A lower optimiser.learning_rate or training.clip may help{advice}",
         step + 1,
         readings.losses[place],
         readings.norms[place],
@@ -49,8 +54,7 @@ pub fn report(run: &Run, trainer: &Trainer, readings: &Readings) -> Result<Error
         },
         broken.len(),
         readings.losses.len(),
-        kept.display()
-    ))
+    )
 }
 
 /// Writes the batch of a step, and the losses and norms around it, to be looked at.

@@ -9,8 +9,9 @@ use anyhow::{Context, Result, ensure};
 ///
 /// # Errors
 ///
-/// A folder that is missing, or is none.
+/// A folder that is missing, or is none; a folder in the place of the file.
 pub fn check_file(path: &Path) -> Result<()> {
+    ensure!(!path.is_dir(), "{} is a folder; name the file to write", path.display());
     let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
     let (shown, folder) = (path.display(), folder.display());
     ensure!(path.parent().is_some_and(Path::is_dir), "{shown} cannot be written: there is no folder {folder}; make it");
@@ -102,6 +103,8 @@ mod tests {
             let error = check_file(&in_place(wrong)).expect_err(wrong).to_string();
             assert!(error.contains("name.json") && error.contains("there is no folder"), "{error}");
         }
+        let error = check_file(place.path()).expect_err("a folder").to_string();
+        assert!(error.contains("is a folder"), "{error}");
         for wrong in ["file/name", ".."] {
             assert!(check_folder(&in_place(wrong)).is_err(), "{wrong}");
         }

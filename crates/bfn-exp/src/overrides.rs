@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use anyhow::{Context, Result, bail};
-use toml_edit::{DocumentMut, Item, Table, Value, value};
+use anyhow::{Context, Result};
+use toml_edit::{DocumentMut, Item, Table, TableLike, Value, value};
 
 /// One change: a dotted key and its value.
 #[derive(Debug, Clone)]
@@ -52,16 +52,14 @@ impl Override {
     pub fn apply(&self, document: &mut DocumentMut) -> Result<()> {
         let mut parts: Vec<&str> = self.key.split('.').map(str::trim).collect();
         let last = parts.pop().context("an empty key")?;
-        let mut table: &mut Table = document.as_table_mut();
+        let mut table: &mut dyn TableLike = document.as_table_mut();
         for (depth, part) in parts.iter().enumerate() {
             let item = table.entry(part).or_insert_with(|| Item::Table(Table::new()));
-            table = match item {
-                Item::Table(table) => table,
-                other => {
-                    let path = parts[..=depth].join(".");
-                    bail!("--set {}: {path} is {}, not a table", self.key, other.type_name())
-                }
-            };
+            let kind = item.type_name();
+            table = item.as_table_like_mut().with_context(|| {
+                let path = parts[..=depth].join(".");
+                format!("--set {}: {path} is {kind}, not a table", self.key)
+            })?;
         }
         table.insert(last, value(self.value.clone()));
         Ok(())
@@ -71,6 +69,22 @@ impl Override {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_may_lie_in_tables_of_either_kind() {
+        let mut document: DocumentMut = "[data.table]\nheld_out = { test = 0.1 }\n".parse().expect("TOML");
+        for (change, expected) in [
+            ("data.table.held_out.test=0.2", "held_out = { test = 0.2 }"),
+            ("data.table.held_out.validation=0.3", "validation = 0.3"),
+            ("training.steps=10", "[training]\nsteps = 10"),
+        ] {
+            change.parse::<Override>().expect("a change").apply(&mut document).expect(change);
+            assert!(document.to_string().contains(expected), "{document}");
+        }
+        let error = "data.table.held_out.test.more=1".parse::<Override>().expect("a change").apply(&mut document);
+        let error = error.expect_err("a number has no keys").to_string();
+        assert!(error.contains("data.table.held_out.test is float, not a table"), "{error}");
+    }
 
     #[test]
     fn changes_are_shown_as_a_shell_takes_them() {

@@ -7,7 +7,7 @@ mod texts;
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use bfn_data::{Seed, Split, Windows};
 use bfn_nets::device::DeviceChoice;
 use clap::Args;
@@ -183,6 +183,7 @@ pub fn command(args: &QualityArgs) -> Result<()> {
     let _no_gradient = tch::no_grad_guard();
     let (train, test) = (trained.open(Split::Train, Windows::InOrder)?, trained.open(Split::Test, Windows::InOrder)?);
     let form = &trained.task.form;
+    test.check_examples().context("samples are compared with the test split")?;
     let reference = test.values(0..args.reference as usize)?;
     let judge: Box<dyn Judge> = match &form.arrangement {
         Arrangement::Image { .. } => {

@@ -9,7 +9,7 @@ use tch::Device;
 use crate::config::{Decay, Experiment};
 use crate::run::{Lock, Run};
 
-/// Opens a run to go on with it, if the experiment still means the same.
+/// Opens a run to go on with it, if the experiment still means the same; what may have changed is not written yet.
 ///
 /// # Errors
 ///
@@ -28,11 +28,13 @@ pub fn resumed(folder: &Path, experiment: &Experiment) -> Result<(Run, Lock)> {
         "training.not_finite",
         "data.root",
     ];
-    let free_tables = ["checkpoint.", "validation."];
+    let free_tables = ["checkpoint", "validation"];
     // Under a cosine the learning rate of every step depends on their number.
     let by_steps = before.training.decay == Decay::Cosine;
     let frozen = |key: &&String| {
-        let is_free = free.contains(&key.as_str()) || free_tables.iter().any(|table| key.starts_with(table));
+        // A table as a whole is a key where it comes or goes.
+        let table = key.split('.').next().unwrap_or_default();
+        let is_free = free.contains(&key.as_str()) || free_tables.contains(&table);
         !is_free || (by_steps && *key == "training.steps")
     };
     if let Some(key) = changed.iter().find(frozen) {
@@ -41,7 +43,6 @@ pub fn resumed(folder: &Path, experiment: &Experiment) -> Result<(Run, Lock)> {
             folder.display()
         );
     }
-    run.write_experiment(experiment)?;
     Ok((run, lock))
 }
 

@@ -1,14 +1,5 @@
-//! The folder that a run leaves behind: all that evaluating, sampling and resuming need.
-//!
-//! | file | what it holds |
-//! | --- | --- |
-//! | `experiment.toml` | the resolved experiment |
-//! | `run.json` | versions, device, data, number of parameters |
-//! | `metrics.jsonl` | one JSON object for each line of the log |
-//! | `evaluations/….json` | results of `bfn evaluate` |
-//! | `tensorboard/session-….tfevents` | the same for TensorBoard |
-//! | `samples/step-….…`, `flow/step-….png` | what was drawn at validations |
-//! | `checkpoints/step-….safetensors` | weights, averaged weights, optimiser, step |
+//! The folder that a run leaves behind: all that evaluating, sampling and resuming need but the data. docs/RUNS.md says
+//! what is in it.
 
 use std::fmt;
 use std::fs::{self, TryLockError};
@@ -201,7 +192,7 @@ impl Run {
         serde_json::from_str(&text).with_context(|| format!("{} is not the record of a run", path.display()))
     }
 
-    /// Appends a line to `metrics.jsonl`.
+    /// Appends a line to `metrics.jsonl`, all of it or nothing.
     ///
     /// # Errors
     ///
@@ -210,9 +201,13 @@ impl Run {
         let path = self.path("metrics.jsonl");
         let mut text = serde_json::to_string(line)?;
         text.push('\n');
-        let open = fs::OpenOptions::new().create(true).append(true).open(&path);
-        open.and_then(|mut file| file.write_all(text.as_bytes()))
-            .with_context(|| format!("cannot write to {}", path.display()))
+        let append = || {
+            let mut file = fs::OpenOptions::new().create(true).append(true).open(&path)?;
+            let before = file.metadata()?.len();
+            // The next line is not to follow half of this one.
+            file.write_all(text.as_bytes()).inspect_err(|_| drop(file.set_len(before)))
+        };
+        append().with_context(|| format!("cannot write to {}", path.display()))
     }
 
     /// The checkpoints.

@@ -13,7 +13,7 @@ use bfn_nets::DeviceChoice;
 use clap::Args;
 use serde::Serialize;
 
-use crate::checkpoints::Choice;
+use crate::checkpoints::{Choice, Standing};
 use crate::cli::{EvaluateArgs, SplitName, TrainArgs};
 use crate::config::Experiment;
 use crate::evaluate::{self, Steps, StepsChoice};
@@ -172,7 +172,9 @@ impl Plan {
         let experiment = Experiment::read(&self.base, &self.overrides(trial)?)?;
         let read = || -> Result<_> {
             let run = Run::open(run)?;
-            Ok((run.checkpoints().newest_standing()?, run.experiment()?))
+            // Read whole: a damaged last checkpoint is no end.
+            let last = run.checkpoints().last()?.map(|last| last.metadata::<Standing>("standing")).transpose()?;
+            Ok((last, run.experiment()?))
         };
         let Ok((Some(standing), trained)) = read() else { return Ok(false) };
         if !standing.is_at_end(&experiment.training) {

@@ -68,14 +68,14 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// Whether another evaluation, of another network perhaps, has the same examples and the same kind of draws.
-    pub fn compares_with(&self, other: &Self) -> bool {
+    /// Whether both are of the same draws of the same examples.
+    fn draws_as(&self, other: &Self) -> bool {
         let of = |setting: &Self| {
-            let Self { split, data, examples, dimensions, given, grid, seed, repeats, times, as_published, .. } =
+            let Self { split, data, examples, dimensions, given, seed, repeats, times, as_published, .. } =
                 setting.clone();
-            (split, data, examples, dimensions, given, grid, seed, repeats, times, as_published)
+            (split, data, examples, dimensions, given, seed, repeats, times, as_published)
         };
-        of(self) == of(other) && self.steps.iter().any(|steps| other.steps.contains(steps))
+        of(self) == of(other)
     }
 
     /// The draws of an example, in words.
@@ -191,6 +191,17 @@ struct Unit {
 }
 
 impl Report {
+    /// The rows that both have of the same draws of the same examples, whatever the network; no grid matters in continuous
+    /// time.
+    pub fn rows_beside<'a>(&'a self, other: &'a Self) -> Vec<(&'a Row, &'a Row)> {
+        if !self.setting.draws_as(&other.setting) {
+            return Vec::new();
+        }
+        let same_grid = self.setting.grid == other.setting.grid;
+        let rows = self.results.iter().filter(|row| same_grid || row.steps == Steps::Infinite);
+        rows.filter_map(|row| Some((row, other.results.iter().find(|beside| beside.steps == row.steps)?))).collect()
+    }
+
     /// The bound in continuous time, if that was evaluated.
     pub fn in_continuous_time(&self) -> Option<&Row> {
         self.results.iter().find(|row| row.steps == Steps::Infinite)

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use bfn_core::continuous::Reconstruction;
 use bfn_core::discrete::{Readout, Receiver};
 use bfn_core::distribution::Probability;
@@ -201,6 +201,16 @@ impl Source {
             values.extend((0..variables).map(|variable| example.at(0, variable)));
         }
         Ok(values)
+    }
+
+    /// Checks that there are examples.
+    ///
+    /// # Errors
+    ///
+    /// A split without any.
+    pub fn check_examples(&self) -> Result<()> {
+        ensure!(!self.dataset.is_empty(), "{} has no examples in this split; hold out a larger share", self.title);
+        Ok(())
     }
 
     /// Checks that each example has a label that a network of so many classes can be told.

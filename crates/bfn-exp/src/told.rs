@@ -90,9 +90,9 @@ pub enum ClassName {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Guide {
-    /// The network's output: see [`guided`].
+    /// The network's output.
     Output,
-    /// The parameters of the output distribution: see [`Guided`].
+    /// The parameters of the output distribution.
     Parameters,
 }
 

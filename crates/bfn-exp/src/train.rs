@@ -4,7 +4,7 @@ mod plan;
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use bfn_data::{Seed, Split, Windows};
 use serde::Serialize;
 
@@ -12,7 +12,7 @@ use crate::bound::Estimator;
 use crate::checkpoints::{Best, Choice, Standing, Writer};
 use crate::cli::TrainArgs;
 use crate::clock::Clock;
-use crate::config::{Experiment, Times, TrainingConfig};
+use crate::config::{Experiment, Times, TrainingConfig, ValidationConfig};
 use crate::engine::Trainer;
 use crate::evaluate::{Rows, TIME_BINS};
 use crate::form::Form;
@@ -64,11 +64,17 @@ pub fn command(args: &TrainArgs) -> Result<()> {
     for source in std::iter::once(&train).chain(&validation) {
         source.check_labels(experiment.network.classes())?;
     }
+    if let Some(validation) = &validation {
+        validation.check_examples().context("[validation] needs a validation split")?;
+    }
     let task = Task::new(&experiment, Form::of(train.dataset.as_ref())?, Arithmetic::default())?;
     let model = Model::of(&experiment, &task.variables, device)?;
     // A run that goes on from a checkpoint comes from where it came from.
-    let goes_on = resume && Run::open(&folder)?.checkpoints().newest_standing()?.is_some();
-    let from = args.from.as_ref().filter(|_| !goes_on);
+    let goes_on = || anyhow::Ok(resume && Run::open(&folder)?.checkpoints().last()?.is_some());
+    let from = match &args.from {
+        Some(from) if !goes_on()? => Some(from),
+        _ => None,
+    };
     let origin = match from {
         Some(from) => {
             Run::open(from)?.load_weights(Which { checkpoint: Choice::Last, weights: args.from_weights }, &model)?;
@@ -90,6 +96,9 @@ pub fn command(args: &TrainArgs) -> Result<()> {
     let mut session =
         Session { run, _lock: lock, experiment, trainer, validation, standing, writer, board: None, stop };
     let restored = resume && session.restore(is_given, record.origin.as_ref())?;
+    if resume {
+        session.run.write_experiment(&session.experiment)?;
+    }
     session.run.write_record(&record)?;
     if is_given && !restored {
         // Resumed before its first checkpoint, the run would go on from weights that were drawn.
@@ -114,7 +123,9 @@ impl Session {
         let mut phases = Phases::new();
 
         // A run that was stopped while it validated does so now.
-        self.validate_if_due(&mut progress, &mut clock)?;
+        if self.validate_if_due(&mut progress, &mut clock)? {
+            phases.skip();
+        }
         while !self.standing.is_at_end(&self.experiment.training) {
             if let Some(reason) = self.stop.reason() {
                 return self.leave(reason, &progress, &tally);
@@ -148,6 +159,10 @@ impl Session {
             }
             warn(self.writer.check(), &progress);
         }
+        if let (true, Some(reason)) = (self.must_validate(), self.stop.reason()) {
+            // The last validation was stopped on the way.
+            return self.leave(reason, &progress, &tally);
+        }
         progress.finish();
         self.sound(&tally)?;
         self.save(&progress)?;
@@ -159,19 +174,27 @@ impl Session {
     /// Reads the tally, and stops the run at numbers that are none, if the experiment does not skip them.
     fn sound(&self, tally: &Tally) -> Result<Readings> {
         let readings = tally.read()?;
-        if not_finite::must_stop(&readings, self.experiment.training.not_finite) {
-            return Err(not_finite::report(&self.run, &self.trainer, &readings)?);
+        let policy = self.experiment.training.not_finite;
+        if not_finite::must_stop(&readings, policy) {
+            return Err(not_finite::report(&self.run, &self.trainer, &readings, policy));
         }
         Ok(readings)
     }
 
-    /// Validates if it is time to and has not been done; whether it was.
+    /// Whether it is time to validate and has not been done.
+    fn must_validate(&self) -> bool {
+        let step = self.standing.step;
+        let is_due = |config: &ValidationConfig| step > 0 && step.is_multiple_of(config.every);
+        self.experiment.validation.as_ref().is_some_and(is_due) && self.standing.validated != step
+    }
+
+    /// Validates if it must be; whether it was.
     fn validate_if_due(&mut self, progress: &mut Progress, clock: &mut Clock) -> Result<bool> {
         let step = self.standing.step;
-        let (Some(config), Some(source)) = (&self.experiment.validation, &self.validation) else { return Ok(false) };
-        if step == 0 || !step.is_multiple_of(config.every) || self.standing.validated == step {
+        let (true, Some(config), Some(source)) = (self.must_validate(), &self.experiment.validation, &self.validation)
+        else {
             return Ok(false);
-        }
+        };
         let paused = Instant::now();
         let training = &self.experiment.training;
         let limit = config.examples.map_or(usize::MAX, |examples| examples as usize);

@@ -29,7 +29,7 @@ pub struct StepCosts {
 pub struct FittedGrid {
     /// The grid.
     pub grid: Grid,
-    /// Its cost, Σ_i c(t_(i−1), t_i).
+    /// Its cost, Σ_i c(t_(i−1), t_i), in nats; the reconstruction loss is not in it.
     pub cost: f64,
 }
 

@@ -170,18 +170,18 @@ where
 }
 
 impl<B: Backend> MixedLoss<B> {
-    /// The loss of every variable, `[B, D]`, the parts one after the other.
+    /// The loss of every variable, `[B, D]`, in nats, the parts one after the other.
     pub fn per_variable(&self) -> Tensor<B> {
         let parts: Vec<&Tensor<B>> = self.0.iter().map(|part| &part.nats).collect();
         Tensor::concat_last(&parts)
     }
 
-    /// The loss of every example, `[B]`, summed over all variables.
+    /// The loss of every example, `[B]`, in nats, summed over all variables.
     pub fn total(&self) -> Tensor<B> {
         self.per_variable().sum_last()
     }
 
-    /// The loss of every example, `[B]`, summed over the variables of one kind; nothing if there are none.
+    /// The loss of every example, `[B]`, in nats, summed over the variables of one kind; nothing if there are none.
     pub fn of_kind(&self, kind: PartKind) -> Option<Tensor<B>> {
         let parts: Vec<&Tensor<B>> = self.0.iter().filter(|part| part.kind == kind).map(|part| &part.nats).collect();
         if parts.is_empty() { None } else { Some(Tensor::concat_last(&parts).sum_last()) }

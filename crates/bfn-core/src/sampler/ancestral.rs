@@ -12,8 +12,8 @@ use crate::{Backend, BayesianFlow, Interval, NoiseSource, OutputDistribution, Te
 /// mode or a draw.
 ///
 /// `like` has the shape of a message ([`BayesianFlow::message_shape`]), and the precision and device of the
-/// result. `grid` is t₀ < … < t_n, usually from 0 to 1 in n equal steps. `predict` maps (θ, t) to the output
-/// distribution; a network goes in there, and so does an exact posterior in a test.
+/// result. `grid` is t₀ < … < t_n, the times of a [`Grid`](crate::Grid), usually from 0 to 1 in n equal steps. `predict`
+/// maps (θ, t) to the output distribution; a network goes in there, and so does an exact posterior in a test.
 ///
 /// # Errors
 ///

@@ -42,7 +42,7 @@ pub trait Conditional<B: Backend>: Motion<B> {
     fn spread(&self, per_variable: &Tensor<B>, like: &Tensor<B>) -> Tensor<B>;
 
     /// ln p_R(y | θ; α) − ln p_S(y | x; α) of the message y that is sent between two times about x with standard
-    /// normal `noise`, per variable, `[B, D]`.
+    /// normal `noise`, in nats, per variable, `[B, D]`.
     ///
     /// The receiver is the joint one, whatever the n-step loss is measured with.
     fn message_weight(
@@ -54,7 +54,7 @@ pub trait Conditional<B: Backend>: Motion<B> {
         noise: &Tensor<B>,
     ) -> Tensor<B>;
 
-    /// ln p_O(x | θ; 1) of the last prediction, per variable, `[B, D]`: what
+    /// ln p_O(x | θ; 1) of the last prediction, in nats, per variable, `[B, D]`: what
     /// [`loss_reconstruction`](crate::BayesianFlow::loss_reconstruction) is the negative of.
     fn last_weight(
         &self,

@@ -93,7 +93,8 @@ pub trait Motion<B: Backend> {
     /// data: m' ~ N(m β'/β, v β'(β − β')/β), where v is 1, or K for discrete data.
     fn retreat(&self, theta: &Self::State, from: f64, to: f64, noise: &Tensor<B>) -> Self::State;
 
-    /// The time half-way between two others, in the variable in which predictions are extrapolated.
+    /// The time half-way between two others, in the variable in which predictions are extrapolated: ½ ln β for continuous
+    /// data, √β for discrete.
     fn middle(&self, from: f64, to: f64) -> f64;
 
     /// The expected entropy of a variable's input distribution by time, in nats; of mixed data, of all variables.

@@ -125,7 +125,9 @@ fn the_closed_forms_come_as_close_as_documented() {
     for Published { classes, beta_1, left, quadratic, logarithmic } in [
         row(2, 3.0, 0.155, 0.104, 0.069),
         row(2, 6.0, 0.028, 0.171, 0.088),
+        row(2, 9.0, 0.006, 0.273, 0.094),
         row(4, 3.0, 0.039, 0.130, 0.025),
+        row(27, 0.5625, 0.043, 0.110, 0.129),
         row(27, 0.75, 0.013, 0.167, 0.133),
         row(27, 1.5, 0.0001, 0.366, 0.135),
         row(256, 0.2, 0.0, 0.351, 0.287),

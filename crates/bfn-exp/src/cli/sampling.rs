@@ -33,7 +33,7 @@ pub struct SampleArgs {
     pub seed: u64,
     /// .png or, without an ending, a folder of PNG files for images, .txt for text, .csv for tables, .npz or
     /// .safetensors for any; with small images, .png is a row for each: itself, its samples, and the example it was
-    /// made of. By default samples.png, samples.txt or samples.csv in RUN.
+    /// made of. By default samples.png, samples.txt, samples.csv or, of arrays, samples.safetensors in RUN.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// Write the flow of the first samples through time as an animation, .gif or .png, and a strip beside it.

@@ -1,6 +1,6 @@
 //! Simple models of the hidden part of images, to compare a bound with: counting, alone and among nearest neighbours.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use bfn_data::{Dataset, Draw, Histogram, Seed, Split, Values, Windows};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
@@ -69,6 +69,7 @@ pub(super) fn baselines(
     let _no_gradient = tch::no_grad_guard();
     let train = trained.experiment.data.open(Split::Train, Windows::InOrder)?;
     let validation = trained.experiment.data.open(Split::Validation, Windows::InOrder)?;
+    validation.check_examples().context("the simple models to compare with are chosen on the validation split")?;
     let draw = Draw { seed: Seed(0), epoch: 0 };
     let histogram = Histogram::fit(train.dataset.as_ref(), draw)?;
     let model =

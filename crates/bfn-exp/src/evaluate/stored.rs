@@ -32,15 +32,22 @@ impl Stored {
         args.run.join(FOLDER).join(format!("{part}{}.json", name(args, steps, step)))
     }
 
-    /// All evaluations that a run keeps, by the names of their files; what cannot be read is left out.
-    pub fn all(run: &Path) -> BTreeMap<String, Report> {
-        let files = fs::read_dir(run.join(FOLDER)).into_iter().flatten().flatten();
-        let reports = files.filter_map(|file| {
-            let name = file.file_name().to_str()?.strip_suffix(".json")?.to_owned();
-            let report = serde_json::from_str(&fs::read_to_string(file.path()).ok()?).ok()?;
-            Some((name, report))
-        });
-        reports.collect()
+    /// All evaluations that a run keeps, by the names of their files; none where there is no folder.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read or is of another kind.
+    pub fn all(run: &Path) -> Result<BTreeMap<String, Report>> {
+        let files = fs::read_dir(run.join(FOLDER)).into_iter().flatten().flatten().map(|file| file.path());
+        let is_json = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "json");
+        let read = |path: PathBuf| {
+            let shown = path.display();
+            let text = fs::read_to_string(&path).with_context(|| format!("cannot read {shown}"))?;
+            let report = serde_json::from_str(&text)
+                .with_context(|| format!("{shown} is not what `bfn evaluate` stores; remove it and evaluate again"))?;
+            Ok((path.file_name().unwrap_or_default().to_string_lossy().into_owned(), report))
+        };
+        files.filter(is_json).map(read).collect()
     }
 
     /// Takes up what is stored there of the same setting; of another one, or none, nothing.

@@ -69,7 +69,7 @@ impl Images {
         let images = pixels(&rows(reference, &form), &form).to_device(device);
         let labels = (0..train.dataset.len()).filter_map(|index| train.dataset.label(index));
         let classes = labels.max().map_or(0, |greatest| greatest as usize + 1);
-        let classifier = if train.dataset.label(0).is_some() {
+        let classifier = if classes > 1 {
             for (split, source) in [(Split::Train, train), (Split::Test, test)] {
                 let (examples, least) = (source.dataset.len(), NEIGHBOURS + 1);
                 ensure!(
@@ -83,7 +83,8 @@ impl Images {
             let features = features(&classifier, &images);
             Some((classifier, training, features))
         } else {
-            say("the data have no labels, so there is no classifier: pixels alone are compared");
+            let labels = if classes == 0 { "no labels" } else { "labels of one class alone" };
+            say(format_args!("the data have {labels}, so there is no classifier: pixels alone are compared"));
             None
         };
         Ok(Self { form, classifier, reference: Moments::of(&images), device, conditional })
@@ -176,7 +177,6 @@ fn classifier(
     let Arrangement::Image { height, width, channels } = form.arrangement else {
         anyhow::bail!("a classifier of images was asked for other data")
     };
-    ensure!(classes > 1, "the data have labels of one class alone, which a classifier cannot tell apart");
     let path = args.run.join(FILE);
     let seed = Seed(args.seed);
     tch::manual_seed(seed.stream(Purpose::Weights, 1, 0).next_u64() as i64);

@@ -4,12 +4,11 @@ use anyhow::Result;
 use maud::{Markup, PreEscaped, html};
 
 use super::axis::{Axis, Scale};
-use super::evaluations::Evaluation;
 use super::material::Material;
 use super::plot::{Curve, Point, Stroke, draw, sample};
 use crate::evaluate::Steps;
 use crate::metrics::TrainingLine;
-use crate::table::Setting;
+use crate::table::{Report, Setting};
 
 /// Longer curves are drawn through the means of so many stretches.
 const STRETCHES: usize = 400;
@@ -132,7 +131,7 @@ fn by_steps(runs: &[Material]) -> Option<Chart> {
     let mut curves = Vec::new();
     let mut settings: Vec<Vec<String>> = Vec::new();
     for (run, material) in runs.iter().enumerate() {
-        for evaluation in &material.evaluations {
+        for evaluation in material.evaluations.values() {
             let mut points = Vec::new();
             for bound in &evaluation.results {
                 if let Steps::Finite(n) = bound.steps {
@@ -144,14 +143,26 @@ fn by_steps(runs: &[Material]) -> Option<Chart> {
                 continue;
             }
             points.sort_by(|a, b| a.x.total_cmp(&b.x));
-            let setting = told_apart(&evaluation.setting);
+            let mut setting = told_apart(&evaluation.setting);
+            let differs = |of: fn(&Setting) -> u64| {
+                material.evaluations.values().any(|other| of(&other.setting) != of(&evaluation.setting))
+            };
+            let Setting { examples, checkpoint_step, .. } = &evaluation.setting;
+            setting.extend(differs(|setting| setting.examples as u64).then(|| format!("{examples} examples")));
+            setting
+                .extend(differs(|setting| setting.checkpoint_step).then(|| format!("after {checkpoint_step} steps")));
             let pattern = settings.iter().position(|known| *known == setting).unwrap_or(settings.len());
             if pattern == settings.len() {
                 settings.push(setting);
             }
-            // No grid matters in continuous time.
-            let same = |other: &&Evaluation| told_apart(&other.setting)[1..] == settings[pattern][1..];
-            if let Some(limit) = material.evaluations.iter().filter(same).find_map(Evaluation::in_continuous_time) {
+            // No grid matters in continuous time, so another evaluation of the same network on the same examples will do.
+            let same = |other: &&Report| {
+                let of = |setting: &Setting| (setting.checkpoint_step, setting.examples);
+                of(&other.setting) == of(&evaluation.setting)
+                    && told_apart(&other.setting)[1..] == told_apart(&evaluation.setting)[1..]
+            };
+            let elsewhere = || material.evaluations.values().filter(same).find_map(Report::in_continuous_time);
+            if let Some(limit) = evaluation.in_continuous_time().or_else(elsewhere) {
                 let ends = [points[0].x, points[points.len() - 1].x];
                 let points = ends.map(|x| Point { x, y: limit.total_bits_per_dim, error: 0.0 }).to_vec();
                 curves.push(Curve { run, stroke: Stroke::Dashed, points });

@@ -1,16 +1,16 @@
 //! What a report is made of: everything that the folder of a run holds, read once.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 use crate::bound::TimeBin;
+use crate::evaluate::Stored;
 use crate::metrics::Log;
 use crate::run::{Record, Run};
-use crate::table::{Row, headline};
-
-use super::evaluations::Evaluation;
+use crate::table::{Report, Row, headline};
 
 /// A run, read.
 #[derive(Debug)]
@@ -25,8 +25,8 @@ pub(super) struct Material {
     pub(super) record: Record,
     /// Its log.
     pub(super) log: Log,
-    /// What `bfn evaluate` has left there.
-    pub(super) evaluations: Vec<Evaluation>,
+    /// What `bfn evaluate` has left there, by the names of its files.
+    pub(super) evaluations: BTreeMap<String, Report>,
     /// The newest file of samples.
     pub(super) samples: Option<PathBuf>,
     /// The newest moving picture of the flow.
@@ -54,7 +54,7 @@ impl Material {
             experiment,
             record: run.record()?,
             log: Log::read(&run.path("metrics.jsonl"))?,
-            evaluations: Evaluation::read_all(&run.path("evaluations"))?,
+            evaluations: Stored::all(folder)?,
             samples: drawn("samples", &|path| has_ending(path, &["png", "txt", "csv"])),
             flow: drawn("flow", &|path| has_ending(path, &["png", "gif"]) && !strip(path)),
             strip: drawn("flow", &strip),
@@ -67,8 +67,8 @@ impl Material {
     }
 
     /// The bound in continuous time to quote first.
-    pub(super) fn headline(&self) -> Option<(&Evaluation, &Row)> {
-        let all = self.evaluations.iter();
+    pub(super) fn headline(&self) -> Option<(&Report, &Row)> {
+        let all = self.evaluations.values();
         headline(all.filter_map(|each| Some((&each.setting, (each, each.in_continuous_time()?)))))
     }
 

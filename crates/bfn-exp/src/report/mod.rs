@@ -4,7 +4,6 @@
 
 mod axis;
 mod charts;
-mod evaluations;
 mod material;
 mod page;
 mod pictures;
@@ -14,9 +13,10 @@ mod settings;
 
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result};
 use clap::Args;
 
+use crate::outputs::check_file;
 use crate::progress::say;
 use crate::run::write_file;
 
@@ -39,12 +39,7 @@ pub struct ReportArgs {
 ///
 /// A folder that is not a run, a file in it that is not what it should be, a page that cannot be written.
 pub fn command(args: &ReportArgs) -> Result<()> {
-    ensure!(
-        !args.out.is_dir(),
-        "{} is a folder; name the file to write, such as --out {}",
-        args.out.display(),
-        args.out.join("report.html").display()
-    );
+    check_file(&args.out).context("in --out, a file such as report.html")?;
     let mut runs = args.runs.iter().map(|folder| Material::read(folder)).collect::<Result<Vec<_>>>()?;
     material::tell_apart(&mut runs);
     write_file(&args.out, page::page(&runs)?.into_string().as_bytes())?;

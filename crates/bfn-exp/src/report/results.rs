@@ -3,12 +3,11 @@
 use maud::{Markup, html};
 
 use super::charts::chip;
-use super::evaluations::Evaluation;
 use super::material::Material;
 use crate::evaluate::Steps;
 use crate::phases::Shares;
 use crate::progress::short;
-use crate::table::{Row, Setting};
+use crate::table::{Report, Row, Setting};
 
 /// A card for each run: its best figure, and what it took.
 pub(super) fn cards(runs: &[Material]) -> Markup {
@@ -66,7 +65,7 @@ pub(super) fn section(runs: &[Material]) -> Markup {
             h2 { "Results" }
             @if runs.len() > 1 && evaluated { (comparison(runs)) }
             @for (number, run) in runs.iter().enumerate() {
-                @for evaluation in &run.evaluations { (table(number, run, evaluation)) }
+                @for (file, evaluation) in &run.evaluations { (table(number, run, file, evaluation)) }
                 @if run.evaluations.is_empty() {
                     p.hint {
                         (chip(number)) (run.name) " has not been evaluated yet: "
@@ -84,11 +83,11 @@ pub(super) fn section(runs: &[Material]) -> Markup {
     }
 }
 
-fn table(number: usize, run: &Material, evaluation: &Evaluation) -> Markup {
+fn table(number: usize, run: &Material, file: &str, evaluation: &Report) -> Markup {
     let nats = run.unit().replace("bits", "nats");
     html! {
         h3 { (chip(number)) (run.name) ", " (evaluation.setting.split) " split" }
-        p.muted { (about(&evaluation.setting)) " (" code { (evaluation.file) } ")" }
+        p.muted { (about(&evaluation.setting)) " (" code { (file) } ")" }
         div.wide {
             table.numbers {
                 thead {
@@ -141,7 +140,7 @@ fn about(setting: &Setting) -> String {
 /// The totals of runs side by side, the lowest of each line in bold.
 fn comparison(runs: &[Material]) -> Markup {
     let mut keys: Vec<Key> = Vec::new();
-    for evaluation in runs.iter().flat_map(|run| &run.evaluations) {
+    for evaluation in runs.iter().flat_map(|run| run.evaluations.values()) {
         for bound in &evaluation.results {
             let key = Key::of(&evaluation.setting, bound.steps);
             if !keys.contains(&key) {
@@ -210,7 +209,7 @@ fn line(key: &Key, runs: &[Material]) -> Markup {
 
 /// The bound of a run that fits; of several the one on the most examples.
 fn total<'a>(key: &Key, run: &'a Material) -> Option<&'a Row> {
-    let bounds = run.evaluations.iter().flat_map(|each| each.results.iter().map(move |row| (each, row)));
+    let bounds = run.evaluations.values().flat_map(|each| each.results.iter().map(move |row| (each, row)));
     let bounds = bounds.filter(|(each, row)| Key::of(&each.setting, row.steps) == *key);
     bounds.max_by_key(|(each, _)| (each.setting.examples, each.setting.checkpoint_step)).map(|(_, row)| row)
 }

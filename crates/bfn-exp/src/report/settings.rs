@@ -1,6 +1,6 @@
 //! The settings of the runs of a report: where they differ, all of them, and what the runs were made with.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use maud::{Markup, html};
 
 use super::charts::chip;
@@ -13,7 +13,10 @@ pub(super) fn differences(runs: &[Material]) -> Result<Markup> {
     if runs.len() < 2 {
         return Ok(html! {});
     }
-    let tables = runs.iter().map(|run| Ok(keys("", &run.experiment.parse()?))).collect::<Result<Vec<_>>>()?;
+    let parsed = |run: &Material| -> Result<toml::Table> {
+        run.experiment.parse().with_context(|| format!("in {}", run.folder.join("experiment.toml").display()))
+    };
+    let tables = runs.iter().map(|run| Ok(keys("", &parsed(run)?))).collect::<Result<Vec<_>>>()?;
     let mut all: Vec<&String> = tables.iter().flatten().map(|(key, _)| key).collect();
     all.sort();
     all.dedup();

@@ -225,22 +225,27 @@ impl Draw {
         Ok(())
     }
 
-    /// The value at a number of [0, 1); real numbers to four digits, so that they can be read.
+    /// The value at a number of [0, 1); real numbers to four digits of the range, so that they can be read.
     fn at(&self, uniform: f64) -> toml::Value {
         match self {
-            Self::Uniform([from, to]) => rounded(from + (to - from) * uniform).into(),
-            Self::LogUniform([from, to]) => rounded((from.ln() + (to.ln() - from.ln()) * uniform).exp()).into(),
+            Self::Uniform([from, to]) => rounded(from + (to - from) * uniform, to - from).clamp(*from, *to).into(),
+            Self::LogUniform([from, to]) => {
+                let value = (from.ln() + (to.ln() - from.ln()) * uniform).exp();
+                rounded(value, value.min(to - from)).clamp(*from, *to).into()
+            }
             Self::Integer([from, to]) => (from + ((to - from + 1) as f64 * uniform) as i64).min(*to).into(),
             Self::Choice(values) => values[((values.len() as f64 * uniform) as usize).min(values.len() - 1)].clone(),
         }
     }
 }
 
-fn rounded(value: f64) -> f64 {
-    format!("{value:.3e}").parse().unwrap_or(value)
+/// The value to three digits after the first of `size`.
+fn rounded(value: f64, size: f64) -> f64 {
+    let digits = (3.0 - size.log10().floor()).clamp(0.0, 300.0) as usize;
+    format!("{value:.digits$}").parse().unwrap_or(value)
 }
 
-/// A name for a folder: the last parts of the keys with their values.
+/// A name for a folder: the keys with their values.
 fn name_of(tried: &BTreeMap<String, toml::Value>) -> String {
     let all: Vec<String> = tried.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let all = all.join(",");
@@ -284,6 +289,14 @@ seed = 3
         rates.sort_by(f64::total_cmp);
         rates.dedup();
         assert_eq!(rates.len(), 4, "each trial has one rate at all points: {rates:?}");
+        let narrow = Draw::Uniform([0.9999, 0.99999]);
+        let drawn: Vec<f64> = (0..20).map(|i| narrow.at(f64::from(i) / 20.0).as_float().expect("a number")).collect();
+        assert!(
+            drawn.windows(2).all(|pair| pair[0] < pair[1]) && drawn[0] == 0.9999 && drawn[19] < 0.99999,
+            "{drawn:?}"
+        );
+        assert_eq!(Draw::LogUniform([1e-4, 1e-2]).at(0.5), toml::Value::Float(1e-3));
+        assert_eq!(Draw::Uniform([0.0, 0.3]).at(1.0 / 3.0), toml::Value::Float(0.1));
         let more = Plan::parse(&PLAN.replace("trials = 4", "trials = 9").replace("[8, 16]", "[4, 8, 16]"));
         let names: Vec<String> = more.expect("a plan").trials().into_iter().map(|trial| trial.name).collect();
         assert_eq!(names.len(), 3 * 3 * 9);

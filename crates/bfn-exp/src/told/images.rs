@@ -78,6 +78,7 @@ impl Images {
     ) -> Result<Option<Self>> {
         if let Some(like) = args.like {
             let source = trained.open(like.split.into(), Windows::InOrder).context("in --like")?;
+            source.check_labels(trained.experiment.network.classes()).context("in --like")?;
             let examples = source.dataset.len();
             let range = match like.range {
                 None => 0..examples.min(count),

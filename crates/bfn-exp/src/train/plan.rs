@@ -23,11 +23,10 @@ impl Plan {
         let named = args.resume.clone().flatten();
         let (file, folder) = match (args.experiment.clone(), args.out.clone(), named) {
             // `--resume EXPERIMENT.toml --out RUN`: the flag came before the experiment.
+            (None, Some(out), Some(run)) if run.is_dir() => return two_runs(&out, &run),
             (None, Some(out), Some(file)) => (file, out),
             (Some(file), None, Some(run)) => (file, run),
-            (Some(_), Some(out), Some(run)) => {
-                bail!("--out {} and --resume {} name two runs; give one of them", out.display(), run.display())
-            }
+            (Some(_), Some(out), Some(run)) => return two_runs(&out, &run),
             // The run knows its experiment.
             (None, None, Some(run)) => (Run::open(&run)?.path("experiment.toml"), run),
             (Some(_), None, None) if resume => bail!("--resume needs the run to go on with: --resume RUN"),
@@ -42,6 +41,10 @@ impl Plan {
         }
         Ok(Self { experiment, folder, resume: resume && begun })
     }
+}
+
+fn two_runs<T>(out: &Path, run: &Path) -> Result<T> {
+    bail!("--out {} and --resume {} name two runs; give one of them", out.display(), run.display())
 }
 
 /// `runs/NAME-TIME`, after the experiment and the present time (UTC).

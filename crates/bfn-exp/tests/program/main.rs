@@ -173,6 +173,27 @@ fn a_run_is_never_overwritten_and_changes_are_refused() {
     fails(&["train", "--resume", &folder.path("none")], &["no run in", "none"]);
     fails(&["train", "--resume"], &["which experiment"]);
     folder.training_fails("a", &[], &["--resume", &folder.path("b")], &["name two runs"]);
+    fails(&["train", "--resume", &folder.path("run"), "--out", &folder.path("b")], &["name two runs"]);
+    // How often to validate may change, also from never.
+    folder.trained("never", &["training.steps=2", "training.decay=\"constant\""], &[]);
+    let experiment = Path::new(&folder.path("never")).join("experiment.toml");
+    let text = fs::read_to_string(&experiment).expect("the experiment");
+    let start = text.find("[validation]").expect("a table");
+    let end = text[start + 1..].find("\n[").map_or(text.len(), |place| start + 1 + place);
+    fs::write(&experiment, text[..start].to_owned() + &text[end..]).expect("it can be written");
+    let more = [
+        "training.decay=\"constant\"",
+        "training.steps=4",
+        "validation.every=2",
+        "validation.examples=8",
+        "validation.samples=0",
+    ];
+    folder.trained("never", &more, &["--resume"]);
+    assert!(fs::read_to_string(&experiment).expect("the experiment").contains("[validation]"));
+    // What is refused changes nothing.
+    let before = fs::read_to_string(&experiment).expect("the experiment");
+    folder.training_fails("never", &["training.batch=3"], &["--resume"], &["training.batch"]);
+    assert_eq!(fs::read_to_string(&experiment).expect("the experiment"), before);
 }
 
 #[test]
@@ -215,7 +236,8 @@ fn bad_arguments_and_settings_are_named() {
     folder.training_fails("h", &[], &["--device", "cuda:99"], &["cuda:99"]);
     folder.training_fails("i", &[], &["--device", "tpu"], &["tpu"]);
     folder.training_fails("j", &["training.time_density=[1.0, 0.0]"], &[], &["training.time_density", "0"]);
-    for run in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"] {
+    folder.training_fails("k", &["validation.examples=0"], &[], &["validation.examples", "at least 1"]);
+    for run in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k"] {
         assert!(!Path::new(&folder.path(run)).exists(), "a refused experiment left the folder {run}");
     }
 }
@@ -257,6 +279,7 @@ fn benchmarks_measure_and_leave_no_run() {
         let (rate, time) = (&figures["steps_per_second"], &figures["seconds_per_step"]["median"]);
         let product = rate.as_f64().expect("a number") * time.as_f64().expect("a number");
         assert!((product - 1.0).abs() < 1e-9 && !figures[shares].is_null(), "{figures}");
+        assert_eq!(figures["steps"], 3);
     }
     let files = fs::read_dir(folder.0.path()).expect("a folder").count();
     assert_eq!(files, 1, "a benchmark leaves its figures and nothing else");
