@@ -2,9 +2,9 @@
 
     python scripts/check_report.py report.html FOLDER [--chromium PROGRAM]
 
-At the widths of a phone and of a desktop, in light and dark and on paper: the console must stay silent, nothing may be
-looked for outside the page, nothing may be wider than the screen, every picture must be decoded. Leaves pictures of the
-page in FOLDER. Needs the package `playwright`, and a Chromium. Ends with 1 if anything is wrong.
+At the widths of a phone, a tablet and a desktop, in light and dark and on paper: the console must stay silent, nothing
+may be looked for outside the page, nothing may be wider than the screen, every picture must be decoded. Leaves pictures
+of the page in FOLDER. Needs the package `playwright`, and a Chromium. Ends with 1 if anything is wrong.
 """
 
 import argparse

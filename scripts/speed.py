@@ -114,7 +114,9 @@ def main():
 def compare(arguments, place):
     prepare(arguments, place)
     check(arguments, place)
-    parameters = sum(tensor.numel() for tensor in torch.load(place.weights, weights_only=True).values())
+    fixed = ("pos_feats", "pos_embedding", "count")  # buffers of the published networks
+    state = torch.load(place.weights, weights_only=True).items()
+    parameters = sum(tensor.numel() for name, tensor in state if not name.endswith(fixed))
     wanted = arguments.only or ["train", "sample", "start"]
     steps = MODELS[place.name]["training"]["n_training_steps"]
     rows = {}
