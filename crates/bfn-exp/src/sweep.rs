@@ -2,7 +2,7 @@
 
 mod plan;
 
-pub use plan::{Draw, EvaluateConfig, Plan, Random, SplitConfig, Trial};
+pub use plan::{Draw, EvaluateConfig, Plan, Random, Trial};
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::checkpoints::{Choice, Standing};
-use crate::cli::{EvaluateArgs, SplitName, TrainArgs};
+use crate::cli::{EvaluateArgs, TrainArgs};
 use crate::config::Experiment;
 use crate::evaluate::{self, Steps, StepsChoice};
 use crate::mask::MaskArgs;
@@ -146,7 +146,7 @@ impl Plan {
             grid: GridName::Uniform,
             repeats: self.evaluate.repeats,
             seed: 0,
-            split: self.evaluate.split.into(),
+            split: self.evaluate.split,
             limit: self.evaluate.examples,
             mask: MaskArgs::default(),
             by_time: None,
@@ -204,16 +204,6 @@ impl Plan {
             println!("{state:<9} {}", run.display());
         }
         Ok(())
-    }
-}
-
-impl From<SplitConfig> for SplitName {
-    fn from(split: SplitConfig) -> Self {
-        match split {
-            SplitConfig::Train => Self::Train,
-            SplitConfig::Validation => Self::Validation,
-            SplitConfig::Test => Self::Test,
-        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bfn_data::Split;
 use bfn_nets::device::DeviceChoice;
 use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
 
 use crate::evaluate::StepsChoice;
 use crate::mask::MaskArgs;
@@ -74,8 +75,9 @@ pub struct EvaluateArgs {
     pub device: DeviceChoice,
 }
 
-/// A part of a data set, as named on the command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+/// A part of a data set, as named on the command line and in files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SplitName {
     /// What the network learnt from.
     Train,

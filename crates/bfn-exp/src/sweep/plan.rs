@@ -8,6 +8,7 @@ use bfn_data::{Purpose, Seed};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::cli::SplitName;
 use crate::config::Experiment;
 use crate::overrides::Override;
 
@@ -66,7 +67,7 @@ pub enum Draw {
 #[serde(deny_unknown_fields, default)]
 pub struct EvaluateConfig {
     /// `validation`, on which choices are made, `test` or `train`.
-    pub split: SplitConfig,
+    pub split: SplitName,
     /// Draws per example.
     pub repeats: u32,
     /// Only this many examples; absent for all.
@@ -76,20 +77,8 @@ pub struct EvaluateConfig {
 
 impl Default for EvaluateConfig {
     fn default() -> Self {
-        Self { split: SplitConfig::Validation, repeats: 1, examples: None }
+        Self { split: SplitName::Validation, repeats: 1, examples: None }
     }
-}
-
-/// A part of the data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SplitConfig {
-    /// What the network learnt from.
-    Train,
-    /// What choices are made on.
-    Validation,
-    /// What results are reported on.
-    Test,
 }
 
 /// One run of a sweep.
