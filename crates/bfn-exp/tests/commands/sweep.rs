@@ -44,9 +44,9 @@ fn a_sweep_trains_what_is_not_done_and_ends_with_one_table() {
     assert_eq!(succeeds(&sweep).lines().count(), 4);
     assert_eq!(time(), before);
 
-    // A run whose last checkpoint is lost goes on and ends where it did.
+    // A run whose last checkpoint is damaged goes on and ends where it did.
     let kept = fs::read(&checkpoint).expect("a checkpoint");
-    fs::remove_file(&checkpoint).expect("it can be removed");
+    fs::write(&checkpoint, &kept[..kept.len() - 100]).expect("it can be cut");
     succeeds(&sweep);
     let weights = |bytes: &[u8]| -> Vec<u8> {
         let path = folder.path("weights.safetensors");
@@ -75,6 +75,13 @@ fn a_sweep_trains_what_is_not_done_and_ends_with_one_table() {
         assert!(compared.contains(part), "no {part} in\n{compared}");
     }
     assert!(!compared.contains("training.batch"), "{compared}");
+    // In continuous time no grid matters.
+    let only =
+        ["evaluate", &run("0.003"), "--split", "validation", "--grid", "entropy", "--steps", "2,inf", "--limit", "30"];
+    fs::remove_dir_all(Path::new(&run("0.003")).join("evaluations")).expect("it can be removed");
+    succeeds(&only);
+    let compared = succeeds(&["compare", &run("0.003"), &run("0.01")]);
+    assert!(compared.contains("entropy grid") && compared.contains("   inf "), "{compared}");
 }
 
 /// A folder is named after what is tried alone, so that it may hold the run of other settings.
