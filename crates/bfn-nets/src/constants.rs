@@ -67,7 +67,7 @@ pub(crate) fn known_or(host: &Tensor, upload: impl FnOnce() -> Tensor) -> Tensor
         let device = upload();
         PRESENT.with_borrow_mut(|present| {
             if let Some(Present { constants: Constants(known), .. }) = present {
-                known.push((host.shallow_clone(), device.shallow_clone()));
+                known.push((host.copy(), device.shallow_clone()));
             }
         });
         device

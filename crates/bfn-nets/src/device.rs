@@ -188,13 +188,17 @@ pub fn set_determinism(determinism: Determinism) -> Result<(), Error> {
 /// Within work that is [`recorded`](crate::recorded), where the numbers are not those of the runs before.
 pub fn upload(tensor: &Tensor, device: Device) -> Tensor {
     constants::known_or(tensor, || {
-        if device.is_cuda() { move_to(&tensor.pin_memory(device), device) } else { tensor.to_device(device) }
+        if device.is_cuda() && tensor.device() == Device::Cpu {
+            move_to(&tensor.pin_memory(device), device)
+        } else {
+            tensor.to_device(device)
+        }
     })
 }
 
-/// A tensor on a device; nothing waits for a copy out of pinned memory, which takes its turn on the device.
+/// A tensor on a device; nothing waits for a copy out of pinned memory to a GPU, which takes its turn there.
 pub fn move_to(tensor: &Tensor, device: Device) -> Tensor {
-    tensor.to_device_(device, tensor.kind(), true, false)
+    tensor.to_device_(device, tensor.kind(), device.is_cuda(), false)
 }
 
 /// Whether what this thread computes with parameters is kept for their gradients, as it is outside

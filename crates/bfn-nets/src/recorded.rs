@@ -57,6 +57,7 @@ pub struct Recorded<T> {
     inputs: Vec<Tensor>,
     constants: Constants,
     runs: u32,
+    is_recorded: bool,
 }
 
 impl<T> Recorded<T> {
@@ -68,7 +69,15 @@ impl<T> Recorded<T> {
     pub fn new(device: Device) -> Result<Self, Error> {
         device::initialise();
         let graph = device.is_cuda().then(|| Graph::new(device)).transpose()?;
-        Ok(Self { results: None, device, graph, inputs: Vec::new(), constants: Constants::default(), runs: 0 })
+        Ok(Self {
+            results: None,
+            device,
+            graph,
+            inputs: Vec::new(),
+            constants: Constants::default(),
+            runs: 0,
+            is_recorded: false,
+        })
     }
 
     /// Whether tensors are on the device, and have the shapes and types of those that the work was first done with.
@@ -76,7 +85,7 @@ impl<T> Recorded<T> {
         let tensors = inputs.tensors();
         let is_same = |(own, other): (&Tensor, &&mut Tensor)| own.size() == other.size() && own.kind() == other.kind();
         let as_before = || self.inputs.len() == tensors.len() && self.inputs.iter().zip(&tensors).all(is_same);
-        tensors.iter().all(|tensor| tensor.device() == self.device) && (self.inputs.is_empty() || as_before())
+        tensors.iter().all(|tensor| tensor.device() == self.device) && (self.runs == 0 || as_before())
     }
 
     /// Does the work with these inputs. Its results stay as they are until the next run, which writes into them.
@@ -91,6 +100,10 @@ impl<T> Recorded<T> {
     /// cannot be recorded panics as well; libtorch records no more in such a process, which should end.
     pub fn run<I: Inputs>(&mut self, mut inputs: I, work: impl FnOnce(&I) -> T) -> Result<&T, Error> {
         assert!(self.fits(&mut inputs), "recorded work gets inputs of other shapes or types, or on another device");
+        if self.runs == 0 {
+            // What a first run that failed has left.
+            (self.inputs, self.constants) = (Vec::new(), Constants::default());
+        }
         for (place, tensor) in inputs.tensors().into_iter().enumerate() {
             match self.inputs.get_mut(place) {
                 Some(own) => own.copy_(tensor),
@@ -107,9 +120,10 @@ impl<T> Recorded<T> {
                 self.results = Some(graph.rehearse(work)?);
             }
             Some(graph) => {
-                if self.runs == REHEARSALS {
+                if !self.is_recorded {
                     self.results = None;
                     self.results = Some(graph.record(work)?);
+                    self.is_recorded = true;
                 }
                 graph.replay()?;
             }

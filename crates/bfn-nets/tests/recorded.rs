@@ -119,8 +119,9 @@ fn numbers_that_change_are_refused() {
         let mut recorded = Recorded::new(device).unwrap();
         for step in 0..7 {
             let work = |Pair(x, _): &Pair| {
+                let twice = x * 2.0;
                 assert!(step != 3, "stop");
-                x * 2.0
+                twice
             };
             let found = catch_unwind(AssertUnwindSafe(|| recorded.run(pair(step, 3, device), work).map(Tensor::copy)));
             match found {

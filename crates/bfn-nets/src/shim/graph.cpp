@@ -10,6 +10,7 @@
 
 #include <dlfcn.h>
 
+#include <atomic>
 #include <cstddef>
 #include <exception>
 #include <map>
@@ -66,6 +67,9 @@ c10::Stream side_stream(const c10::impl::VirtualGuardImpl &streams, at::Device d
   return found->second;
 }
 
+// Whether a recording has failed in this process: libtorch's allocator and generator then still wait for its end.
+std::atomic<bool> any_is_broken{false};
+
 // A graph and the stream that it is recorded on: the default stream cannot be.
 class Recording {
  public:
@@ -79,7 +83,7 @@ class Recording {
   Recording(const Recording &) = delete;
   Recording &operator=(const Recording &) = delete;
 
-  // Whether a recording has failed: libtorch's allocator then still refers to the graph, which must never be freed.
+  // Whether its recording has failed: libtorch's allocator then still refers to the graph, which must never be freed.
   bool is_broken() const { return is_broken_; }
 
   // All work goes to the side stream until `leave`; what was asked for before is done first.
@@ -91,7 +95,7 @@ class Recording {
 
   // From now on work is recorded and not done.
   void begin() {
-    TORCH_CHECK(!is_broken_, "an earlier recording in this process failed; start the program anew");
+    TORCH_CHECK(!any_is_broken, "an earlier recording in this process failed; start the program anew");
     // What the allocator keeps of earlier runs would lie idle beside the graph's own memory.
     at::getDeviceAllocator(at::kCUDA)->emptyCache();
     breaks_if_it_throws([&] { functions().begin(&graph_, {0, 0}, THREAD_LOCAL); });
@@ -110,8 +114,10 @@ class Recording {
     if (is_recording_) {
       try {
         end();
-        functions().destroy(&graph_);
-        functions().construct(&graph_, /*keep_graph=*/false);
+        breaks_if_it_throws([&] {
+          functions().destroy(&graph_);
+          functions().construct(&graph_, /*keep_graph=*/false);
+        });
       } catch (...) {
         failure = std::current_exception();
       }
@@ -135,7 +141,7 @@ class Recording {
     try {
       body();
     } catch (...) {
-      is_broken_ = true;
+      any_is_broken = is_broken_ = true;
       throw;
     }
   }
