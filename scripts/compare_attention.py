@@ -3,8 +3,9 @@
 
     python scripts/compare_attention.py [--threads N]
 
-Forwards and backwards, medians in milliseconds; and the rate of one large product of matrices. The choices in
-crates/bfn-nets/src/networks/attention.rs rest on these. Needs torch.
+Forwards and backwards, medians in milliseconds; then the layers of one block of the small transformer of speed.py, and
+the rate of one large product of matrices. The choices in crates/bfn-nets/src/networks/attention.rs rest on these. Needs
+torch.
 """
 
 import argparse
@@ -30,6 +31,9 @@ def main():
         ways = [lambda *qkv: fused(*qkv, channels), lambda *qkv: fused(*qkv, max(channels, WIDENED)), products]
         times = [milliseconds(way, shape) for way in ways]
         print(f"| {', '.join(map(str, shape))} | " + " | ".join(f"{time:.2f}" for time in times) + " |", flush=True)
+    print("\n| layer of the block | how many | each |\n| --- | --- | --- |")
+    for name, count, layer, width in block(64):
+        print(f"| {name} | {count} | {1e3 * median(backwards(layer, torch.randn(16, 64, width)), 200):.2f} |", flush=True)
     matrix = torch.randn(2048, 2048)
     seconds = median(lambda: matrix @ matrix, 10)
     print(f"\na product of matrices of 2048: {2 * 2048**3 / seconds / 1e9:.0f} GFLOP/s")
@@ -61,6 +65,32 @@ def milliseconds(way, shape):
         attended.transpose(1, 2).reshape(gradient.shape).backward(gradient)
 
     return 1e3 * median(step, 60 if length < 200 else 8)
+
+
+def block(width):
+    """The layers of a block of a transformer, each with how many there are of it and the width of its input."""
+    linear = torch.nn.Linear
+    return [
+        ("attention", 1, lambda x: attended(x, 4), 3 * width),
+        ("map to queries, keys and values", 1, linear(width, 3 * width), width),
+        ("map after attention", 1, linear(width, width), width),
+        ("map into the perceptron", 1, linear(width, 4 * width), width),
+        ("map out of it", 1, linear(4 * width, width), 4 * width),
+        ("GELU", 1, torch.nn.GELU(approximate="tanh"), 4 * width),
+        ("layer norm", 2, torch.nn.LayerNorm(width), width),
+    ]
+
+
+def attended(projected, heads):
+    batch, length, width = projected.shape
+    parts = projected.view(batch, length, 3, heads, width // 3 // heads).permute(2, 0, 3, 1, 4).contiguous()
+    return products(*parts.unbind(0)).view(batch, heads, length, -1).transpose(1, 2).flatten(2)
+
+
+def backwards(layer, values):
+    values.requires_grad_()
+    gradient = torch.ones_like(layer(values))
+    return lambda: layer(values).backward(gradient)
 
 
 def median(body, count):

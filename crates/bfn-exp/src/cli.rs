@@ -95,7 +95,6 @@ enum Command {
 
 /// The whole program: takes the arguments, carries out the command, says what went wrong, and ends with the exit code
 /// for it.
-#[allow(clippy::print_stderr, reason = "this is where errors are told")]
 pub fn main() -> ! {
     let code = match Cli::parse().run() {
         Ok(()) => 0,

@@ -18,7 +18,7 @@ unsafe extern "C" {
     fn bfn_recording_replay(recording: *mut c_void) -> *mut c_char;
 }
 
-/// A CUDA graph, and the stream of its own that it is recorded on.
+/// A CUDA graph, and the stream that it is recorded on: one of the device for all graphs.
 #[derive(Debug)]
 pub(crate) struct Graph {
     recording: *mut c_void,
