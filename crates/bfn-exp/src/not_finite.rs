@@ -36,15 +36,16 @@ pub fn report(run: &Run, trainer: &Trainer, readings: &Readings, policy: NotFini
         Ok(path) => format!("the batch is in {}", path.display()),
         Err(error) => format!("the batch could not be kept ({error:#})"),
     };
-    let advice = match policy {
-        NotFinite::Stop => "; training.not_finite = \"skip\" passes such steps over",
-        NotFinite::Skip => "; training.not_finite = \"skip\" passes such steps over, but not twenty of them in a row",
+    let limit = match policy {
+        NotFinite::Stop => "",
+        NotFinite::Skip => ", but not twenty of them in a row",
     };
     let before: Vec<String> = readings.losses[..place].iter().rev().take(5).rev().map(f64::to_string).collect();
     anyhow!(
         "in step {} the loss is {} nats per variable and the norm of the gradient {}; {}. {} of the {} steps since the \
          last line of the log are so; none of them has changed a weight. Training stops, the last checkpoint stays, and \
-         {batch}. A lower optimiser.learning_rate or training.clip may help{advice}",
+         {batch}. A lower optimiser.learning_rate or training.clip may help; training.not_finite = \"skip\" passes such \
+         steps over{limit}",
         step + 1,
         readings.losses[place],
         readings.norms[place],
