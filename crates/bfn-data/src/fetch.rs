@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ureq::Agent;
 use ureq::http::StatusCode;
-use ureq::http::header::{CONTENT_RANGE, RANGE};
+use ureq::http::header::{CONTENT_RANGE, ETAG, IF_RANGE, RANGE};
 
 use crate::catalogue::{KnownFile, Sum, Verdict};
 use crate::error::DataError;
@@ -22,9 +22,9 @@ pub struct Download {
     pub path: PathBuf,
     /// How many bytes it has at most; more are not read.
     pub most_bytes: u64,
-    /// What its bytes add up to.
-    pub sum: Sum,
-    /// How long to wait after a failure, before the next attempt.
+    /// What its bytes add up to; without it, a file that came in full is taken for the right one.
+    pub sum: Option<Sum>,
+    /// How long to wait after an attempt that brought nothing, before the next.
     pub pause: Duration,
 }
 
@@ -49,8 +49,8 @@ pub struct Progress {
 /// Attempts at one address that bring nothing new, and whole files of a wrong sum, before it is given up.
 const ATTEMPTS: u32 = 3;
 
-/// Seconds for one connection to bring what it can; then the transfer goes on with another.
-const PATIENCE: Duration = Duration::from_secs(600);
+/// How long a connection may bring nothing; then the transfer goes on with another.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Download {
     /// A file of a known data set, to be put under the folder `place`.
@@ -60,7 +60,7 @@ impl Download {
             addresses: file.addresses.iter().map(|address| (*address).to_owned()).collect(),
             path: place.join(file.path),
             most_bytes: file.most_bytes,
-            sum: file.sum,
+            sum: Some(file.sum),
             pause: Duration::from_secs(2),
         }
     }
@@ -68,8 +68,10 @@ impl Download {
     /// Gets the file, unless it is there. `observe` is told how far it is.
     ///
     /// What has come is kept beside the file under the ending `.part`; a broken transfer goes on from there, now or
-    /// when this is called again. The file takes its name only when its SHA-256 is right. Proxies are those of the
-    /// variables HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY.
+    /// when this is called again. Where the server names the file's version (its ETag, kept under `.part-version`), it
+    /// is asked for the rest of that version alone; where neither that nor a sum is known, for the whole file again.
+    /// The file takes its name only when it has come in full and its SHA-256, if known, is right. Proxies are those of
+    /// the variables HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY.
     ///
     /// # Errors
     ///
@@ -77,11 +79,9 @@ impl Download {
     /// the file is there and is another one; [`DataError::Unwritable`].
     pub fn fetch(&self, mut observe: impl FnMut(Progress)) -> Result<Fetched, DataError> {
         if self.path.exists() {
-            return match self.sum.check(&self.path)?.verdict {
-                Verdict::Whole => Ok(Fetched::Present),
-                Verdict::Different { expected, found } => {
-                    Err(DataError::Different { path: self.path.clone(), expected, found })
-                }
+            return match self.difference(&self.path)? {
+                None => Ok(Fetched::Present),
+                Some((expected, found)) => Err(DataError::Different { path: self.path.clone(), expected, found }),
             };
         }
         if let Some(folder) = self.path.parent() {
@@ -92,16 +92,35 @@ impl Download {
             match self.from(address, &mut observe) {
                 Ok(()) => return Ok(Fetched::New),
                 Err(Failure::Here(error)) => return Err(error),
-                Err(Failure::There(reason)) => said.push(format!("{address}: {reason}")),
+                Err(Failure::Refused(reason) | Failure::Broken(reason)) => said.push(format!("{address}: {reason}")),
             }
         }
         Err(DataError::Fetch { path: self.path.clone(), said: said.join("; ") })
     }
 
-    fn part(&self) -> PathBuf {
+    fn beside(&self, ending: &str) -> PathBuf {
         let mut name = self.path.clone().into_os_string();
-        name.push(".part");
+        name.push(ending);
         name.into()
+    }
+
+    /// What has come.
+    fn part(&self) -> PathBuf {
+        self.beside(".part")
+    }
+
+    /// What the server calls the version that has begun to come.
+    fn version(&self) -> PathBuf {
+        self.beside(".part-version")
+    }
+
+    /// The SHA-256 that the file at `path` should have and the one it has, where they differ.
+    fn difference(&self, path: &Path) -> Result<Option<(String, String)>, DataError> {
+        let Some(sum) = self.sum else { return Ok(None) };
+        Ok(match sum.check(path)?.verdict {
+            Verdict::Whole => None,
+            Verdict::Different { expected, found } => Some((expected, found)),
+        })
     }
 
     /// Gets the file from one address.
@@ -109,7 +128,7 @@ impl Download {
         let config = Agent::config_builder()
             .timeout_connect(Some(Duration::from_secs(30)))
             .timeout_recv_response(Some(Duration::from_secs(60)))
-            .timeout_recv_body(Some(PATIENCE))
+            .timeout_per_read(Some(PATIENCE))
             .http_status_as_error(false);
         let agent: Agent = config.build().into();
         let (mut poor_attempts, mut wrong_sums) = (0, 0);
@@ -119,39 +138,48 @@ impl Download {
             let before = self.have();
             match self.attempt(&agent, address, observe) {
                 Ok(()) => {}
-                Err(Failure::There(reason)) => {
+                Err(Failure::Broken(reason)) => {
                     poor_attempts = if self.have() > furthest { 0 } else { poor_attempts + 1 };
                     furthest = furthest.max(self.have());
                     if poor_attempts >= ATTEMPTS {
-                        return Err(Failure::There(reason));
+                        return Err(Failure::Broken(reason));
                     }
-                    thread::sleep(self.pause);
+                    if poor_attempts > 0 {
+                        thread::sleep(self.pause);
+                    }
                     continue;
                 }
-                Err(here) => return Err(here),
+                Err(for_good) => return Err(for_good),
             }
-            let part = self.part();
-            let wrong = match self.sum.check(&part) {
-                Ok(checked) => match checked.verdict {
-                    Verdict::Whole => {
-                        return fs::rename(&part, &self.path)
-                            .map_err(|reason| Failure::Here(DataError::unwritable(&self.path, reason)));
-                    }
-                    Verdict::Different { expected, found } => {
-                        format!("its SHA-256 should be {expected} and is {found}")
-                    }
-                },
+            let wrong = match self.difference(&self.part()) {
+                Ok(None) => return self.accept(),
+                Ok(Some((expected, found))) => format!("its SHA-256 should be {expected} and is {found}"),
                 Err(error) => error.to_string(),
             };
             // Bytes of which one is wrong are of no use to a later attempt.
-            fs::remove_file(&part).map_err(|reason| Failure::Here(DataError::unwritable(&part, reason)))?;
+            self.drop_part()?;
             furthest = 0;
             wrong_sums += 1;
             // A file that came in parts may have changed in between; one in a single piece is simply another one.
             if before == 0 || wrong_sums >= ATTEMPTS {
-                return Err(Failure::There(format!("the file that came is another one: {wrong}")));
+                return Err(Failure::Refused(format!("the file that came is another one: {wrong}")));
             }
         }
+    }
+
+    /// The file takes its name.
+    fn accept(&self) -> Result<(), Failure> {
+        fs::rename(self.part(), &self.path)
+            .map_err(|reason| Failure::Here(DataError::unwritable(&self.path, reason)))?;
+        // A mark of a version without its file says nothing.
+        let _ = fs::remove_file(self.version());
+        Ok(())
+    }
+
+    fn drop_part(&self) -> Result<(), Failure> {
+        let part = self.part();
+        let _ = fs::remove_file(self.version());
+        fs::remove_file(&part).map_err(|reason| Failure::Here(DataError::unwritable(&part, reason)))
     }
 
     /// How much has come so far.
@@ -163,28 +191,41 @@ impl Download {
     fn attempt(&self, agent: &Agent, address: &str, observe: &mut impl FnMut(Progress)) -> Result<(), Failure> {
         let part = self.part();
         let here = |reason| Failure::Here(DataError::unwritable(&part, reason));
-        let there = |error: ureq::Error| Failure::There(error.to_string());
         let have = self.have();
+        let version = fs::read_to_string(self.version()).ok();
         let mut request = agent.get(address);
-        if have > 0 {
+        if have > 0 && (version.is_some() || self.sum.is_some()) {
             request = request.header(RANGE, format!("bytes={have}-"));
+            if let Some(version) = version {
+                request = request.header(IF_RANGE, version);
+            }
         }
-        let mut response = request.call().map_err(there)?;
+        let mut response = request.call().map_err(|error| Failure::Broken(error.to_string()))?;
         let status = response.status();
-        let range = response.headers().get(CONTENT_RANGE).and_then(|range| ContentRange::parse(range.to_str().ok()?));
-        let start = match (status, range) {
+        let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let start = match (status, text(CONTENT_RANGE).and_then(ContentRange::parse)) {
             (StatusCode::OK, _) => 0,
             (StatusCode::PARTIAL_CONTENT, Some(ContentRange { start: Some(start), .. })) if start == have => have,
-            // The part is as long as the file: its sum decides.
+            // The part is as long as the file.
             (StatusCode::RANGE_NOT_SATISFIABLE, Some(ContentRange { total: Some(total), .. })) if total == have => {
                 return Ok(());
             }
             (StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE, _) => {
-                fs::remove_file(&part).map_err(here)?;
-                return Err(Failure::There(format!("the server gave another part than was asked for ({status})")));
+                self.drop_part()?;
+                return Err(Failure::Broken(format!("the server gave another part than was asked for ({status})")));
             }
-            _ => return Err(Failure::There(format!("the server answered {status}"))),
+            _ => {
+                let said = format!("the server answered {status}");
+                let again = status.is_server_error()
+                    || [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT].contains(&status);
+                return Err(if again { Failure::Broken(said) } else { Failure::Refused(said) });
+            }
         };
+        // A weak mark does not say that the bytes are the same.
+        match text(ETAG).filter(|mark| !mark.starts_with("W/")) {
+            Some(mark) => fs::write(self.version(), mark).map_err(here)?,
+            None => drop(fs::remove_file(self.version())),
+        }
         let total = response.body().content_length().map(|rest| start + rest);
         let mut file: File = OpenOptions::new().create(true).write(true).truncate(false).open(&part).map_err(here)?;
         file.set_len(start).map_err(here)?;
@@ -196,29 +237,32 @@ impl Download {
             let count = match body.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(count) => count,
-                Err(error) => return Err(Failure::There(format!("the connection broke: {error}"))),
+                Err(error) => return Err(Failure::Broken(format!("the connection broke: {error}"))),
             };
             if bytes + count as u64 > self.most_bytes {
                 drop(file);
-                fs::remove_file(&part).map_err(here)?;
-                return Err(Failure::There(format!("the server sent more than the file's {} bytes", self.most_bytes)));
+                self.drop_part()?;
+                let most = self.most_bytes;
+                return Err(Failure::Refused(format!("the server sent more than the file's {most} bytes")));
             }
             file.write_all(&buffer[..count]).map_err(here)?;
             bytes += count as u64;
         }
         if total.is_some_and(|total| bytes < total) {
-            return Err(Failure::There("the connection ended before the file".to_owned()));
+            return Err(Failure::Broken("the connection ended before the file".to_owned()));
         }
         file.sync_all().map_err(here)
     }
 }
 
-/// Whose fault it is.
+/// Why there is no file.
 enum Failure {
-    /// This machine's; no other address would help.
+    /// For reasons of this machine; no other address would help.
     Here(DataError),
-    /// The server's or the way's.
-    There(String),
+    /// The server has another file or none, and will not have it the next time.
+    Refused(String),
+    /// The server or the way failed, perhaps not the next time.
+    Broken(String),
 }
 
 /// `bytes 5-9/10`, `bytes 5-9/*` or `bytes */10`.

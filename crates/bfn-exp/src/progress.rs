@@ -58,6 +58,11 @@ impl Progress {
         self.bar.set_position(position);
     }
 
+    /// Says where the end is, once it is known.
+    pub fn lengthen(&self, end: u64) {
+        self.bar.set_length(end);
+    }
+
     /// Shows a message beside the bar; as a plain line at most every five seconds.
     pub fn message(&mut self, position: u64, message: &str) {
         self.bar.set_position(position);

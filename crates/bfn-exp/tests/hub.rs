@@ -152,14 +152,14 @@ fn what_is_not_there_or_never_arrives_is_named() {
     assert!(message.contains("resolve/main/none.pt") && message.contains("404"), "{message}");
     assert_eq!(hub.requests().len(), 1);
 
-    let hub = Hub::serve(weights(), &[Answer::Cut(100)]);
+    let hub = Hub::serve(weights(), &[Answer::Cut(500), Answer::Status("503 Busy")]);
     let output = import(&folder, &hub.address, "someone/bfns/broken.pt");
     let message = errors(&output);
     assert_eq!(output.status.code(), Some(1));
     assert!(message.contains("run the command again") && message.contains("--weights"), "{message}");
     assert!(!folder.path().join("run").exists());
     // What arrived is kept for the next time.
-    let partial = folder.path().join("bfn/hub/someone/bfns/broken.pt.partial");
+    let partial = folder.path().join("bfn/hub/someone/bfns/broken.pt.part");
     assert_eq!(fs::metadata(partial).expect("a part").len(), 500);
 
     for name in ["none.pt", "../../etc/passwd", "a/b/../c", "a/b/.hidden", "a/b/c d"] {

@@ -146,7 +146,7 @@ impl Place {
             addresses: servers.iter().map(|server| server.address.clone()).collect(),
             path: self.path.clone(),
             most_bytes: 300_000,
-            sum: Sum::File(SUM),
+            sum: Some(Sum::File(SUM)),
             pause: Duration::ZERO,
         }
     }
@@ -188,6 +188,17 @@ fn a_broken_transfer_goes_on_where_it_broke() {
     assert_eq!(asked[0], None);
     // Each part begins where the one before broke, and none from the start again.
     assert!(asked[1..].iter().all(|start| start.is_some_and(|start| start > 0)) && asked.len() == 4, "{asked:?}");
+}
+
+/// Without a sum and a name of the version, nobody could tell that two parts belong together.
+#[test]
+fn parts_that_nothing_holds_together_are_fetched_as_a_whole() {
+    let (place, server) = (Place::new(), Server::new(content(), &[Act::Break(100_000)]));
+    let download = Download { sum: None, ..place.download(&[&server]) };
+    assert_eq!(download.fetch(|_| ()).unwrap(), Fetched::New);
+    assert!(place.is_whole());
+    assert_eq!(server.asked(), [None, None]);
+    assert_eq!(download.fetch(|_| ()).unwrap(), Fetched::Present);
 }
 
 #[test]
@@ -277,6 +288,8 @@ fn the_next_address_is_tried_and_all_are_named_when_none_helps() {
     let (first, second) = (dead(), Server::new(content(), &[]));
     assert_eq!(place.download(&[&first, &second]).fetch(|_| ()).unwrap(), Fetched::New);
     assert!(place.is_whole());
+    // What is not there is not there the next time.
+    assert_eq!(first.asked(), [None]);
     let place = Place::new();
     let (first, second) = (dead(), dead());
     let error = place.download(&[&first, &second]).fetch(|_| ()).unwrap_err().to_string();
@@ -309,7 +322,7 @@ fn where_no_sum_of_the_archive_is_published_its_content_is_checked() {
     let packed = encoder.finish().unwrap();
     for (bytes, is_whole) in [(packed.clone(), true), (packed[..packed.len() - 1].to_vec(), false)] {
         let (place, server) = (Place::new(), Server::new(bytes, &[]));
-        let download = Download { sum: Sum::Unpacked(SUM), most_bytes: 1 << 20, ..place.download(&[&server]) };
+        let download = Download { sum: Some(Sum::Unpacked(SUM)), most_bytes: 1 << 20, ..place.download(&[&server]) };
         assert_eq!(download.fetch(|_| ()).is_ok(), is_whole);
         assert_eq!(place.path.exists(), is_whole);
         assert!(!place.part().exists());
