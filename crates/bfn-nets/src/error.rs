@@ -38,14 +38,14 @@ pub enum Error {
     },
 
     /// A file or folder could not be read or written.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {reason}", path.display())]
     Io {
         /// What was tried: `read`, `write`, ….
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
         /// What the operating system says.
-        source: io::Error,
+        reason: io::Error,
     },
 
     /// A file is no whole checkpoint: cut short, damaged, or something else altogether.

@@ -18,12 +18,12 @@ use crate::Error;
 /// [`Error::Io`]; the old file is then as it was and the neighbour is gone.
 pub fn write_whole(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Error> {
     let partial = partial_path(path);
-    let fail = |source| Error::Io { action: "write", path: path.to_owned(), source };
+    let fail = |reason| Error::Io { action: "write", path: path.to_owned(), reason };
     let file = File::create(&partial).map_err(fail)?;
-    write_and_rename(file, &partial, path, content).map_err(|source| {
+    write_and_rename(file, &partial, path, content).map_err(|reason| {
         // Nothing more can be done where this fails as well.
         let _ = fs::remove_file(&partial);
-        fail(source)
+        fail(reason)
     })
 }
 

@@ -53,7 +53,7 @@ impl Checkpoint {
     /// As for [`read`](Self::read).
     pub fn read_foreign(path: &Path) -> Result<Self, Error> {
         let bytes =
-            std::fs::read(path).map_err(|source| Error::Io { action: "read", path: path.to_owned(), source })?;
+            std::fs::read(path).map_err(|reason| Error::Io { action: "read", path: path.to_owned(), reason })?;
         let (header, metadata) = parse(path, &bytes)?;
         for (name, info) in metadata.tensors() {
             if kinds::kind_of(info.dtype).is_none() {
@@ -80,7 +80,7 @@ impl Checkpoint {
     /// [`Error::Io`] where it cannot be read, [`Error::DamagedCheckpoint`] where it has no header,
     /// [`Error::Metadata`] where the entry is missing or of another type.
     pub fn peek<T: DeserializeOwned>(path: &Path, key: &str) -> Result<T, Error> {
-        let io = |source| Error::Io { action: "read", path: path.to_owned(), source };
+        let io = |reason| Error::Io { action: "read", path: path.to_owned(), reason };
         let mut file = File::open(path).map_err(io)?;
         let length = file.metadata().map_err(io)?.len();
         let mut size = [0; 8];

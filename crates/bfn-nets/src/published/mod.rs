@@ -32,7 +32,7 @@ use zip::Archive;
 /// If the file cannot be read, is not such an archive, is cut short or damaged, or holds anything
 /// but a dictionary of dense tensors.
 pub fn read_state_dict(path: &Path) -> Result<Vec<NamedTensor>, Error> {
-    let bytes = std::fs::read(path).map_err(|source| Error::Io { action: "read", path: path.to_owned(), source })?;
+    let bytes = std::fs::read(path).map_err(|reason| Error::Io { action: "read", path: path.to_owned(), reason })?;
     parse_state_dict(&bytes, path)
 }
 
