@@ -29,7 +29,7 @@ pub(crate) struct Content<'a> {
     path: &'a Path,
     source: Source<'a>,
     offset: u64,
-    /// The most bytes that the file can hold when unpacked.
+    /// The most bytes that the file can hold, or may, when unpacked.
     pub(crate) most: u64,
 }
 
@@ -41,6 +41,12 @@ enum Source<'a> {
 /// Deflate packs at most 258 bytes into 2 bits.
 pub(crate) const DEFLATE_RATIO: u64 = 1032;
 
+/// The most bytes of an array that a packed file of `packed` bytes may unpack to: what deflate can, but no more than
+/// 2 GiB, unless the file itself is larger.
+pub(crate) fn most_unpacked(packed: u64) -> u64 {
+    packed.saturating_mul(DEFLATE_RATIO).min(packed.max(2 << 30))
+}
+
 impl<'a> Content<'a> {
     pub(crate) fn new(path: &'a Path, bytes: &'a [u8]) -> Self {
         let packed = bytes.starts_with(&[0x1f, 0x8b]);
@@ -49,7 +55,7 @@ impl<'a> Content<'a> {
             path,
             source: if packed { Source::Gzip(Box::new(MultiGzDecoder::new(bytes))) } else { Source::Plain(bytes) },
             offset: 0,
-            most: if packed { size * DEFLATE_RATIO } else { size },
+            most: if packed { most_unpacked(size) } else { size },
         }
     }
 
@@ -114,5 +120,19 @@ impl<'a> Content<'a> {
             _ => ("valid gzip data", format!("an error ({reason})")),
         };
         DataError::malformed(self.path, self.offset, expected, found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::most_unpacked;
+
+    #[test]
+    fn packed_files_unpack_to_no_more_than_they_justify() {
+        assert_eq!(most_unpacked(1000), 1_032_000);
+        // Ten megabytes of deflate can hold ten gigabytes of zeros.
+        assert_eq!(most_unpacked(10 << 20), 2 << 30);
+        assert_eq!(most_unpacked(5 << 30), 5 << 30);
+        assert_eq!(most_unpacked(u64::MAX), u64::MAX);
     }
 }

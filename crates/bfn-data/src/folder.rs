@@ -7,7 +7,7 @@ use std::path::Path;
 
 use bfn_core::VariableKind;
 use image::imageops::FilterType;
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use self::listing::{HEADER, Listing};
 use crate::bytes::DEFLATE_RATIO;
@@ -147,11 +147,20 @@ pub fn decode_image(path: &Path, bytes: &[u8], options: &FolderOptions) -> Resul
     let broken = |error: image::ImageError| {
         DataError::malformed(path, 0, "an image in PNG, JPEG or WebP", format!("an error ({error})"))
     };
-    let mut limits = Limits::default();
-    // No more than deflate can unpack to, which packs the tightest of the three, and never more than half a gigabyte.
-    limits.max_alloc = Some((bytes.len() as u64 * DEFLATE_RATIO + (1 << 20)).min(1 << 29));
     let mut reader = ImageReader::new(Cursor::new(bytes));
     reader = reader.with_guessed_format().map_err(|error| broken(error.into()))?;
+    // PNG packs by deflate, JPEG spends bits on every block; WebP says an area of one colour in a few bytes.
+    let floor = match reader.format() {
+        Some(ImageFormat::Png | ImageFormat::Jpeg) => 1 << 20,
+        Some(ImageFormat::WebP) => MOST_WEBP,
+        other => {
+            let found = other.map_or_else(|| "another format".to_owned(), |format| format!("{format:?}"));
+            return Err(DataError::malformed(path, 0, "an image in PNG, JPEG or WebP", found));
+        }
+    };
+    // Never more than half a gigabyte.
+    let mut limits = Limits::default();
+    limits.max_alloc = Some((bytes.len() as u64 * DEFLATE_RATIO).max(floor).min(1 << 29));
     reader.limits(limits.clone());
     let mut decoder = reader.into_decoder().map_err(broken)?;
     limits.reserve(decoder.total_bytes()).map_err(broken)?;
@@ -169,6 +178,9 @@ pub fn decode_image(path: &Path, bytes: &[u8], options: &FolderOptions) -> Resul
         Colour::Rgb => fit(image.to_rgb8().into())?.into_rgb8().into_raw(),
     })
 }
+
+/// What a WebP file of whatever size may unpack to: 4,096 pixels squared of four bytes.
+const MOST_WEBP: u64 = 64 << 20;
 
 /// The middle of an image that is much longer than the size it is to cover.
 ///

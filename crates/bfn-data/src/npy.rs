@@ -68,8 +68,9 @@ impl NpyArray {
             let expected = format!("the name of an array in {}: one of {names:?}", path.display());
             return Err(DataError::invalid("array", expected, found));
         };
-        let content = archive.file(wanted, most_unpacked(bytes.len() as u64))?;
-        Self::parse(&path.join(wanted), &content)
+        let most = bytes::most_unpacked(bytes.len() as u64);
+        let content = archive.file(wanted, most)?;
+        Self::parse_within(&path.join(wanted), &content, most)
     }
 
     /// Parses the bytes of a .npy file; `path` only serves messages.
@@ -88,6 +89,11 @@ impl NpyArray {
     /// [`DataError::Malformed`] where the bytes are no such file, hold elements of another type or in Fortran
     /// order, or are fewer or more than the header says.
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, DataError> {
+        Self::parse_within(path, bytes, u64::MAX)
+    }
+
+    /// As [`parse`](Self::parse), for elements that take at most `most` bytes in memory.
+    fn parse_within(path: &Path, bytes: &[u8], most: u64) -> Result<Self, DataError> {
         let malformed =
             |offset: usize, expected: &str, found: String| DataError::malformed(path, offset as u64, expected, found);
         let start = |count: usize| bytes.get(..count).map(<[u8]>::to_vec).unwrap_or_else(|| bytes.to_vec());
@@ -123,6 +129,11 @@ impl NpyArray {
             let found = format!("{} bytes", data.len());
             return Err(malformed(header_start + length, &expected, found));
         }
+        let kept = (data.len() / element.size) as u64 * element.kept();
+        if kept > most {
+            let expected = format!("an array of at most {most} bytes in memory; save a part of it");
+            return Err(malformed(header_start + length, &expected, format!("one of {kept}")));
+        }
         let elements = element.read(data).map_err(|place| {
             let offset = header_start + length + place * element.size;
             malformed(offset, "an integer below 2⁶³", "a greater one".to_owned())
@@ -132,12 +143,6 @@ impl NpyArray {
 }
 
 const MAGIC: &[u8] = b"\x93NUMPY";
-
-/// The most bytes of an array in an archive: what deflate can unpack to, but no more than 2 GiB, unless the archive
-/// itself, not compressed, is larger.
-fn most_unpacked(archive: u64) -> u64 {
-    archive.saturating_mul(bytes::DEFLATE_RATIO).min(archive.max(2 << 30))
-}
 
 /// What a header says.
 struct Header {
@@ -227,9 +232,18 @@ impl Element {
         known.then_some(Self { kind, size, endian })
     }
 
+    /// The bytes that an element takes in memory.
+    fn kept(&self) -> u64 {
+        if self.is_byte() { 1 } else { 8 }
+    }
+
+    fn is_byte(&self) -> bool {
+        self.size == 1 && self.kind != 'i'
+    }
+
     /// All elements, or the place of the first that is too great.
     fn read(&self, data: &[u8]) -> Result<Elements, usize> {
-        if self.size == 1 && self.kind != 'i' {
+        if self.is_byte() {
             return Ok(Elements::Bytes(data.to_vec()));
         }
         let words = data.chunks_exact(self.size).map(|element| {
@@ -264,19 +278,5 @@ impl std::fmt::Display for Count {
             Some(count) => write!(out, "{count}"),
             None => out.write_str("more than 2⁶⁴"),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::most_unpacked;
-
-    #[test]
-    fn archives_unpack_to_no_more_than_they_justify() {
-        assert_eq!(most_unpacked(1000), 1_032_000);
-        // Ten megabytes of deflate can hold ten gigabytes of zeros.
-        assert_eq!(most_unpacked(10 << 20), 2 << 30);
-        assert_eq!(most_unpacked(5 << 30), 5 << 30);
-        assert_eq!(most_unpacked(u64::MAX), u64::MAX);
     }
 }

@@ -95,11 +95,20 @@ impl Column {
                 if reals.is_empty() {
                     return poor("a number in at least one training row", "none".to_owned());
                 }
-                match *map {
-                    RealMap::Standardised { clip } if clip > 0.0 && clip.is_finite() => standardised(&reals, clip),
-                    RealMap::Standardised { clip } => return poor("a positive clip", clip.to_string()),
-                    RealMap::Quantiles => quantiles(reals),
+                if let RealMap::Standardised { clip } = map
+                    && !(*clip > 0.0 && clip.is_finite())
+                {
+                    return poor("a positive clip", clip.to_string());
                 }
+                let transform = match *map {
+                    RealMap::Standardised { clip } => standardised(&reals, clip),
+                    RealMap::Quantiles => quantiles(reals),
+                };
+                if !transform.is_finite() {
+                    let expected = "training rows whose mean, deviation and range are finite numbers";
+                    return poor(expected, "numbers so large that they are not".to_owned());
+                }
+                transform
             }
             ColumnKind::Integer { lowest, highest } => {
                 let mut range = (i64::MAX, i64::MIN);
@@ -219,6 +228,17 @@ impl Column {
                 Some(class) => Cell::Text(class.as_str().into()),
                 None => Cell::Missing,
             },
+        }
+    }
+}
+
+impl Transform {
+    /// Whether every number of its range can be computed with.
+    fn is_finite(&self) -> bool {
+        match self {
+            Self::Standardised { mean, deviation, clip } => mean.is_finite() && (clip * deviation).is_finite(),
+            Self::Quantiles { knots } => (knots[knots.len() - 1] - knots[0]).is_finite(),
+            Self::Integer { .. } | Self::Categorical { .. } => true,
         }
     }
 }

@@ -18,7 +18,7 @@ pub use rule::{ColumnKind, ColumnRule, RealMap};
 
 use std::path::Path;
 
-use crate::bytes::MOST_BYTES;
+use crate::bytes::{self, MOST_BYTES};
 use crate::dataset::{Layout, Split};
 use crate::error::DataError;
 use crate::rows::{Kinds, Rows};
@@ -43,6 +43,16 @@ impl Limits {
             path: path.to_owned(),
             offset,
             expected: format!("a table of at most {} cells, which are kept in memory", self.cells),
+            found: "more".to_owned(),
+            cure: "use a part of its rows or columns".to_owned(),
+        }
+    }
+
+    fn too_much_text(self, path: &Path) -> DataError {
+        DataError::Malformed {
+            path: path.to_owned(),
+            offset: 0,
+            expected: format!("at most {} of text in the cells, which are kept in memory", bytes::size(self.bytes)),
             found: "more".to_owned(),
             cure: "use a part of its rows or columns".to_owned(),
         }

@@ -3,8 +3,11 @@
 use std::path::Path;
 
 use ::bytes::Bytes;
+use parquet::basic::{Compression, Repetition};
+use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
+use parquet::schema::types::BasicTypeInfo;
 
 use crate::bytes::DEFLATE_RATIO;
 use crate::error::DataError;
@@ -27,36 +30,63 @@ fn read(path: &Path, bytes: &[u8], most: Limits) -> Result<(Vec<String>, Vec<Vec
     let reader = SerializedFileReader::new(Bytes::copy_from_slice(bytes)).map_err(error)?;
     let metadata = reader.metadata();
     // A claim of more than the bytes can hold is refused before anything is allocated for it.
-    let unpacked: u64 = metadata
-        .row_groups()
-        .iter()
-        .flat_map(|group| group.columns())
-        .map(|column| u64::try_from(column.uncompressed_size()).unwrap_or(u64::MAX))
-        .fold(0, u64::saturating_add);
-    let can_hold = (bytes.len() as u64).saturating_mul(DEFLATE_RATIO);
-    if unpacked > can_hold {
-        return Err(broken(format!("a claim of {unpacked} bytes in a file that can hold {can_hold}")));
+    let (claimed, can_hold) = (claimed_bytes(metadata), can_hold(metadata, bytes.len() as u64, most));
+    if claimed > can_hold {
+        return Err(broken(format!("a claim of {claimed} bytes in a file that can hold {can_hold}")));
+    }
+    // The rows of a list in one cell could be more than those of the table.
+    let fields = metadata.file_metadata().schema().get_fields();
+    let is_flat = |basic: &BasicTypeInfo| !basic.has_repetition() || basic.repetition() != Repetition::REPEATED;
+    if let Some(nested) = fields.iter().find(|field| !field.is_primitive() || !is_flat(field.get_basic_info())) {
+        return Err(broken(format!("lists or groups in column {:?}, which is neither number nor text", nested.name())));
     }
     // Millions of equal cells, or of missing ones, take a few bytes: their number has a limit of its own.
     let rows = total_rows(metadata.row_groups().iter().map(|group| group.num_rows()))
         .ok_or_else(|| broken("a negative number of rows".to_owned()))?;
-    let columns = metadata.file_metadata().schema().get_fields().len() as u64;
-    if rows.saturating_mul(columns) > most.cells {
+    if rows.saturating_mul(fields.len() as u64) > most.cells {
         return Err(most.too_many_cells(path, 0));
     }
-    let names: Vec<String> =
-        metadata.file_metadata().schema().get_fields().iter().map(|f| f.name().to_owned()).collect();
+    let names: Vec<String> = fields.iter().map(|field| field.name().to_owned()).collect();
     let mut columns = vec![Vec::new(); names.len()];
+    // A text that is in the file once may be that of many cells.
+    let mut text_bytes = 0;
     for (row, record) in reader.get_row_iter(None).map_err(error)?.enumerate() {
         let record = record.map_err(error)?;
         for (column, (name, field)) in columns.iter_mut().zip(record.get_column_iter()) {
-            column.push(cell(field).ok_or_else(|| {
+            let cell = cell(field).ok_or_else(|| {
                 broken(format!("a value in row {} of column {name:?} that is neither number nor text", row + 1))
-            })?);
+            })?;
+            if let Cell::Text(text) = &cell {
+                text_bytes += text.len() as u64;
+            }
+            if text_bytes > most.bytes {
+                return Err(most.too_much_text(path));
+            }
+            column.push(cell);
         }
     }
     Ok((names, columns))
 }
+
+/// How many bytes the columns unpack to, as the file says.
+fn claimed_bytes(metadata: &ParquetMetaData) -> u64 {
+    let columns = metadata.row_groups().iter().flat_map(|group| group.columns());
+    columns.map(|column| u64::try_from(column.uncompressed_size()).unwrap_or(u64::MAX)).fold(0, u64::saturating_add)
+}
+
+/// How many bytes a file may unpack to: what deflate can, and with Zstandard, which packs a block of equal bytes into
+/// four, as much more as is kept of a table.
+fn can_hold(metadata: &ParquetMetaData, bytes: u64, most: Limits) -> u64 {
+    let mut columns = metadata.row_groups().iter().flat_map(|group| group.columns());
+    let usual = bytes.saturating_mul(DEFLATE_RATIO);
+    if columns.any(|column| matches!(column.compression(), Compression::ZSTD(_))) {
+        return usual.max(most.bytes.min(bytes.saturating_mul(ZSTD_RATIO)));
+    }
+    usual
+}
+
+/// Zstandard packs at most 128 KiB of equal bytes into a block of 4.
+const ZSTD_RATIO: u64 = 32 << 10;
 
 /// Σ of the rows of all groups; None where one claims a negative number.
 fn total_rows(groups: impl Iterator<Item = i64>) -> Option<u64> {
@@ -90,33 +120,100 @@ fn cell(field: &Field) -> Option<Cell> {
 mod tests {
     use std::sync::Arc;
 
-    use parquet::data_type::Int64Type;
+    use parquet::basic::ZstdLevel;
+    use parquet::column::writer::ColumnWriter;
+    use parquet::data_type::ByteArray;
     use parquet::file::properties::WriterProperties;
     use parquet::file::writer::SerializedFileWriter;
     use parquet::schema::parser::parse_message_type;
 
     use super::*;
 
-    /// Many missing cells are a few bytes in the file, and are refused before they are made.
-    #[test]
-    fn more_cells_than_are_kept_are_refused() {
-        let schema = Arc::new(parse_message_type("message m { optional int64 a; optional int64 b; }").unwrap());
+    /// A file of `groups` row groups whose columns are written by `write`.
+    fn file(
+        schema: &str,
+        groups: usize,
+        properties: WriterProperties,
+        write: impl Fn(&mut ColumnWriter<'_>),
+    ) -> Vec<u8> {
+        let schema = Arc::new(parse_message_type(schema).unwrap());
         let mut bytes = Vec::new();
-        let properties = Arc::new(WriterProperties::builder().build());
-        let mut writer = SerializedFileWriter::new(&mut bytes, schema, properties).unwrap();
-        for _ in 0..2 {
+        let mut writer = SerializedFileWriter::new(&mut bytes, schema, Arc::new(properties)).unwrap();
+        for _ in 0..groups {
             let mut group = writer.next_row_group().unwrap();
             while let Some(mut column) = group.next_column().unwrap() {
-                column.typed::<Int64Type>().write_batch(&[], Some(&[0; 1000]), None).unwrap();
+                write(column.untyped());
                 column.close().unwrap();
             }
             group.close().unwrap();
         }
         writer.close().unwrap();
+        bytes
+    }
+
+    fn usual() -> WriterProperties {
+        WriterProperties::builder().build()
+    }
+
+    /// Many missing cells are a few bytes in the file, and are refused before they are made.
+    #[test]
+    fn more_cells_than_are_kept_are_refused() {
+        let bytes = file("message m { optional int64 a; optional int64 b; }", 2, usual(), |column| {
+            let ColumnWriter::Int64ColumnWriter(column) = column else { panic!("integers") };
+            column.write_batch(&[], Some(&[0; 1000]), None).unwrap();
+        });
         let parse = |cells| parse(Path::new("x.parquet"), &bytes, Limits { cells, ..Limits::USUAL });
         assert_eq!(parse(4000).unwrap().1[1].len(), 2000);
         let error = parse(3999).unwrap_err().to_string();
         assert!(error.contains("expected a table of at most 3999 cells"), "{error}");
+    }
+
+    /// A text is in the file once, however many cells have it.
+    #[test]
+    fn more_text_than_is_kept_is_refused() {
+        let bytes = file("message m { required binary a (UTF8); }", 1, usual(), |column| {
+            let ColumnWriter::ByteArrayColumnWriter(column) = column else { panic!("texts") };
+            column.write_batch(&vec![ByteArray::from("abcdefgh".repeat(100).as_str()); 1000], None, None).unwrap();
+        });
+        assert!(bytes.len() < 5000);
+        let parse = |kept| parse(Path::new("x.parquet"), &bytes, Limits { bytes: kept, ..Limits::USUAL });
+        assert_eq!(parse(800_000).unwrap().1[0].len(), 1000);
+        let error = parse(799_999).unwrap_err().to_string();
+        assert!(error.contains("expected at most 799999 bytes of text"), "{error}");
+    }
+
+    /// Zstandard packs a constant column tighter than deflate could.
+    #[test]
+    fn constant_columns_are_read() {
+        let zstd = Compression::ZSTD(ZstdLevel::try_new(3).unwrap());
+        let properties = WriterProperties::builder()
+            .set_compression(zstd)
+            .set_dictionary_enabled(false)
+            .set_data_page_size_limit(usize::MAX);
+        let bytes = file("message m { required double a; }", 1, properties.build(), |column| {
+            let ColumnWriter::DoubleColumnWriter(column) = column else { panic!("numbers") };
+            column.write_batch(&vec![1.5; 1_000_000], None, None).unwrap();
+        });
+        assert!((bytes.len() as u64) < 8_000_000 / DEFLATE_RATIO);
+        let columns = parse(Path::new("x.parquet"), &bytes, Limits::USUAL).unwrap().1;
+        assert!(columns[0].len() == 1_000_000 && columns[0].iter().all(|cell| *cell == Cell::Real(1.5)));
+        // No more than is kept of a table.
+        let most = Limits { bytes: 7_000_000, ..Limits::USUAL };
+        assert!(parse(Path::new("x.parquet"), &bytes, most).unwrap_err().to_string().contains("a claim of"));
+    }
+
+    /// One row may hold a list of any length: it is refused before it is made.
+    #[test]
+    fn lists_are_refused() {
+        let list = "optional group a (LIST) { repeated group list { optional int64 element; } }";
+        for (column, repeated) in [("repeated int64 a;", 1), (list, 3)] {
+            let bytes = file(&format!("message m {{ {column} }}"), 1, usual(), |column| {
+                let ColumnWriter::Int64ColumnWriter(column) = column else { panic!("integers") };
+                column.write_batch(&[1, 2, 3], Some(&[repeated; 3]), Some(&[0, 1, 1])).unwrap();
+            });
+            let error = parse(Path::new("x.parquet"), &bytes, Limits::USUAL).unwrap_err().to_string();
+            assert!(error.contains("lists or groups in column \"a\""), "{error}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Folders of images and the file that keeps them.
 
 use std::fs;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -200,6 +201,27 @@ fn an_image_that_claims_more_than_its_file_can_hold_is_refused() {
 }
 
 /// A row and a column of 300,000 pixels: to cover 64 × 64 pixels whole they would need gigabytes.
+/// A hundred bytes of WebP can be an area of one colour of any size.
+#[test]
+fn large_areas_of_one_colour_are_read() {
+    for side in [768, 2048] {
+        let mut bytes = Cursor::new(Vec::new());
+        plain(side, side, [40, 50, 60]).write_to(&mut bytes, ImageFormat::WebP).unwrap();
+        let image = decode_image(Path::new("x.webp"), bytes.get_ref(), &OPTIONS).unwrap();
+        assert!(image.chunks_exact(3).all(|pixel| pixel == [40, 50, 60]), "{side}: {} bytes", bytes.get_ref().len());
+    }
+}
+
+/// What follows from a file's name is not what is in it.
+#[test]
+fn other_formats_are_named() {
+    let gif = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\xff\xff\xff\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;";
+    let error = decode_image(Path::new("x.png"), gif, &OPTIONS).unwrap_err().to_string();
+    assert!(error.contains("PNG, JPEG or WebP") && error.contains("Gif"), "{error}");
+    let error = decode_image(Path::new("x.png"), b"nothing", &OPTIONS).unwrap_err().to_string();
+    assert!(error.contains("another format"), "{error}");
+}
+
 #[test]
 fn thin_images_take_no_more_memory_than_others() {
     let options = FolderOptions { height: 64, width: 64, ..OPTIONS };

@@ -82,6 +82,16 @@ fn columns_of_all_kinds_become_variables_ordered_by_kind() {
     assert_eq!(text.lines().next(), Some("age,height,colour"));
 }
 
+/// One number like this would make nothing of all the others.
+#[test]
+fn numbers_that_cannot_be_computed_with_are_refused() {
+    for (text, map) in [("x\n1\n2\n1e200\n", STANDARDISED), ("x\n-1.7e308\n1.7e308\n", RealMap::Quantiles)] {
+        let error = table(&csv(text).unwrap(), &[continuous("x", map)], ALL, Split::Train).unwrap_err().to_string();
+        assert!(error.contains("\"x\"") || error.contains("x:"), "{error}");
+        assert!(error.contains("mean, deviation and range"), "{error}");
+    }
+}
+
 #[test]
 fn what_is_learnt_of_reals_comes_from_the_training_rows() {
     let text: String = std::iter::once("x\n".to_owned()).chain((0..100).map(|i| format!("{}\n", i * i))).collect();
