@@ -13,10 +13,9 @@
 use bfn_core::continuous::Reconstruction;
 use bfn_core::head::{CategoricalHead, Prediction};
 use bfn_core::mixed::{MixedValues, Part, PartKind, PartTheta, PartValues, ancestral};
-use bfn_core::sampler::uniform_grid;
 use bfn_core::{
-    ContinuousFlow, DiscreteFlow, DiscretisedFlow, Error, ExponentialSchedule, MixedFlow, Nd, NoiseSource,
-    OutputDistribution, RngNoise, Tensor,
+    ContinuousFlow, DiscreteFlow, DiscretisedFlow, Error, ExponentialSchedule, Grid, Interval, MixedFlow, Nd,
+    NoiseSource, OutputDistribution, RngNoise, Tensor,
 };
 use rand::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -56,12 +55,12 @@ fn main() -> Result<(), Error> {
         Part::Discrete { variables: 1, flow: DiscreteFlow::new(COLOURS.len(), 4.0)? },
     ])?;
     let mut noise = RngNoise(Xoshiro256PlusPlus::seed_from_u64(1));
-    evaluate(&flow, &mut noise);
+    evaluate(&flow, &mut noise)?;
     sample(&flow, &mut noise)
 }
 
 /// Prints the loss of every row over all messages, averaged over repeats.
-fn evaluate(flow: &Table, noise: &mut dyn NoiseSource<Nd>) {
+fn evaluate(flow: &Table, noise: &mut dyn NoiseSource<Nd>) -> Result<(), Error> {
     const REPEATS: usize = 200;
     let batch = ROWS.len() * REPEATS;
     let row = |example: usize| &ROWS[example % ROWS.len()];
@@ -78,11 +77,10 @@ fn evaluate(flow: &Table, noise: &mut dyn NoiseSource<Nd>) {
 
     let kinds = [PartKind::Continuous, PartKind::Discretised, PartKind::Discrete];
     let mut nats = [0; 3].map(|_| one.full(&[batch], 0.0));
-    let times = uniform_grid(STEPS);
-    for pair in times.windows(2) {
-        let theta = flow.flow(&x, &one.full(&[batch], pair[0]), &noise.normal(&like));
-        let output = flow.output(&theta, &network(&theta), &one.full(&[1], pair[0]));
-        let loss = flow.loss_step(&x, &output, &pair[..1], &pair[1..], &noise.normal(&like));
+    for Interval { from, to } in Grid::uniform(STEPS)?.steps() {
+        let theta = flow.flow(&x, &one.full(&[batch], from), &noise.normal(&like));
+        let output = flow.output(&theta, &network(&theta), &one.full(&[1], from));
+        let loss = flow.loss_step(&x, &output, &[from], &[to], &noise.normal(&like));
         for (sum, kind) in nats.iter_mut().zip(kinds) {
             if let Some(part) = loss.of_kind(kind) {
                 *sum = &*sum + part;
@@ -97,6 +95,7 @@ fn evaluate(flow: &Table, noise: &mut dyn NoiseSource<Nd>) {
         let name = format!("{:4.1}, {}, {}", row.measurement, row.rating + 1, COLOURS[row.colour]);
         println!("{name:24} {measurement:10.3} {rating:7.3} {colour:7.3}");
     }
+    Ok(())
 }
 
 /// Prints how often each row was drawn.
@@ -105,7 +104,7 @@ fn sample(flow: &Table, noise: &mut RngNoise<Xoshiro256PlusPlus>) -> Result<(), 
     let one: Tensor = Tensor::from_nd(ndarray::ArrayD::zeros(vec![1]));
     let like = one.full(&[SAMPLES, flow.message_width()], 0.0);
     let predict = |theta: &[PartTheta<Nd>], t: f64| Ok(flow.output(theta, &network(theta), &one.full(&[1], t)));
-    let output = ancestral(flow, &like, &uniform_grid(STEPS), noise, predict, |_| ())?;
+    let output = ancestral(flow, &like, &Grid::uniform(STEPS)?, noise, predict, |_| ())?;
     let drawn = output.draw(noise);
     let (reals, ratings) = (drawn.0[0].reals().to_values(), drawn.0[1].indices().to_vec());
     let colours = drawn.0[2].indices().to_vec();

@@ -4,8 +4,7 @@
 
 #![allow(clippy::print_stdout, reason = "an example shows its results")]
 
-use bfn_core::sampler::uniform_grid;
-use bfn_core::{DiscreteFlow, Error, Real, Schedule, entropy};
+use bfn_core::{DiscreteFlow, Error, Grid, Real, Schedule, entropy};
 
 /// β(t) = β(1) t^p with p > 1.
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +36,7 @@ fn main() -> Result<(), Error> {
 
     // The schedule goes into a flow, and with it into every loss and sampler.
     let flow = DiscreteFlow::with_schedule(27, Power { beta_1: 0.75, p: 2.25 })?;
-    let accuracies = uniform_grid(10).windows(2).map(|s| flow.step_accuracy(s[0], s[1])).sum::<f64>();
+    let accuracies = Grid::uniform(10)?.steps().map(|step| flow.step_accuracy(step.from, step.to)).sum::<f64>();
     println!("the accuracies of ten steps sum to {accuracies:.6}");
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use crate::distribution::{ContinuousDistribution, Density, Probability, RealValued, bin};
 use crate::error::{Error, check, check_count};
-use crate::head::{Context, DeltaHead, Head, Prediction};
+use crate::head::{Context, DeltaHead, HasDeviation, Head, Prediction};
 use crate::shape::{assert_same, with_last};
 use crate::{Backend, BayesianFlow, ExponentialSchedule, OutputDistribution, Schedule, Tensor};
 
@@ -208,19 +208,6 @@ impl<S, H> ContinuousFlow<S, H> {
         ContinuousFlow { schedule, reconstruction, head, prediction }
     }
 
-    /// The same flow measured against another reconstruction; here `deviation` may be 0, which makes
-    /// sense for a head with a deviation of its own.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Parameter`] unless the deviation is finite and not below 0 and there are two bins or more.
-    pub fn with_reconstruction(self, reconstruction: Reconstruction) -> Result<Self, Error> {
-        let deviation = reconstruction.deviation();
-        check("deviation", deviation, "finite and at least 0", deviation >= 0.0 && deviation.is_finite())?;
-        reconstruction.check_bins()?;
-        Ok(Self { reconstruction, ..self })
-    }
-
     /// The same flow with a network that predicts something else.
     #[must_use]
     pub fn with_prediction(self, prediction: Prediction) -> Self {
@@ -238,6 +225,20 @@ impl<S, H> ContinuousFlow<S, H> {
         S: Schedule<f64>,
     {
         self.schedule.step_accuracy(&from, &to)
+    }
+}
+
+impl<S, H: HasDeviation> ContinuousFlow<S, H> {
+    /// The same flow measured against another reconstruction, whose `deviation` may be 0: the head has one of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Parameter`] unless the deviation is finite and not below 0 and there are two bins or more.
+    pub fn with_reconstruction(self, reconstruction: Reconstruction) -> Result<Self, Error> {
+        let deviation = reconstruction.deviation();
+        check("deviation", deviation, "finite and at least 0", deviation >= 0.0 && deviation.is_finite())?;
+        reconstruction.check_bins()?;
+        Ok(Self { reconstruction, ..self })
     }
 }
 

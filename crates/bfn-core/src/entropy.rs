@@ -93,7 +93,7 @@ impl Categorical {
         self.classes
     }
 
-    /// H(β) in nats, from ln K at β = 0 to 0.
+    /// H(β) in nats, from ln K at β = 0 to 0; NaN at NaN.
     pub fn at(&self, beta: f64) -> f64 {
         // Wide enough for tails of 1e−17 and for e^(−e^w) to be 0 or 1.
         const DEVIATIONS: f64 = 10.0;
@@ -101,6 +101,9 @@ impl Categorical {
         let classes = self.classes as f64;
         if beta <= 0.0 {
             return classes.ln();
+        }
+        if beta.is_nan() {
+            return beta;
         }
         let shift = beta * classes;
         let deviation = shift.sqrt();
@@ -196,33 +199,19 @@ pub fn linear_schedule(entropy: impl Fn(f64) -> f64, beta_1: f64, knots: usize) 
     TabulatedSchedule::new(&table)
 }
 
-/// The entropy grid: n steps from 0 to 1 along a schedule that each take the same amount from `entropy`.
-///
-/// # Formula
-///
-/// t₀ = 0 < … < t_n = 1 with H(β(t_i)) = H(0) + (i/n)(H(β(1)) − H(0)).
-///
-/// Under a [`linear_schedule`] of the same entropy it is the uniform grid. It goes wherever a grid of times
-/// does.
-///
-/// # Errors
-///
-/// [`Error::Parameter`] unless `steps` ≥ 1, and the errors of [`linear_schedule`].
-pub fn grid(entropy: impl Fn(f64) -> f64, schedule: &impl Schedule<f64>, steps: usize) -> Result<Vec<f64>, Error> {
-    Ok(grid_from(entropy, schedule, 0.0, steps)?.times().to_vec())
-}
-
-/// The entropy grid from `eta` on.
+/// The entropy grid: n steps from `eta` to 1 along a schedule that each take the same amount from `entropy`.
 ///
 /// # Formula
 ///
 /// t₀ = η < … < t_n = 1 with H(β(t_i)) = H(β(η)) + (i/n)(H(β(1)) − H(β(η))).
 ///
+/// Under a [`linear_schedule`] of the same entropy it is the uniform grid.
+///
 /// # Errors
 ///
 /// [`Error::Parameter`] unless `steps` ≥ 1 and 0 ≤ `eta` < 1, the errors of [`linear_schedule`], and
 /// [`Error::Grid`] where steps are too small to be told apart.
-pub fn grid_from(
+pub fn grid(
     entropy: impl Fn(f64) -> f64,
     schedule: &impl Schedule<f64>,
     eta: f64,
@@ -248,14 +237,15 @@ pub fn grid_from(
 ///
 /// # Formula
 ///
-/// max_t |H(β(t)) − H(0) + t (H(0) − H(β(1)))| / (H(0) − H(β(1))).
+/// max_t |H(β(t)) − H(0) + t (H(0) − H(β(1)))| / (H(0) − H(β(1))); NaN where the entropy is.
 pub fn nonlinearity(entropy: impl Fn(f64) -> f64, schedule: &impl Schedule<f64>, intervals: usize) -> f64 {
     let (start, end) = (entropy(0.0), entropy(schedule.beta(&1.0)));
     let distance = |i: usize| {
         let t = i as f64 / intervals as f64;
         ((start - entropy(schedule.beta(&t))) / (start - end) - t).abs()
     };
-    (0..=intervals).map(distance).fold(0.0, f64::max)
+    // f64::max would pass over what is no number.
+    (0..=intervals).map(distance).fold(0.0, |most, next| if next <= most { most } else { next })
 }
 
 /// A point of a quadrature formula.

@@ -74,6 +74,12 @@ pub trait Head<B: Backend>: Debug {
     fn output(&self, context: &Context<B>, network_output: &Tensor<B>) -> Self::Output;
 }
 
+/// A head whose distributions have a deviation of their own, so that a reconstruction may add none to it.
+pub trait HasDeviation {}
+
+impl HasDeviation for NormalHead {}
+impl HasDeviation for MixtureHead {}
+
 /// From network output to a distribution over bins, for [`DiscretisedFlow`](crate::DiscretisedFlow).
 pub trait BinHead<B: Backend>: Debug {
     /// The distribution.

@@ -66,8 +66,8 @@
 //! message exchange is then exactly −ln p(x), and samples come out in the right proportions.
 //!
 //! ```
-//! use bfn_core::sampler::{ancestral, uniform_grid};
-//! use bfn_core::{BayesianFlow, DiscreteFlow, NoiseSource, OutputDistribution, RngNoise, Tensor};
+//! use bfn_core::sampler::ancestral;
+//! use bfn_core::{BayesianFlow, DiscreteFlow, Grid, NoiseSource, OutputDistribution, RngNoise, Tensor};
 //! use ndarray::{ArrayD, arr1};
 //! use rand::SeedableRng;
 //! use rand_xoshiro::Xoshiro256PlusPlus;
@@ -82,9 +82,10 @@
 //! let like: Tensor = Tensor::from_nd(ArrayD::zeros(vec![1, 1, 3]));
 //! let mut theta = flow.prior(&like);
 //! let mut nats = 0.0;
-//! for times in uniform_grid(10).windows(2) {
-//!     let alpha = flow.step_accuracy(times[0], times[1]);
-//!     let (t, accuracy) = (like.full(&[1], times[0]), like.full(&[1], alpha));
+//! let grid = Grid::uniform(10)?;
+//! for step in grid.steps() {
+//!     let alpha = flow.step_accuracy(step.from, step.to);
+//!     let (t, accuracy) = (like.full(&[1], step.from), like.full(&[1], alpha));
 //!     let output = flow.output(&theta, &network(&theta.0), &t);
 //!     let epsilon = noise.normal(&like);
 //!     nats += flow.loss_step(&x, &output, &accuracy, &epsilon).to_values()[0];
@@ -105,7 +106,7 @@
 //! let output = ancestral(
 //!     &flow,
 //!     &like,
-//!     &uniform_grid(10),
+//!     &grid,
 //!     &mut noise,
 //!     |theta, t| Ok::<_, bfn_core::Error>(flow.output(theta, &network(&theta.0), &like.full(&[1], t))),
 //!     |_| (),
@@ -164,6 +165,8 @@ pub use noise::{NoiseSource, RngNoise};
 pub use real::Real;
 pub use schedule::{ExponentialSchedule, LogarithmicSchedule, QuadraticSchedule, Schedule, TabulatedSchedule};
 pub use tensor::{Indices, Tensor};
+// Of the versions that the interface of this crate is made of.
+pub use {ndarray, rand};
 
 /// The README's example, run as a test.
 #[cfg(doctest)]

@@ -31,7 +31,9 @@ impl<B: Backend, R: Rng> NoiseSource<B> for RngNoise<R> {
 
     fn uniform(&mut self, like: &Tensor<B>) -> Tensor<B> {
         let shape = like.shape();
-        let values: Vec<f64> = (0..shape.iter().product()).map(|_| self.0.random()).collect();
+        // In f32 the last numbers before 1 would be rounded to it.
+        let below_1 = |value: f64| value.min(1.0 - f64::from(f32::EPSILON) / 2.0);
+        let values: Vec<f64> = (0..shape.iter().product()).map(|_| below_1(self.0.random())).collect();
         like.from_values_like(&shape, &values)
     }
 }

@@ -35,8 +35,8 @@ mod passes;
 mod solver;
 mod steered;
 
+pub use ancestral::ancestral;
 pub(crate) use ancestral::exchange;
-pub use ancestral::{ancestral, uniform_grid};
 pub use conditional::{Conditional, Conditioned, Observed};
 pub use dynamics::{Advance, Coefficients, Dynamics, Motion, Other};
 pub use guidance::{Guided, guided};

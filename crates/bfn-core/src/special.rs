@@ -10,7 +10,7 @@ pub fn normal_cdf(x: f64) -> f64 {
     0.5 * libm::erfc(-x * FRAC_1_SQRT_2)
 }
 
-/// ln Φ(x), finite for every finite x.
+/// ln Φ(x), finite as long as x² is.
 ///
 /// Below −30, where Φ nears the smallest f64, it is the asymptotic series
 /// ln φ(x) − ln(−x) + ln(1 − x⁻² + 3x⁻⁴ − 15x⁻⁶ + 105x⁻⁸), whose first omitted term is under 2e−12.

@@ -34,7 +34,8 @@ pub struct Indices<B: Backend = Nd> {
 }
 
 impl<B: Backend> Tensor<B> {
-    /// Wraps an array of the backend.
+    /// Wraps an array of the backend, in the order that the backend works with: on [`Nd`] an array in row-major order,
+    /// without which later operations panic. [`Tensor::from_nd`] takes any.
     pub fn new(array: B::Array) -> Self {
         Self { array }
     }

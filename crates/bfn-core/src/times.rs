@@ -20,7 +20,7 @@
 //! ```
 
 use crate::error::{Error, check, check_count, check_increasing};
-use crate::{Backend, BayesianFlow, Tensor};
+use crate::{Backend, BayesianFlow, Grid, Interval, Tensor};
 
 /// How numbers in [0, 1] are spread over a batch.
 ///
@@ -164,20 +164,16 @@ pub struct Step {
 /// weight is n, and with the uniform grid the estimate is that of L^n.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Steps {
-    grid: Vec<f64>,
+    grid: Grid,
     /// The probability of the steps before each grid point.
     cumulative: Vec<f64>,
 }
 
 impl Steps {
     /// The steps of a grid, all equally likely.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Parameter`] unless the grid has two times or more, in [0, 1]; [`Error::Grid`] where it does
-    /// not increase.
-    pub fn new(grid: &[f64]) -> Result<Self, Error> {
-        Self::weighted(grid, &vec![1.0; grid.len().saturating_sub(1)])
+    pub fn new(grid: Grid) -> Self {
+        let n = grid.count();
+        Self { grid, cumulative: (0..=n).map(|i| i as f64 / n as f64).collect() }
     }
 
     /// The steps of a grid, each drawn in proportion to its mass; least variance is at masses proportional
@@ -185,30 +181,26 @@ impl Steps {
     ///
     /// # Errors
     ///
-    /// As for [`new`](Self::new), and [`Error::Parameter`] unless each mass is finite and above 0.
+    /// [`Error::Parameter`] unless each mass is finite and above 0; [`Error::Grid`] where one vanishes beside the others.
     ///
     /// # Panics
     ///
     /// Panics unless there is one mass for each step.
-    pub fn weighted(grid: &[f64], masses: &[f64]) -> Result<Self, Error> {
-        check_count("times of the grid", grid.len())?;
-        check_increasing("grid", grid)?;
-        for t in [grid[0], grid[grid.len() - 1]] {
-            check("time of the grid", t, "between 0 and 1", (0.0..=1.0).contains(&t))?;
-        }
-        Ok(Self { grid: grid.to_vec(), cumulative: cumulative_shares(grid.len() - 1, masses)? })
+    pub fn weighted(grid: Grid, masses: &[f64]) -> Result<Self, Error> {
+        let cumulative = cumulative_shares(grid.count(), masses)?;
+        Ok(Self { grid, cumulative })
     }
 
     /// Every step once, with weight 1: their losses sum to the loss of the grid.
     pub fn all(&self) -> Vec<Step> {
-        self.grid.windows(2).map(|pair| Step { from: pair[0], to: pair[1], weight: 1.0 }).collect()
+        self.grid.steps().map(|Interval { from, to }| Step { from, to, weight: 1.0 }).collect()
     }
 
     /// The step at which the share `uniform` of the probability is reached.
     pub fn draw(&self, uniform: f64) -> Step {
         let i = interval(&self.cumulative, uniform);
         let weight = 1.0 / (self.cumulative[i + 1] - self.cumulative[i]);
-        Step { from: self.grid[i], to: self.grid[i + 1], weight }
+        Step { from: self.grid.times()[i], to: self.grid.times()[i + 1], weight }
     }
 }
 

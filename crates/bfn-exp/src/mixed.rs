@@ -233,8 +233,8 @@ impl Gridded for Mixed {
             let t = column(&all(t), model.device());
             Ok::<_, Infallible>(self.predict(model, examples, &x, &t, &flow_noise, Mode::Evaluate))
         };
-        let Ok(costs) = StepCosts::measured_by(fine, &sender_noise, output, |output, Interval { from, to }, noise| {
-            self.flow.loss_step(&x, output, &all(from), &all(to), noise).per_variable()
+        let Ok(costs) = StepCosts::measured_by(fine, output, |output, Interval { from, to }| {
+            self.flow.loss_step(&x, output, &all(from), &all(to), &sender_noise).per_variable()
         });
         costs
     }

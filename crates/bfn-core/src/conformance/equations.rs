@@ -7,7 +7,7 @@ use crate::distribution::RealValued;
 use crate::distribution::{Bernoulli, Categorical, ContinuousDistribution, Density, NormalMixture, Probability};
 use crate::head::{CategoricalHead, MixtureHead, NormalHead, Prediction};
 use crate::mixed::{MixedFlow, MixedValues, Part, PartValues};
-use crate::sampler::{Choice, Dynamics, Sampler, Solver, ancestral, uniform_grid};
+use crate::sampler::{Choice, Dynamics, Sampler, Solver, ancestral};
 use crate::schedule::{Knot, LogarithmicSchedule, Schedule, TabulatedSchedule};
 use crate::{Backend, BayesianFlow, ContinuousFlow, DiscreteFlow, DiscretisedFlow, Error, FiniteDistribution};
 use crate::{Grid, Indices, Nd, NoiseSource, OutputDistribution, Tensor};
@@ -283,7 +283,7 @@ where
     let message = like.full(&flow.message_shape(&SHAPE), 0.0);
     let net = network(like, flow.outputs_per_variable());
     let predict = |theta: &F::Theta, t: f64| Ok::<_, Error>(flow.output(theta, &net, &like.full(&[1], t)));
-    match ancestral(flow, &message, &uniform_grid(3), &mut Table { seed: 6 }, predict, |_| ()) {
+    match ancestral(flow, &message, &Grid::uniform(3).expect("three steps"), &mut Table { seed: 6 }, predict, |_| ()) {
         Ok(output) => result(&output),
         Err(error) => panic!("{error}"),
     }

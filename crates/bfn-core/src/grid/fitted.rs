@@ -77,37 +77,32 @@ impl StepCosts {
         F: BayesianFlow<B>,
     {
         let output = |s: f64| predict(&flow.flow(x, &flow_noise.full(&[1], s), flow_noise), s);
-        Self::measured_by(fine, sender_noise, output, |output, Interval { from, to }, noise| {
-            let alpha = noise.full(&[1], flow.step_accuracy(from, to));
-            flow.loss_step(x, output, &alpha, noise)
+        Self::measured_by(fine, output, |output, Interval { from, to }| {
+            let alpha = sender_noise.full(&[1], flow.step_accuracy(from, to));
+            flow.loss_step_steady(x, output, &alpha, sender_noise)
         })
     }
 
     /// The same for what is no [`BayesianFlow`], such as mixed data.
     ///
-    /// `output` predicts at a time from θ drawn there; `loss` is the n-step loss of a step from it in any shape, given
-    /// the noise of its message.
+    /// `output` predicts at a time from θ drawn there; `loss` is the n-step loss of a step from it, in any shape.
     ///
     /// # Errors
     ///
     /// Whatever `output` returns.
     pub fn measured_by<B, O, E>(
         fine: &Grid,
-        sender_noise: &Tensor<B>,
         mut output: impl FnMut(f64) -> Result<O, E>,
-        loss: impl Fn(&O, Interval, &Tensor<B>) -> Tensor<B>,
+        loss: impl Fn(&O, Interval) -> Tensor<B>,
     ) -> Result<Self, E>
     where
         B: Backend,
     {
         let mut costs = Vec::with_capacity(fine.count() * (fine.count() + 1) / 2);
-        let opposite = -sender_noise;
         for (number, Interval { from, .. }) in fine.steps().enumerate() {
             let output = output(from)?;
             for to in &fine.times()[number + 1..] {
-                let both = [sender_noise, &opposite].map(|noise| loss(&output, Interval { from, to: *to }, noise));
-                let nats = (&both[0] + &both[1]).to_values();
-                costs.push(0.5 * nats.iter().sum::<f64>());
+                costs.push(loss(&output, Interval { from, to: *to }).to_values().iter().sum());
             }
         }
         Ok(Self { fine: fine.clone(), costs })
@@ -167,12 +162,15 @@ impl StepCosts {
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] unless 1 ≤ `steps` ≤ the number of fine steps from `start` on.
+    /// [`Error::Parameter`] unless 1 ≤ `steps` ≤ the number of fine steps from `start` on and all costs are finite.
     pub fn best_from(&self, start: usize, steps: usize) -> Result<FittedGrid, Error> {
         let n = self.fine.count();
         check("the start on the fine grid", start as f64, "before the last fine time", start < n)?;
         let allowed = (1..=n - start).contains(&steps);
         check("steps", steps as f64, "from 1 to the number of fine steps", allowed)?;
+        for cost in &self.costs {
+            check("the cost of a step", *cost, "finite", cost.is_finite())?;
+        }
         // Of paths with k steps: the cost to reach each fine time, and the time before it.
         let mut value = vec![f64::INFINITY; n + 1];
         value[start] = 0.0;

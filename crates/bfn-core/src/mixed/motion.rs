@@ -122,7 +122,7 @@ where
     }
 
     fn entropy_grid(&self, eta: f64, steps: usize) -> Result<Grid, Error> {
-        entropy::grid_from(self.expected_entropy()?, &TimeItself, eta, steps)
+        entropy::grid(self.expected_entropy()?, &TimeItself, eta, steps)
     }
 }
 

@@ -4,7 +4,7 @@ use super::{MixedFlow, PartTheta, Predicted};
 use crate::continuous::Belief;
 use crate::discrete::Logits;
 use crate::sampler::{Moment, exchange};
-use crate::{Backend, BayesianFlow, Indices, Interval, NoiseSource, OutputDistribution, Tensor};
+use crate::{Backend, BayesianFlow, Grid, Indices, Interval, NoiseSource, OutputDistribution, Tensor};
 
 /// The paper's ancestral sampler for mixed data; see [`sampler::ancestral`](crate::sampler::ancestral).
 ///
@@ -19,7 +19,7 @@ use crate::{Backend, BayesianFlow, Indices, Interval, NoiseSource, OutputDistrib
 pub fn ancestral<B, C, X, D, E>(
     flow: &MixedFlow<B, C, X, D>,
     like: &Tensor<B>,
-    grid: &[f64],
+    grid: &Grid,
     noise: &mut dyn NoiseSource<B>,
     mut predict: impl FnMut(&[PartTheta<B>], f64) -> Result<Predicted<B, C, X, D>, E>,
     observe: impl FnMut(Moment<'_, Vec<PartTheta<B>>, Predicted<B, C, X, D>>),

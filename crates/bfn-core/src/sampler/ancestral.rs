@@ -1,7 +1,7 @@
 //! The paper's sampler, for any flow.
 
 use super::Moment;
-use crate::{Backend, BayesianFlow, Interval, NoiseSource, OutputDistribution, Tensor};
+use crate::{Backend, BayesianFlow, Grid, Interval, NoiseSource, OutputDistribution, Tensor};
 
 /// The paper's ancestral sampler.
 ///
@@ -12,8 +12,7 @@ use crate::{Backend, BayesianFlow, Interval, NoiseSource, OutputDistribution, Te
 /// mode or a draw.
 ///
 /// `like` has the shape of a message ([`BayesianFlow::message_shape`]), and the precision and device of the
-/// result. `grid` is t₀ < … < t_n, the times of a [`Grid`](crate::Grid), usually from 0 to 1 in n equal steps. `predict`
-/// maps (θ, t) to the output distribution; a network goes in there, and so does an exact posterior in a test.
+/// result. `grid` usually leads from 0 to 1 in n equal steps, [`Grid::uniform`]. `predict` maps (θ, t) to the output distribution; a network goes in there, and so does an exact posterior in a test.
 ///
 /// # Errors
 ///
@@ -23,7 +22,7 @@ use crate::{Backend, BayesianFlow, Interval, NoiseSource, OutputDistribution, Te
 pub fn ancestral<B, F, E>(
     flow: &F,
     like: &Tensor<B>,
-    grid: &[f64],
+    grid: &Grid,
     noise: &mut dyn NoiseSource<B>,
     predict: impl FnMut(&F::Theta, f64) -> Result<F::Output, E>,
     observe: impl FnMut(Moment<'_, F::Theta, F::Output>),
@@ -43,31 +42,20 @@ where
 /// The loop of the ancestral sampler: `receive` sends a message about the prediction and updates θ with it.
 pub(crate) fn exchange<Theta, Output, E>(
     prior: Theta,
-    grid: &[f64],
+    grid: &Grid,
     mut predict: impl FnMut(&Theta, f64) -> Result<Output, E>,
     mut observe: impl FnMut(Moment<'_, Theta, Output>),
     mut receive: impl FnMut(&Theta, &Output, Interval) -> Theta,
 ) -> Result<Output, E> {
-    let steps = grid.len().saturating_sub(1);
+    let steps = grid.count();
     let mut theta = prior;
-    for (step, times) in grid.windows(2).enumerate() {
-        let interval = Interval { from: times[0], to: times[1] };
+    for (step, interval) in grid.steps().enumerate() {
         let output = predict(&theta, interval.from)?;
         observe(Moment { step, steps, t: interval.from, theta: &theta, output: &output });
         theta = receive(&theta, &output, interval);
     }
-    let t = grid.last().copied().unwrap_or(0.0);
+    let t = grid.last();
     let output = predict(&theta, t)?;
     observe(Moment { step: steps, steps, t, theta: &theta, output: &output });
     Ok(output)
-}
-
-/// n + 1 equally spaced times from 0 to 1.
-///
-/// # Panics
-///
-/// Panics if `n` is 0.
-pub fn uniform_grid(n: usize) -> Vec<f64> {
-    assert!(n > 0, "a grid needs at least one step");
-    (0..=n).map(|i| i as f64 / n as f64).collect()
 }

@@ -152,7 +152,7 @@ where
     }
 
     fn entropy_grid(&self, eta: f64, steps: usize) -> Result<Grid, Error> {
-        entropy::grid_from(entropy::normal, self.schedule(), eta, steps)
+        entropy::grid(entropy::normal, self.schedule(), eta, steps)
     }
 }
 
@@ -206,7 +206,7 @@ where
     }
 
     fn entropy_grid(&self, eta: f64, steps: usize) -> Result<Grid, Error> {
-        entropy::grid_from(entropy::normal, self.schedule(), eta, steps)
+        entropy::grid(entropy::normal, self.schedule(), eta, steps)
     }
 }
 

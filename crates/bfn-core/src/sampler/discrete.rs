@@ -114,7 +114,7 @@ where
 
     fn entropy_grid(&self, eta: f64, steps: usize) -> Result<Grid, Error> {
         let entropy = entropy::Categorical::new(self.classes())?;
-        entropy::grid_from(|beta| entropy.at(beta), self.schedule(), eta, steps)
+        entropy::grid(|beta| entropy.at(beta), self.schedule(), eta, steps)
     }
 }
 

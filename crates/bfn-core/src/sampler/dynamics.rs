@@ -71,7 +71,8 @@ pub trait Motion<B: Backend> {
     /// The possible value nearest to the mean prediction, of every variable.
     fn nearest(&self, output: &Self::Prediction) -> <Self::Prediction as OutputDistribution<B>>::Value;
 
-    /// The prediction at a temperature T: probabilities or densities to the power 1/T, normalised.
+    /// The prediction at a temperature T: probabilities of classes to the power 1/T, normalised; of real values and bins
+    /// what [`RealValued::tempered`](super::RealValued::tempered) says.
     fn tempered(&self, output: Self::Prediction, temperature: f64) -> Self::Prediction;
 
     /// Noise at a temperature T: scaled by √T.
@@ -109,7 +110,7 @@ pub trait Motion<B: Backend> {
     ///
     /// # Errors
     ///
-    /// Those of [`entropy::grid_from`](crate::entropy::grid_from).
+    /// Those of [`entropy::grid`](crate::entropy::grid).
     fn entropy_grid(&self, eta: f64, steps: usize) -> Result<Grid, Error>;
 }
 

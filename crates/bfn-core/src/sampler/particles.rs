@@ -152,8 +152,14 @@ impl<Theta, Output> Filtered<Theta, Output> {
     /// A particle of each data point, drawn in proportion to its weight with one uniform number per data point.
     ///
     /// The result is the row of each in the batch.
+    ///
+    /// # Panics
+    ///
+    /// Panics unless there is one number for each data point.
     pub fn draw(&self, uniform: &[f64]) -> Vec<usize> {
-        let count = self.weights.len() / uniform.len();
+        let (points, numbers) = (self.ln_evidence.len(), uniform.len());
+        assert!(numbers == points, "{numbers} uniform numbers for {points} data points");
+        let count = self.weights.len() / points;
         let groups = self.weights.chunks_exact(count).zip(uniform).enumerate();
         groups.map(|(group, (weights, uniform))| group * count + systematic(weights, *uniform, 1)[0]).collect()
     }

@@ -25,10 +25,12 @@ impl ExponentialSchedule {
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] unless 0 < `sigma_1` < 1.
+    /// [`Error::Parameter`] unless 0 < `sigma_1` < 1, or where β(1) = σ₁⁻² − 1 is not finite.
     pub fn new(sigma_1: f64) -> Result<Self, Error> {
-        let allowed = sigma_1 > 0.0 && sigma_1 < 1.0;
-        Ok(Self { sigma_1: check("sigma_1", sigma_1, "between 0 and 1, both excluded", allowed)? })
+        let allowed = sigma_1 > 0.0 && sigma_1 < 1.0 && sigma_1.powi(-2).is_finite();
+        Ok(Self {
+            sigma_1: check("sigma_1", sigma_1, "between 0 and 1, both excluded, with 1/σ₁² finite", allowed)?
+        })
     }
 
     /// σ₁, the standard deviation of the input distribution at t = 1.

@@ -328,6 +328,8 @@ fn cells_of_rows_are_filled_in() {
     let drawn = filtered.output.draw(&mut source(310));
     let (reals, bins) = (drawn.0[0].reals().to_values(), drawn.0[1].indices().to_vec());
     let chosen = filtered.draw(&[0.5; 30]);
+    // Ten numbers would make three data points one.
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| filtered.draw(&[0.5; 10]))).is_err());
     let fits = |row: &&usize| {
         let (x, bin, _) = wanted(**row / 20);
         bins[**row] == *bin && (reals[**row] - x).abs() < 0.1

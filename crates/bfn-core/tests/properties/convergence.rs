@@ -2,8 +2,7 @@
 
 use bfn_core::continuous::{Belief, Reconstruction};
 use bfn_core::distribution::{Categorical, Delta, DiscretisedNormal, Probability};
-use bfn_core::sampler::uniform_grid;
-use bfn_core::{BayesianFlow, ContinuousFlow, DiscreteFlow, DiscretisedFlow, Nd, Tensor};
+use bfn_core::{BayesianFlow, ContinuousFlow, DiscreteFlow, DiscretisedFlow, Grid, Interval, Nd, Tensor};
 
 use crate::statistics::{Node, normal_nodes, order, unit_nodes};
 use crate::{indices, row, tensor};
@@ -20,11 +19,11 @@ struct Game<'a, F: BayesianFlow<Nd>> {
 impl<F: BayesianFlow<Nd>> Game<'_, F> {
     /// L^n: Σ_i E_θ E_y of one step's loss.
     fn n_step(&self, n: usize) -> f64 {
-        let step = |pair: &[f64]| {
-            let alpha = self.flow.step_accuracy(pair[0], pair[1]);
-            self.expect(pair[0], |output, message| self.flow.loss_step(&self.x, output, &row(&[alpha]), message))
+        let step = |Interval { from, to }| {
+            let alpha = self.flow.step_accuracy(from, to);
+            self.expect(from, |output, message| self.flow.loss_step(&self.x, output, &row(&[alpha]), message))
         };
-        uniform_grid(n).windows(2).map(step).sum()
+        Grid::uniform(n).unwrap().steps().map(step).sum()
     }
 
     /// L^∞: ∫ dt E_θ of the continuous-time loss.

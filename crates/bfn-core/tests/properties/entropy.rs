@@ -1,7 +1,7 @@
 //! The expected entropy of the input distribution, its schedule and its grid.
 
 use bfn_core::continuous::Reconstruction;
-use bfn_core::entropy::{Categorical, grid, grid_from, linear_schedule, nonlinearity, normal, simulated};
+use bfn_core::entropy::{Categorical, grid, linear_schedule, nonlinearity, normal, simulated};
 use bfn_core::sampler::Motion;
 use bfn_core::{ContinuousFlow, DiscreteFlow, Error, ExponentialSchedule, Grid, LogarithmicSchedule, Nd, NoiseSource};
 use bfn_core::{QuadraticSchedule, Schedule};
@@ -85,15 +85,24 @@ fn the_entropy_of_a_normal_is_in_absolute_units() {
 
 #[test]
 fn many_classes_by_simulation() {
+    const PARTS: usize = 20;
     let mut noise = source(3);
     for (classes, beta) in [(5, 0.8), (27, 0.3), (27, 0.75), (256, 0.05)] {
-        let shape = [20_000, classes];
-        let epsilon = NoiseSource::<Nd>::normal(&mut noise, &tensor(&[20_000, 1], &[0.0; 20_000]).full(&shape, 0.0));
-        let (found, expected) = (simulated(beta, &epsilon), Categorical::new(classes).unwrap().at(beta));
-        // An entropy between 0 and ln K deviates by less than half of that.
-        let allowed = 3.0 * 0.5 * (classes as f64).ln() / 20_000.0_f64.sqrt();
+        let like = tensor(&[1, 1], &[0.0]).full(&[2000, classes], 0.0);
+        let parts: Vec<f64> =
+            (0..PARTS).map(|_| simulated(beta, &NoiseSource::<Nd>::normal(&mut noise, &like))).collect();
+        let found = parts.iter().sum::<f64>() / PARTS as f64;
+        let variance = parts.iter().map(|part| (part - found).powi(2)).sum::<f64>() / (PARTS - 1) as f64;
+        let (expected, allowed) = (Categorical::new(classes).unwrap().at(beta), 4.0 * (variance / PARTS as f64).sqrt());
+        assert!(allowed < 0.1 * expected, "K = {classes}: ± {allowed} of {expected} says nothing");
         assert!((found - expected).abs() < allowed, "K = {classes}: {found} and {expected} ± {allowed}");
     }
+}
+
+#[test]
+fn what_is_no_number_has_no_entropy() {
+    assert!(Categorical::new(3).unwrap().at(f64::NAN).is_nan());
+    assert!(nonlinearity(|_| f64::NAN, &QuadraticSchedule::new(1.0).unwrap(), 10).is_nan());
 }
 
 #[test]
@@ -172,16 +181,16 @@ fn the_entropy_grid_takes_equal_amounts() {
     let entropy = |beta: f64| categorical.at(beta);
     let schedule = QuadraticSchedule::new(0.75).unwrap();
     for n in [1, 2, 10, 37] {
-        let times = grid(entropy, &schedule, n).unwrap();
-        assert_eq!((times.len(), times[0], times[n]), (n + 1, 0.0, 1.0));
+        let grid = grid(entropy, &schedule, 0.0, n).unwrap();
+        assert_eq!((grid.count(), grid.first(), grid.last()), (n, 0.0, 1.0));
         let decrement = (entropy(0.0) - entropy(0.75)) / n as f64;
-        for pair in times.windows(2) {
-            let taken = entropy(schedule.beta(&pair[0])) - entropy(schedule.beta(&pair[1]));
+        for step in grid.steps() {
+            let taken = entropy(schedule.beta(&step.from)) - entropy(schedule.beta(&step.to));
             assert!((taken / decrement - 1.0).abs() < 1e-4, "n = {n}: {taken} and {decrement}");
         }
     }
     let linear = linear_schedule(entropy, 0.75, 200).unwrap();
-    for (i, t) in grid(entropy, &linear, 10).unwrap().iter().enumerate() {
+    for (i, t) in grid(entropy, &linear, 0.0, 10).unwrap().times().iter().enumerate() {
         assert!((t - i as f64 / 10.0).abs() < 1e-5, "{t} is not {i}/10");
     }
 }
@@ -207,7 +216,7 @@ fn the_entropy_grid_may_start_later() {
     }
     for eta in [-0.1, 1.0, f64::NAN] {
         assert!(matches!(
-            grid_from(normal, discrete.schedule(), eta, 3),
+            bfn_core::entropy::grid(normal, discrete.schedule(), eta, 3),
             Err(Error::Parameter { parameter: "eta", .. })
         ));
     }

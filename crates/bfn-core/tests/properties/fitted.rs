@@ -106,7 +106,7 @@ fn measured_costs_are_those_of_the_bound() {
     let path = [0, 2, 3, 5];
     let sum: f64 = path.windows(2).map(|pair| costs.cost(pair[0], pair[1])).sum();
     let times: Vec<f64> = path.iter().map(|index| fine.times()[*index]).collect();
-    let steps = Steps::new(&times).unwrap();
+    let steps = Steps::new(Grid::new(times).unwrap());
     let drawn: Vec<_> = (0..count).map(|i| steps.draw((i * 7919 % count) as f64 / count as f64)).collect();
     let (flow_noise, sender_noise) = (noise.normal(&like), noise.normal(&like));
     let Ok(losses) =
@@ -125,6 +125,11 @@ fn tables_that_are_none_are_refused() {
     assert!(parameter(StepCosts::new(fine.clone(), vec![1.0; 5])));
     assert!(parameter(StepCosts::new(fine.clone(), vec![f64::NAN; 6])));
     let costs = StepCosts::new(fine, vec![1.0; 6]).unwrap();
+    // What was measured, or scaled, need not be finite.
+    assert!(matches!(
+        costs.clone().scaled(f64::NAN).best(1),
+        Err(Error::Parameter { parameter: "the cost of a step", .. })
+    ));
     assert!(costs.best(0).is_err() && costs.best(4).is_err() && costs.best_from(3, 1).is_err());
     assert!(costs.best_from(2, 2).is_err() && costs.best_from(2, 1).is_ok());
 }

@@ -25,6 +25,15 @@ fn grids_that_are_not_increasing_times_are_refused() {
 }
 
 #[test]
+fn the_uniform_grid_runs_from_0_to_1() {
+    for n in [1, 3, 10, 49, 1000] {
+        let grid = Grid::uniform(n).unwrap();
+        assert_eq!((grid.count(), grid.first(), grid.last()), (n, 0.0, 1.0));
+        assert!(grid.steps().all(|step| (step.to - step.from - 1.0 / n as f64).abs() < 1e-15));
+    }
+}
+
+#[test]
 fn the_steps_join() {
     let grid = Grid::uniform_from(0.1, 7).unwrap();
     assert_eq!((grid.first(), grid.last(), grid.count(), grid.steps().len()), (0.1, 1.0, 7, 7));

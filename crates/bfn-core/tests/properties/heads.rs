@@ -10,7 +10,7 @@ use bfn_core::distribution::{
 use bfn_core::head::{CategoricalHead, MixtureHead, NormalHead, Prediction};
 use bfn_core::special::normal_cdf;
 use bfn_core::{
-    BayesianFlow, ContinuousFlow, DiscretisedFlow, Error, FiniteDistribution, Nd, OutputDistribution, Tensor,
+    BayesianFlow, ContinuousFlow, DiscretisedFlow, Error, FiniteDistribution, Nd, OutputDistribution, Schedule, Tensor,
 };
 use proptest::prelude::*;
 
@@ -255,7 +255,7 @@ proptest! {
 
     #[test]
     fn the_continuous_time_loss_is_the_limit_of_small_steps(p in parameters(), x in -1.0..1.0_f64) {
-        // n · KL of accuracy α/n tends to α/2 (x − mean)², whatever the form of the output distribution.
+        // n · KL of accuracy α/n tends to α (x − mean)²/2, whatever the form of the output distribution.
         let narrow = Parameters { deviations: p.deviations.iter().map(|s| s.min(1.0)).collect(), ..p };
         let output = narrow.mixture(1);
         let alpha = 1e-5;
@@ -263,7 +263,10 @@ proptest! {
             .iter()
             .map(|node| node.weight * output.divergence(&row(&[x]), &row(&[alpha]), &row(&[node.at])).to_values()[0])
             .sum();
-        let expected = 0.5 * (x - output.mean().to_values()[0]).powi(2);
+        let flow = ContinuousFlow::new(0.1, DENSITY).unwrap().with_head(MixtureHead::new(2).unwrap());
+        let t = 0.3;
+        let loss = BayesianFlow::<Nd>::loss_continuous_time(&flow, &row(&[x]), &output, &row(&[t])).to_values()[0];
+        let expected = loss / Schedule::<f64>::alpha(flow.schedule(), &t);
         prop_assert!((divergence / alpha - expected).abs() < 1e-3, "{} and {expected}", divergence / alpha);
     }
 }
@@ -337,7 +340,7 @@ fn impossible_heads_are_refused() {
     let components = |result: Result<_, Error>| matches!(result, Err(Error::Parameter { parameter: "components", .. }));
     assert!(components(MixtureHead::new(0).map(|_| ())));
     for deviation in [-0.1, f64::NAN, f64::INFINITY] {
-        let flow = ContinuousFlow::new(0.1, DENSITY).unwrap();
+        let flow = ContinuousFlow::new(0.1, DENSITY).unwrap().with_head(NormalHead);
         let error = flow.with_reconstruction(Reconstruction::Density { deviation }).unwrap_err();
         assert!(error.to_string().contains("deviation"), "{error}");
     }

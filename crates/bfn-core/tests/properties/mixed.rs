@@ -6,10 +6,10 @@ use bfn_core::continuous::Reconstruction;
 use bfn_core::entropy::{Categorical, normal};
 use bfn_core::head::{CategoricalHead, NormalHead, Prediction};
 use bfn_core::mixed::{MixedFlow, MixedValues, Part, PartKind, PartTheta, PartValues, ancestral};
-use bfn_core::sampler::{Motion, uniform_grid};
+use bfn_core::sampler::Motion;
 use bfn_core::{
-    BayesianFlow, ContinuousFlow, DiscreteFlow, DiscretisedFlow, Error, ExponentialSchedule, Indices, Nd, NoiseSource,
-    OutputDistribution, Schedule, Tensor,
+    BayesianFlow, ContinuousFlow, DiscreteFlow, DiscretisedFlow, Error, ExponentialSchedule, Grid, Indices, Nd,
+    NoiseSource, OutputDistribution, Schedule, Tensor,
 };
 
 use crate::statistics::{assert_frequencies, source};
@@ -237,7 +237,7 @@ fn the_sampler_draws_whole_rows() {
     let output = ancestral(
         &flow,
         &like,
-        &uniform_grid(50),
+        &Grid::uniform(50).unwrap(),
         &mut noise,
         |theta, t| Ok::<_, Error>(flow.output(theta, &posterior(theta), &row(&[t]))),
         |_| steps += 1,

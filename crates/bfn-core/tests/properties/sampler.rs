@@ -5,9 +5,11 @@ use std::convert::Infallible;
 use bfn_core::continuous::{Belief, Reconstruction};
 use bfn_core::discrete::Logits;
 use bfn_core::distribution::{Categorical, Delta, DiscretisedNormal, Probability};
-use bfn_core::sampler::{ancestral, uniform_grid};
+use bfn_core::sampler::ancestral;
 use bfn_core::special::normal_cdf;
-use bfn_core::{BayesianFlow, ContinuousFlow, DiscreteFlow, DiscretisedFlow, Error, Nd, OutputDistribution, Schedule};
+use bfn_core::{
+    BayesianFlow, ContinuousFlow, DiscreteFlow, DiscretisedFlow, Error, Grid, Nd, OutputDistribution, Schedule,
+};
 
 use crate::statistics::{assert_follows, assert_frequencies, source};
 use crate::{row, tensor};
@@ -25,7 +27,7 @@ fn discrete_samples_follow_the_mixture_of_an_exact_predictor() {
         let predict =
             |theta: &Logits<Nd>, _: f64| Ok::<_, Infallible>(Categorical::from_logits(&(&theta.0 + &ln_weights)));
         let mut noise = source(41);
-        let output = ancestral(&flow, &like, &uniform_grid(steps), &mut noise, predict, |_| ()).unwrap();
+        let output = ancestral(&flow, &like, &Grid::uniform(steps).unwrap(), &mut noise, predict, |_| ()).unwrap();
         assert_frequencies(&output.draw(&mut noise).to_vec(), &weights);
     }
 }
@@ -55,7 +57,7 @@ fn discretised_samples_follow_the_mixture_of_an_exact_predictor() {
     };
     let like = tensor(&[COUNT], &vec![0.0; COUNT]);
     let mut noise = source(42);
-    let output = ancestral(&flow, &like, &uniform_grid(5), &mut noise, predict, |_| ()).unwrap();
+    let output = ancestral(&flow, &like, &Grid::uniform(5).unwrap(), &mut noise, predict, |_| ()).unwrap();
     assert_frequencies(&output.draw(&mut noise).to_vec(), &weights);
 }
 
@@ -74,7 +76,7 @@ fn a_certain_predictor_leads_along_the_flow_distribution() {
     let flow = ContinuousFlow::new(0.2, Reconstruction::Density { deviation: 0.2 }).unwrap();
     let like = tensor(&[COUNT], &vec![0.0; COUNT]);
     let predict = |theta: &Belief<Nd>, _: f64| Ok::<_, Infallible>(Delta { x_hat: theta.mu.full_like(0.4) });
-    let grid = [0.0, 0.3, 0.5, 0.9, 1.0];
+    let grid = Grid::new(vec![0.0, 0.3, 0.5, 0.9, 1.0]).unwrap();
     ancestral(&flow, &like, &grid, &mut source(43), predict, |moment| {
         let gamma = flow.schedule().gamma(&moment.t);
         let deviation = (gamma * (1.0 - gamma)).sqrt();
@@ -92,7 +94,7 @@ fn the_observer_sees_every_step_and_the_last_prediction() {
     let like = tensor(&[2, 3], &[0.0; 6]);
     let predict = |theta: &Logits<Nd>, _: f64| Ok::<_, Infallible>(Categorical::from_logits(&theta.0));
     let mut seen = Vec::new();
-    ancestral(&flow, &like, &uniform_grid(4), &mut source(44), predict, |moment| {
+    ancestral(&flow, &like, &Grid::uniform(4).unwrap(), &mut source(44), predict, |moment| {
         assert_eq!(moment.steps, 4);
         seen.push((moment.step, moment.t));
     })
@@ -106,7 +108,7 @@ fn the_same_noise_gives_the_same_sample() {
     let like = tensor(&[5, 3], &[0.0; 15]);
     let sample = |seed| {
         let predict = |theta: &Logits<Nd>, _: f64| Ok::<_, Infallible>(Categorical::from_logits(&theta.0));
-        let output = ancestral(&flow, &like, &uniform_grid(6), &mut source(seed), predict, |_| ()).unwrap();
+        let output = ancestral(&flow, &like, &Grid::uniform(6).unwrap(), &mut source(seed), predict, |_| ()).unwrap();
         bfn_core::FiniteDistribution::probabilities(&output).to_values()
     };
     assert_eq!(sample(1), sample(1));
@@ -122,18 +124,9 @@ fn a_predictors_error_ends_the_loop() {
         if t < 0.5 { Ok(Categorical::from_logits(&theta.0)) } else { Err(failure.clone()) }
     };
     let mut observed = 0;
-    let result = ancestral(&flow, &like, &uniform_grid(4), &mut source(45), predict, |_| observed += 1);
+    let result = ancestral(&flow, &like, &Grid::uniform(4).unwrap(), &mut source(45), predict, |_| observed += 1);
     assert_eq!(result.unwrap_err(), failure);
     assert_eq!(observed, 2);
-}
-
-#[test]
-fn the_uniform_grid_runs_from_0_to_1() {
-    for n in [1, 3, 10, 49, 1000] {
-        let grid = uniform_grid(n);
-        assert_eq!((grid.len(), grid[0], grid[n]), (n + 1, 0.0, 1.0));
-        assert!(grid.windows(2).all(|pair| (pair[1] - pair[0] - 1.0 / n as f64).abs() < 1e-15));
-    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use bfn_core::continuous::{Belief, Reconstruction};
 use bfn_core::discrete::Logits;
 use bfn_core::distribution::{Categorical, Delta};
-use bfn_core::sampler::{Choice, Dynamics, Last, Motion, Sample, Sampler, Solver, ancestral, uniform_grid};
+use bfn_core::sampler::{Choice, Dynamics, Last, Motion, Sample, Sampler, Solver, ancestral};
 use bfn_core::{
     BayesianFlow, ContinuousFlow, DiscreteFlow, DiscretisedFlow, Element, Error, FiniteDistribution, Grid, Nd,
     OutputDistribution, Schedule, Tensor,
@@ -79,7 +79,7 @@ fn sde_1_of_continuous_data_is_the_ancestral_sampler() {
     let mixture = Mixture::two();
     let predict = |theta: &Belief<Nd>, _: f64| Ok::<_, Infallible>(mixture.predict(theta));
     let mut expected = Vec::new();
-    let Ok(_) = ancestral(&flow, &like, &uniform_grid(20), &mut source(5), predict, |moment| {
+    let Ok(_) = ancestral(&flow, &like, &Grid::uniform(20).unwrap(), &mut source(5), predict, |moment| {
         expected.push([moment.theta.mu.clone(), moment.theta.rho.clone()]);
     });
     for solver in [Solver::Sde1, Solver::Ancestral] {
@@ -101,7 +101,7 @@ fn the_ancestral_solver_is_the_ancestral_sampler_for_finite_data() {
     let ln_weights = row(&[0.2, 0.3, 0.5]).ln();
     let like = tensor(&[50, 3], &[0.0; 150]);
     let predict = |theta: &Logits<Nd>, _: f64| Ok::<_, Infallible>(posterior(theta, &ln_weights));
-    let Ok(expected) = ancestral(&discrete, &like, &uniform_grid(9), &mut source(6), predict, |_| ());
+    let Ok(expected) = ancestral(&discrete, &like, &Grid::uniform(9).unwrap(), &mut source(6), predict, |_| ());
     let sampler = Sampler::new(Solver::Ancestral, Grid::uniform(9).unwrap()).unwrap();
     let Ok(found) = sampler.sample(&discrete, &like, &mut source(6), predict, |_| ());
     assert_close(&found.output.probabilities().to_values(), &expected.probabilities().to_values(), 1e-11);
@@ -110,7 +110,7 @@ fn the_ancestral_solver_is_the_ancestral_sampler_for_finite_data() {
     let like = tensor(&[50], &[0.0; 50]);
     let network = tensor(&[50, 2], &[0.3; 100]);
     let predict = |theta: &Belief<Nd>, t: f64| Ok::<_, Infallible>(discretised.output(theta, &network, &row(&[t])));
-    let Ok(expected) = ancestral(&discretised, &like, &uniform_grid(9), &mut source(7), predict, |_| ());
+    let Ok(expected) = ancestral(&discretised, &like, &Grid::uniform(9).unwrap(), &mut source(7), predict, |_| ());
     let Ok(found) = sampler.sample(&discretised, &like, &mut source(7), predict, |_| ());
     assert_close(&found.output.mean().to_values(), &expected.mean().to_values(), 1e-11);
 }

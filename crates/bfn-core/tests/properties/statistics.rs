@@ -14,11 +14,13 @@ pub(crate) fn source(seed: u64) -> RngNoise<Xoshiro256PlusPlus> {
 /// Panics if the Kolmogorov–Smirnov test refuses the distribution function at a level of 0.1 %.
 #[track_caller]
 pub(crate) fn assert_follows(samples: &[f64], cdf: impl Fn(f64) -> f64) {
+    assert!(samples.iter().all(|x| x.is_finite()), "samples that are no finite numbers");
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
     let count = sorted.len() as f64;
     let distance = sorted.iter().enumerate().fold(0.0_f64, |distance, (i, x)| {
         let p = cdf(*x);
+        assert!((0.0..=1.0).contains(&p), "a distribution function of {p} at {x}");
         distance.max(p - i as f64 / count).max((i + 1) as f64 / count - p)
     });
     let scaled = distance * count.sqrt();
@@ -79,6 +81,28 @@ pub(crate) fn order(points: &[(f64, f64)]) -> f64 {
     covariance / points.iter().map(|(x, _)| (x.ln() - mean_x).powi(2)).sum::<f64>()
 }
 
+/// A generator of the largest numbers there are.
+struct Largest;
+
+impl rand::RngCore for Largest {
+    fn next_u32(&mut self) -> u32 {
+        u32::MAX
+    }
+    fn next_u64(&mut self) -> u64 {
+        u64::MAX
+    }
+    fn fill_bytes(&mut self, bytes: &mut [u8]) {
+        bytes.fill(u8::MAX);
+    }
+}
+
+#[test]
+fn uniform_numbers_stay_below_1_in_f32() {
+    use bfn_core::{Nd, NoiseSource};
+    let like = crate::like::<f32>();
+    assert_eq!(NoiseSource::<Nd<f32>>::uniform(&mut RngNoise(Largest), &like).to_values()[0], 1.0 - 2.0_f64.powi(-24));
+}
+
 #[test]
 fn the_tests_refuse_wrong_distributions() {
     use bfn_core::{NoiseSource, special::normal_cdf};
@@ -87,6 +111,8 @@ fn the_tests_refuse_wrong_distributions() {
     assert_follows(&samples, normal_cdf);
     let shifted = std::panic::catch_unwind(|| assert_follows(&samples, |x| normal_cdf(x - 0.1)));
     assert!(shifted.is_err(), "a shift by a tenth of the deviation must be noticed");
+    assert!(std::panic::catch_unwind(|| assert_follows(&[f64::NAN; 4000], normal_cdf)).is_err());
+    assert!(std::panic::catch_unwind(|| assert_follows(&samples, |_| f64::NAN)).is_err());
     let drawn: Vec<usize> = samples.iter().map(|x| usize::from(*x > 0.0)).collect();
     assert_frequencies(&drawn, &[0.5, 0.5]);
     let biased = std::panic::catch_unwind(|| assert_frequencies(&drawn, &[0.46, 0.54]));

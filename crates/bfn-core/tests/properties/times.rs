@@ -3,9 +3,8 @@
 use std::convert::Infallible;
 
 use bfn_core::distribution::Categorical;
-use bfn_core::sampler::uniform_grid;
 use bfn_core::times::{Spread, Step, Steps, TimeDensity, loss_of_steps};
-use bfn_core::{BayesianFlow, DiscreteFlow, Nd, NoiseSource};
+use bfn_core::{BayesianFlow, DiscreteFlow, Grid, Nd, NoiseSource};
 use proptest::prelude::*;
 use rand::Rng;
 
@@ -78,14 +77,14 @@ proptest! {
     }
 
     #[test]
-    fn steps_have_the_weight_of_their_sum(mut grid in prop::collection::vec(0.0..1.0_f64, 2..12), seed in 0..1000_u64) {
-        grid.sort_by(f64::total_cmp);
-        grid.dedup();
-        prop_assume!(grid.len() > 1);
-        let n = grid.len() - 1;
+    fn steps_have_the_weight_of_their_sum(mut times in prop::collection::vec(0.0..1.0_f64, 2..12), seed in 0..1000_u64) {
+        times.sort_by(f64::total_cmp);
+        times.dedup();
+        prop_assume!(times.len() > 1);
+        let n = times.len() - 1;
         let masses: Vec<f64> = (0..n).map(|i| 1.0 + ((seed + i as u64 * 7) % 5) as f64).collect();
         let total: f64 = masses.iter().sum();
-        let steps = Steps::weighted(&grid, &masses).unwrap();
+        let steps = Steps::weighted(Grid::new(times).unwrap(), &masses).unwrap();
         // Σ_i p_i f_i / p_i, over a fine grid of uniform numbers of which each step gets a whole number.
         let fine = total as usize * 16;
         let f = |step: &Step| step.weight * (step.to - step.from).powi(2);
@@ -96,7 +95,7 @@ proptest! {
 
     #[test]
     fn uniform_steps_of_the_uniform_grid_are_those_of_l_n(n in 1..50_usize, u in 0.0..1.0_f64) {
-        let step = Steps::new(&uniform_grid(n)).unwrap().draw(u);
+        let step = Steps::new(Grid::uniform(n).unwrap()).draw(u);
         let i = (u * n as f64).floor();
         prop_assert!((step.weight - n as f64).abs() < 1e-9);
         prop_assume!((u * n as f64 - (u * n as f64).round()).abs() > 1e-9);
@@ -106,7 +105,7 @@ proptest! {
     #[test]
     fn a_step_of_the_loss_is_that_of_the_flow(epsilon in noise(6), sender in noise(6), p in distribution(3), u in 0.0..1.0_f64) {
         let flow = DiscreteFlow::new(3, 2.0).unwrap();
-        let steps = Steps::new(&[0.0, 0.1, 0.5, 1.0]).unwrap();
+        let steps = Steps::new(Grid::new(vec![0.0, 0.1, 0.5, 1.0]).unwrap());
         let drawn = [steps.draw(u), steps.draw(1.0 - u)];
         let x = indices(&[2, 1], &[0, 2]);
         let (epsilon, sender) = (tensor(&[2, 1, 3], &epsilon), tensor(&[2, 1, 3], &sender));
@@ -184,7 +183,7 @@ fn drawn_times_follow_their_density() {
     let mut random = source(11).0;
     let times: Vec<f64> = (0..4000).map(|_| density.draw(random.random()).t).collect();
     assert_follows(&times, |t| if t < 0.25 { 3.0 * t } else { 0.75 + (t - 0.25) / 3.0 });
-    let steps = Steps::weighted(&[0.0, 0.1, 0.6, 1.0], &[1.0, 2.0, 5.0]).unwrap();
+    let steps = Steps::weighted(Grid::new(vec![0.0, 0.1, 0.6, 1.0]).unwrap(), &[1.0, 2.0, 5.0]).unwrap();
     let which = |step: Step| [0.0, 0.1, 0.6].iter().position(|t| *t == step.from).unwrap();
     let drawn: Vec<usize> = (0..4000).map(|_| which(steps.draw(random.random()))).collect();
     assert_frequencies(&drawn, &[0.125, 0.25, 0.625]);
@@ -194,7 +193,7 @@ fn drawn_times_follow_their_density() {
 fn drawn_steps_estimate_the_loss_of_a_grid() {
     // A fixed imperfect predictor on an uneven grid: the mean over drawn steps is the sum over all.
     let flow = DiscreteFlow::new(3, 2.0).unwrap();
-    let steps = Steps::weighted(&[0.0, 0.3, 0.4, 0.8, 1.0], &[1.0, 1.0, 4.0, 4.0]).unwrap();
+    let steps = Steps::weighted(Grid::new(vec![0.0, 0.3, 0.4, 0.8, 1.0]).unwrap(), &[1.0, 1.0, 4.0, 4.0]).unwrap();
     let logits = tensor(&[3], &[0.0, 0.5, -1.0]);
     let mut random = source(21);
     let mut estimate = |drawn: &[Step]| {

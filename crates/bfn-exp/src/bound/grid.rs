@@ -18,7 +18,7 @@ impl Estimator<'_> {
     ///
     /// A split without examples.
     pub fn draw_on(&self, grid: &Grid, observe: impl FnMut() -> ControlFlow<()>) -> Result<Option<Vec<Sample>>> {
-        let steps = Steps::new(grid.times()).context("the grid has no steps")?;
+        let steps = Steps::new(grid.clone());
         let term = Term::Step { n: grid.count() as u32, noisy: false };
         self.draw_by(
             |repeat| self.spread(term, repeat),
