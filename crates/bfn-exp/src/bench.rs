@@ -7,8 +7,10 @@ use anyhow::{Context, Result};
 use bfn_core::Grid;
 use bfn_core::sampler::{Sampler, Solver};
 use bfn_data::{Seed, Split, Windows};
-use bfn_nets::device;
+use bfn_nets::networks::count_operations;
+use bfn_nets::{Precision, device};
 use serde::Serialize;
+use tch::{Device, Kind, Tensor};
 
 use crate::cli::{BenchArgs, BenchCommand};
 use crate::config::Experiment;
@@ -42,6 +44,14 @@ struct Report {
     examples_per_second: f64,
     seconds_per_step: Spread,
     peak_memory_bytes: u64,
+    /// The floating-point operations of a step: the network's products of matrices and convolutions, in training three
+    /// times those of the way forward. None are known of a network of one's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operations_per_step: Option<u64>,
+    /// How many such operations a second one large product of matrices does, in the same precision.
+    matrix_operations_per_second: f64,
+    /// Whether the passes of a step are one piece of work, whose share is that of the backward pass.
+    recorded: bool,
     /// Of a training step.
     #[serde(skip_serializing_if = "Option::is_none")]
     shares: Option<Shares>,
@@ -89,7 +99,7 @@ impl Bench {
         args.json.as_deref().map_or(Ok(()), check_file)?;
         let experiment = Experiment::read(&args.experiment, &args.overrides)?;
         let device = args.device.resolve()?;
-        experiment.training.choose_kernels()?;
+        experiment.training.choose_kernels(device)?;
         let train = experiment.data.open(Split::Train, Windows::Random)?;
         train.check_labels(experiment.network.classes())?;
         let task = Task::new(&experiment, Form::of(train.dataset.as_ref())?, Arithmetic::default())?;
@@ -125,7 +135,9 @@ fn train(args: &BenchArgs) -> Result<Report> {
     }
     progress.finish();
     let shares = Some(phases.take_shares());
-    Ok(Report { shares, ..report("train", args, &experiment, trainer.model(), examples, &times)? })
+    let operations = 3 * examples as u64 * trainer.operations()?;
+    let report = report("train", args, &experiment, trainer.model(), examples, &times)?;
+    Ok(Report { shares, operations_per_step: known(operations), recorded: experiment.training.cuda_graphs, ..report })
 }
 
 fn sample(args: &BenchArgs, count: usize) -> Result<Report> {
@@ -152,13 +164,21 @@ fn sample(args: &BenchArgs, count: usize) -> Result<Report> {
     if args.warm_up > 0 {
         draw(args.warm_up as usize)?;
     }
+    // Of one step: a sampler of two steps asks for the network three times.
+    let operations = count_operations(|| draw(2)).1 / 3;
     let _ = model.take_time();
     let started = Instant::now();
     let times = draw(args.steps as usize)?;
     let drawing = started.elapsed().as_secs_f64();
     let (share, rate) = (model.take_time().as_secs_f64() / drawing, count as f64 / drawing);
     let report = report("sample", args, &experiment, &model, count, &times)?;
-    Ok(Report { steps: args.steps as usize, examples_per_second: rate, network_share: Some(share), ..report })
+    Ok(Report {
+        steps: args.steps as usize,
+        examples_per_second: rate,
+        operations_per_step: known(operations),
+        network_share: Some(share),
+        ..report
+    })
 }
 
 fn report(
@@ -174,7 +194,7 @@ fn report(
         benchmark,
         experiment: args.experiment.clone(),
         device: device::describe(model.device()),
-        libtorch: device::libtorch_version().to_owned(),
+        libtorch: device::libtorch_version(),
         precision: format!("{:?}", experiment.training.precision).to_lowercase(),
         parameters: model.parameter_count(),
         examples,
@@ -183,9 +203,39 @@ fn report(
         examples_per_second: examples as f64 / seconds_per_step.median,
         seconds_per_step,
         peak_memory_bytes: memory::peak(model.device()),
+        operations_per_step: None,
+        matrix_operations_per_second: matrix_rate(model.device(), experiment.training.precision),
+        recorded: false,
         shares: None,
         network_share: None,
     })
+}
+
+fn known(operations: u64) -> Option<u64> {
+    (operations > 0).then_some(operations)
+}
+
+/// The floating-point operations a second of a product of two square matrices, the median of a few.
+fn matrix_rate(device: Device, precision: Precision) -> f64 {
+    let side = matrix_side(device);
+    let _no_gradient = tch::no_grad_guard();
+    let _precision = precision.guard(device);
+    let matrix = Tensor::randn([side, side], (Kind::Float, device));
+    let multiply = || {
+        let started = Instant::now();
+        let _ = matrix.matmul(&matrix);
+        device::synchronise(device);
+        started.elapsed()
+    };
+    multiply();
+    let times: Vec<Duration> = (0..5).map(|_| multiply()).collect();
+    let seconds = Spread::of(&times).map_or(f64::NAN, |spread| spread.median);
+    2.0 * (side as f64).powi(3) / seconds
+}
+
+/// Enough to keep the device busy.
+fn matrix_side(device: Device) -> i64 {
+    if device.is_cuda() { 8192 } else { 1024 }
 }
 
 impl Spread {
@@ -225,15 +275,27 @@ impl Report {
             self.steps,
             self.peak_memory_bytes as f64 / 1e9
         );
+        let matrix_rate = self.matrix_operations_per_second;
+        match self.operations_per_step {
+            Some(operations) => {
+                let rate = operations as f64 * self.steps_per_second;
+                println!(
+                    "{:.3} GFLOP a step, {:.1} GFLOP/s: {:.0} % of the {:.1} of one large product of matrices",
+                    operations as f64 / 1e9,
+                    rate / 1e9,
+                    100.0 * rate / matrix_rate,
+                    matrix_rate / 1e9
+                );
+            }
+            None => println!("one large product of matrices: {:.1} GFLOP/s", matrix_rate / 1e9),
+        }
         if let Some(Shares { data, network, loss, backward, optimiser, other }) = self.shares {
-            let parts = [
-                ("data", data),
-                ("network", network),
-                ("flow and loss", loss),
-                ("backward", backward),
-                ("optimiser", optimiser),
-                ("other", other),
-            ];
+            let passes = if self.recorded {
+                vec![("network, flow, loss and backward", network + loss + backward)]
+            } else {
+                vec![("network", network), ("flow and loss", loss), ("backward", backward)]
+            };
+            let parts = [vec![("data", data)], passes, vec![("optimiser", optimiser), ("other", other)]].concat();
             let shown: Vec<String> =
                 parts.iter().map(|(name, share)| format!("{name} {:.1} %", 100.0 * share)).collect();
             println!("time: {}", shown.join(", "));

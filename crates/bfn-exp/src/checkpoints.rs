@@ -12,6 +12,7 @@ use bfn_nets::{Checkpoint, Snapshot};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{CheckpointConfig, TrainingConfig};
+use crate::progress::tell;
 use crate::table::number_or_nan;
 
 /// How far a run had come at a checkpoint.
@@ -109,7 +110,7 @@ impl Checkpoints {
         for entry in self.entries()?.into_iter().rev() {
             match Checkpoint::read(&entry.path) {
                 Ok(checkpoint) => return Ok(Some(checkpoint)),
-                Err(error) => eprintln!("warning: passing over a checkpoint: {error}"),
+                Err(error) => tell(format_args!("warning: passing over a checkpoint: {error}")),
             }
         }
         Ok(None)

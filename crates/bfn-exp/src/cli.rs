@@ -10,8 +10,13 @@ pub use exchange::{ExportArgs, ImportArgs};
 pub use sampling::{GridArgs, SampleArgs};
 pub use training::{BenchArgs, BenchCommand, TrainArgs};
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use signal_hook::consts::SIGPIPE;
+use signal_hook::flag::register_conditional_default;
 
 use crate::check::CheckArgs;
 use crate::compare::CompareArgs;
@@ -19,7 +24,7 @@ use crate::data::DataCommand;
 use crate::init::InitArgs;
 use crate::inpaint::InpaintArgs;
 use crate::list::ListArgs;
-use crate::progress::be_quiet;
+use crate::progress::{be_quiet, tell};
 use crate::quality::QualityArgs;
 use crate::report::ReportArgs;
 use crate::shell::{CompletionsArgs, ManArgs};
@@ -99,11 +104,11 @@ pub fn main() -> ! {
     let code = match Cli::parse().run() {
         Ok(()) => 0,
         Err(error) if error.is::<Stopped>() => {
-            eprintln!("{error}");
+            tell(error);
             stop::EXIT_CODE
         }
         Err(error) => {
-            eprintln!("error: {error:#}");
+            tell(format_args!("error: {error:#}"));
             1
         }
     };
@@ -119,6 +124,10 @@ impl Cli {
     pub fn run(self) -> Result<()> {
         if self.quiet {
             be_quiet();
+        }
+        if !matches!(self.command, Command::Train(_) | Command::Sweep(_)) {
+            // What prints ends quietly once nobody reads it, as in `bfn list | head`.
+            register_conditional_default(SIGPIPE, Arc::new(AtomicBool::new(true)))?;
         }
         match self.command {
             Command::Train(args) => train::command(&args),

@@ -12,7 +12,7 @@ use bfn_data::{
 use clap::{Args, Subcommand};
 
 use self::show::{SPLITS, show};
-use crate::progress::Progress;
+use crate::progress::{Progress, tell};
 
 /// What `bfn data` does.
 #[derive(Debug, Subcommand)]
@@ -140,7 +140,9 @@ fn verify(what: &str, root: &Root) -> Result<()> {
         let checked = KNOWN.iter().map(|known| known.check(path)).collect::<Result<Vec<_>, _>>()?;
         if let Some(checked) = checked.into_iter().flatten().next() {
             if let Verdict::Different { expected, found } = &checked.verdict {
-                eprintln!("{what} is not the published file of this name: its SHA-256 is {found}, not {expected}");
+                tell(format_args!(
+                    "{what} is not the published file of this name: its SHA-256 is {found}, not {expected}"
+                ));
             } else {
                 println!("{what}: whole, {}: its SHA-256 is the published one", size(checked.bytes));
                 return Ok(());

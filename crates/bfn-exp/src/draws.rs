@@ -81,7 +81,7 @@ impl SampleNoise {
         }
         self.calls += 1;
         let (shape, device) = (like.array().size(), like.array().device());
-        Tensor::new(tch::Tensor::from_slice(&values).reshape(shape).to_device(device))
+        Tensor::new(upload(&tch::Tensor::from_slice(&values).reshape(shape), device))
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use bfn_core::times::TimeDensity;
 use bfn_data::{Batches, Dataset, Prefetch, Purpose, Seed};
-use bfn_nets::networks::Mode;
+use bfn_nets::networks::{Mode, count_operations};
 use bfn_nets::optimiser::is_not_finite;
 use bfn_nets::{Checkpoint, Ema, NamedTensor, Optimiser, Recorded, Snapshot, parameter, seed_dropout};
 use tch::{Kind, Tensor};
@@ -131,6 +131,17 @@ impl Trainer {
         self.ema.update(step + 1)?;
         phases.end(Phase::Optimiser);
         Ok(Measured { loss: total, gradient_norm })
+    }
+
+    /// The floating-point operations of the network's way forward with one example; see [`count_operations`].
+    ///
+    /// # Errors
+    ///
+    /// What the data set finds wrong with its files.
+    pub fn operations(&self) -> Result<u64> {
+        let example = self.examples(0)?.swap_remove(0).first(1).on(self.model.device());
+        let loss = || self.task.objective.loss(&self.model, &example, Term::ContinuousTime, Mode::Train);
+        Ok(count_operations(loss).1)
     }
 
     /// The batches of some steps with everything random about them, prepared ahead on another thread.

@@ -28,7 +28,7 @@ use crate::fitted;
 use crate::form::Arrangement;
 use crate::objective::Term;
 use crate::outputs::check_file;
-use crate::progress::{Progress, say};
+use crate::progress::{Progress, say, tell};
 use crate::run::{Trained, write_file};
 use crate::solver::GridName;
 use crate::stop::{Stop, Stopped};
@@ -134,7 +134,7 @@ impl Evaluated {
         if let Some(hidden) = hidden.as_ref().filter(|_| stored.report().baselines.is_empty()) {
             let baselines = baselines::baselines(args, &trained, &source, estimator.examples(), hidden)?;
             if let Err(error) = stored.compare_with(baselines) {
-                eprintln!("warning: {error:#}; the results are not stored in the run");
+                tell(format_args!("warning: {error:#}; the results are not stored in the run"));
                 is_kept = false;
             }
         }

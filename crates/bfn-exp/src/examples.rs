@@ -69,7 +69,7 @@ impl Examples {
     #[must_use]
     pub fn ready_for(mut self, device: Device) -> Self {
         if device.is_cuda() {
-            self.replace(|tensor| tensor.pin_memory(device));
+            self.replace(device::pinned);
         }
         self
     }

@@ -14,7 +14,7 @@ use crate::config::Experiment;
 use crate::hub;
 use crate::model::Model;
 use crate::outputs::{check_folder, write_whole_folder};
-use crate::progress::say;
+use crate::progress::{say, tell};
 use crate::published::{self, Translation};
 use crate::run::{Origin, Record, Run};
 use crate::task::{Arithmetic, Task};
@@ -46,7 +46,7 @@ pub fn command(args: &ImportArgs) -> Result<()> {
         run.write_record(&record)?;
         run.save_weights(&model)
     })?;
-    notes.iter().for_each(|note| eprintln!("note: {note}"));
+    notes.iter().for_each(|note| tell(format_args!("note: {note}")));
     let folder = args.out.display();
     say(format_args!("imported {} parameters; the run is in {folder}", model.parameter_count()));
     say(format_args!(

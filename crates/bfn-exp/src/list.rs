@@ -9,6 +9,7 @@ use clap::Args;
 
 use crate::config::Experiment;
 use crate::evaluate::Stored;
+use crate::progress::tell;
 use crate::run::{Record, Run};
 use crate::table::{Report, Row, headline};
 
@@ -86,7 +87,7 @@ impl Line {
             _ => "stopped",
         };
         let evaluations = Stored::all(run.folder()).unwrap_or_else(|error| {
-            eprintln!("warning: {error:#}");
+            tell(format_args!("warning: {error:#}"));
             BTreeMap::new()
         });
         let of_step = || evaluations.values().filter(|report| report.setting.checkpoint_step == step);

@@ -16,11 +16,12 @@ use crate::tally::Readings;
 const MOST_IN_A_ROW: usize = 20;
 
 /// Whether training must not go on after these steps: at the first broken one, or, where such steps are to be skipped,
-/// when twenty in a row have been broken.
+/// when twenty in a row have been broken. It is looked at where the losses are read: at the lines of the log and at
+/// checkpoints.
 pub fn must_stop(readings: &Readings, policy: NotFinite) -> bool {
     match policy {
         NotFinite::Stop => !readings.broken().is_empty(),
-        NotFinite::Skip => readings.broken_in_a_row() >= MOST_IN_A_ROW,
+        NotFinite::Skip => readings.longest_broken() >= MOST_IN_A_ROW,
     }
 }
 
@@ -40,7 +41,7 @@ pub fn report(run: &Run, trainer: &Trainer, readings: &Readings, policy: NotFini
         NotFinite::Stop => "",
         NotFinite::Skip => ", but not twenty of them in a row",
     };
-    let before: Vec<String> = readings.losses[..place].iter().rev().take(5).rev().map(f64::to_string).collect();
+    let before: Vec<String> = readings.before(place).iter().map(f64::to_string).collect();
     anyhow!(
         "in step {} the loss is {} nats per variable and the norm of the gradient {}; {}. {} of the {} steps since the \
          last line of the log are so; none of them has changed a weight. Training stops, the last checkpoint stays, and \
@@ -50,7 +51,7 @@ pub fn report(run: &Run, trainer: &Trainer, readings: &Readings, policy: NotFini
         readings.losses[place],
         readings.norms[place],
         match before.as_slice() {
-            [] => "it is the first since the last line of the log".to_owned(),
+            [] => "it is the first".to_owned(),
             before => format!("the losses before it are {}", before.join(", ")),
         },
         broken.len(),
@@ -81,6 +82,7 @@ fn keep_batch(run: &Run, trainer: &Trainer, step: u64, readings: &Readings) -> R
     let shown = |values: &[f64]| values.iter().map(f64::to_string).collect::<Vec<_>>();
     snapshot.set_metadata("step", &(step + 1));
     snapshot.set_metadata("first_reading", &(readings.first + 1));
+    snapshot.set_metadata("losses_before_nats_per_dim", &shown(&readings.recent));
     snapshot.set_metadata("losses_nats_per_dim", &shown(&readings.losses));
     snapshot.set_metadata("gradient_norms", &shown(&readings.norms));
     let path = run.path(&format!("not-finite-step-{:010}.safetensors", step + 1));

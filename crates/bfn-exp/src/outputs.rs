@@ -33,7 +33,7 @@ pub fn check_folder(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Fills a neighbour, `NAME.partial`, by `content`, which then takes the name: the folder appears whole or not at all.
+/// Fills a neighbour, `NAME.bfn-partial`, by `content`, which then takes the name: the folder appears whole or not at all.
 ///
 /// What a program that was killed has left of the neighbour is removed first.
 ///
@@ -44,7 +44,7 @@ pub fn check_folder(path: &Path) -> Result<()> {
 pub fn write_whole_folder(path: &Path, content: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     check_folder(path)?;
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".partial");
+    name.push(".bfn-partial");
     // Not `path` with an ending: with a slash at its end that would lie inside the folder.
     let partial = path.with_file_name(name);
     if partial.exists() {
@@ -73,7 +73,7 @@ mod tests {
         let place = tempfile::tempdir()?;
         // A slash at the end, folders that are not there yet, and what was left by a program that was killed.
         let path = place.path().join("new/pictures/");
-        let partial = place.path().join("new/pictures.partial");
+        let partial = place.path().join("new/pictures.bfn-partial");
         fs::create_dir_all(&partial)?;
         write(&partial, "stale")?;
         let failed = write_whole_folder(&path, |folder| {

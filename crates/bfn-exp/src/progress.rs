@@ -1,7 +1,7 @@
 //! What a terminal, or a log file in its place, shows of the work.
 
 use std::fmt;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -32,8 +32,13 @@ pub fn be_quiet() {
 /// Tells on stderr what is going on.
 pub fn say(text: impl fmt::Display) {
     if !QUIET.load(Ordering::Relaxed) {
-        eprintln!("{text}");
+        tell(text);
     }
+}
+
+/// Tells on stderr, under `--quiet` as well. That nobody reads it is no reason to stop: the work may be a run's.
+pub fn tell(text: impl fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 impl Progress {
@@ -85,7 +90,7 @@ impl Progress {
 
     /// Prints a warning above the bar, under `--quiet` as well.
     pub fn warn(&self, text: &str) {
-        self.bar.suspend(|| eprintln!("warning: {text}"));
+        self.bar.suspend(|| tell(format_args!("warning: {text}")));
     }
 
     /// The time since the start or the last call, pauses left out.

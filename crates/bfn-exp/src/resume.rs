@@ -7,6 +7,7 @@ use bfn_nets::device;
 use tch::Device;
 
 use crate::config::{Decay, Experiment};
+use crate::progress::tell;
 use crate::run::{Lock, Run};
 
 /// Opens a run to go on with it, if the experiment still means the same; what may have changed is not written yet.
@@ -51,11 +52,11 @@ pub fn compare_machines(run: &Run, device: Device) {
     let Ok(record) = run.record() else { return };
     let here = device::describe(device);
     if record.device != here {
-        eprintln!(
+        tell(format_args!(
             "note: the run was begun on {}, and goes on on {here}: it ends well, but not to the bit as it would have \
              there",
             record.device
-        );
+        ));
     }
 }
 

@@ -290,7 +290,7 @@ pub struct Lock {
 pub fn has_not_begun(folder: &Path) -> bool {
     let Ok(entries) = fs::read_dir(folder) else { return !folder.exists() };
     entries.flatten().all(|entry| match entry.file_name().to_string_lossy().as_ref() {
-        "lock" | "experiment.toml.partial" => true,
+        "lock" | "experiment.toml.bfn-partial" => true,
         "checkpoints" => fs::read_dir(entry.path()).is_ok_and(|mut files| files.next().is_none()),
         _ => false,
     })
@@ -381,7 +381,7 @@ impl Record {
     fn without_data(model: &Model, task: &Task) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            libtorch: bfn_nets::device::libtorch_version().to_owned(),
+            libtorch: bfn_nets::device::libtorch_version(),
             device: bfn_nets::device::describe(model.device()),
             threads: bfn_nets::device::threads(),
             data: String::new(),

@@ -18,7 +18,7 @@ use crate::cli::{EvaluateArgs, TrainArgs};
 use crate::config::Experiment;
 use crate::evaluate::{self, Steps, StepsChoice};
 use crate::mask::MaskArgs;
-use crate::progress::say;
+use crate::progress::{say, tell};
 use crate::resume::differing_keys;
 use crate::run::{Run, Weights, Which, write_file};
 use crate::solver::GridName;
@@ -99,7 +99,7 @@ pub fn command(args: &SweepArgs) -> Result<()> {
                 return Err(stop.reason().map_or(error, |reason| stopped(reason).into()));
             }
             Err(error) => {
-                eprintln!("warning: run {} failed: {error:#}", trial.name);
+                tell(format_args!("warning: run {} failed: {error:#}", trial.name));
                 (None, Some(format!("{error:#}")))
             }
         };

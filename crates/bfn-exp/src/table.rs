@@ -145,6 +145,11 @@ pub(crate) fn number_or_nan<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D
     Ok(Option::<f64>::deserialize(from)?.unwrap_or(f64::NAN))
 }
 
+/// The same for several.
+pub(crate) fn numbers_or_nan<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<f64>, D::Error> {
+    Ok(Vec::<Option<f64>>::deserialize(from)?.into_iter().map(|number| number.unwrap_or(f64::NAN)).collect())
+}
+
 /// The estimates that a row shows, in nats per example.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms {

@@ -2,6 +2,7 @@
 
 mod plan;
 
+use std::mem;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -32,6 +33,9 @@ use crate::tensorboard::Board;
 use crate::told::Telling;
 use plan::Plan;
 
+/// The entry of a checkpoint that holds [`Readings`].
+const UNLOGGED: &str = "unlogged";
+
 /// A run that is being trained.
 struct Session {
     run: Run,
@@ -41,6 +45,8 @@ struct Session {
     /// Present where the experiment validates.
     validation: Option<Source>,
     standing: Standing,
+    /// What the steps since the last line of the log have measured, where the run goes on.
+    unlogged: Readings,
     writer: Writer,
     /// Present where the experiment wants event files.
     board: Option<Board>,
@@ -57,7 +63,7 @@ pub fn command(args: &TrainArgs) -> Result<()> {
     let stop = Stop::listen(Instant::now(), args.max_time)?;
     let Plan { experiment, folder, resume } = Plan::of(args)?;
     let device = args.device.resolve()?;
-    experiment.training.choose_kernels()?;
+    experiment.training.choose_kernels(device)?;
     let train = experiment.data.open(Split::Train, Windows::Random)?;
     let validates = experiment.validation.is_some();
     let validation = validates.then(|| experiment.data.open(Split::Validation, Windows::InOrder)).transpose()?;
@@ -92,9 +98,9 @@ pub fn command(args: &TrainArgs) -> Result<()> {
         resume::compare_machines(&run, device);
     }
     let writer = Writer::new(run.checkpoints(), experiment.checkpoint);
-    let standing = Standing::default();
+    let (standing, unlogged) = (Standing::default(), Readings::default());
     let mut session =
-        Session { run, _lock: lock, experiment, trainer, validation, standing, writer, board: None, stop };
+        Session { run, _lock: lock, experiment, trainer, validation, standing, unlogged, writer, board: None, stop };
     let restored = resume && session.restore(is_given, record.origin.as_ref())?;
     if resume {
         session.run.write_experiment(&session.experiment)?;
@@ -119,7 +125,7 @@ impl Session {
         let mut batches = self.trainer.prefetch(self.standing.step..steps);
         let mut progress = Progress::new("training", self.standing.step, steps);
         let mut clock = Clock::new(self.standing.seconds);
-        let mut tally = Tally::new(self.standing.step, log_every, self.trainer.model().device());
+        let mut tally = Tally::after(mem::take(&mut self.unlogged), log_every, self.trainer.model().device());
         let mut phases = Phases::new();
 
         // A run that was stopped while it validated does so now.
@@ -154,8 +160,7 @@ impl Session {
             }
             let is_best = validated && self.standing.best.is_some_and(|best| best.step == step);
             if (step.is_multiple_of(self.experiment.checkpoint.every) || is_best) && !is_last {
-                self.sound(&tally)?;
-                self.save(&progress)?;
+                self.save(&tally, &progress)?;
             }
             warn(self.writer.check(), &progress);
         }
@@ -164,8 +169,7 @@ impl Session {
             return self.leave(reason, &progress, &tally);
         }
         progress.finish();
-        self.sound(&tally)?;
-        self.save(&progress)?;
+        self.save(&tally, &progress)?;
         self.writer.finish()?;
         self.farewell();
         Ok(())
@@ -263,9 +267,11 @@ impl Session {
         Ok(())
     }
 
-    /// Begins to write a checkpoint; where the one before it failed, says so and goes on.
-    fn save(&mut self, progress: &Progress) -> Result<()> {
-        let snapshot = self.trainer.snapshot()?;
+    /// Begins to write a checkpoint, if all numbers are sound; where the one before it failed, says so and goes on.
+    fn save(&mut self, tally: &Tally, progress: &Progress) -> Result<()> {
+        let unlogged = self.sound(tally)?;
+        let mut snapshot = self.trainer.snapshot()?;
+        snapshot.set_metadata(UNLOGGED, &unlogged);
         let before = self.writer.begin(snapshot, self.standing);
         warn(before, progress);
         Ok(())
@@ -286,8 +292,7 @@ impl Session {
     /// Leaves the run so that it can be taken up again.
     fn leave(&mut self, reason: Reason, progress: &Progress, tally: &Tally) -> Result<()> {
         progress.finish();
-        self.sound(tally)?;
-        self.save(progress)?;
+        self.save(tally, progress)?;
         self.writer.finish()?;
         let folder = self.run.folder().display();
         let done = format!("{} of {} steps are done", self.standing.step, self.experiment.training.steps);
@@ -310,6 +315,8 @@ impl Session {
                 );
                 self.trainer.restore(&checkpoint)?;
                 self.standing = checkpoint.metadata("standing")?;
+                // Checkpoints of earlier versions have none.
+                self.unlogged = checkpoint.metadata(UNLOGGED).unwrap_or(Readings::after(self.standing.step));
             }
             None => {
                 let folder = self.run.folder().display();

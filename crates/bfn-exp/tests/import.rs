@@ -40,7 +40,7 @@ impl Folder {
         for expected in expected {
             assert!(errors.contains(expected), "no {expected:?} in\n{errors}");
         }
-        for left in ["run", "run.partial"] {
+        for left in ["run", "run.bfn-partial"] {
             assert!(!Path::new(&self.path(left)).exists(), "{left} was left behind");
         }
     }
@@ -61,13 +61,13 @@ fn config() -> String {
 #[test]
 fn an_import_may_end_in_a_slash_and_removes_what_was_left() {
     let folder = Folder::new();
-    fs::create_dir(folder.path("run.partial")).unwrap();
-    fs::write(folder.path("run.partial/stale"), "").unwrap();
+    fs::create_dir(folder.path("run.bfn-partial")).unwrap();
+    fs::write(folder.path("run.bfn-partial/stale"), "").unwrap();
     let (path, weights, out) = (published("config.yaml"), published("weights.pt"), folder.path("run/"));
     let [path, weights] = [path, weights].map(|path| path.display().to_string());
     succeeds(&bfn(&["import", "--config", &path, "--weights", &weights, "--out", &out]));
     assert!(Path::new(&out).join("run.json").is_file() && !Path::new(&out).join("stale").exists());
-    assert!(!Path::new(&folder.path("run.partial")).exists());
+    assert!(!Path::new(&folder.path("run.bfn-partial")).exists());
 }
 
 /// The tiny model of the published code, imported.

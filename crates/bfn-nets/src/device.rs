@@ -147,8 +147,8 @@ pub fn describe(device: Device) -> String {
     }
 }
 
-/// libtorch's version, such as `2.11.0`.
-pub fn libtorch_version() -> &'static str {
+/// The version of the libtorch that is loaded, such as `2.11.0`.
+pub fn libtorch_version() -> String {
     shim::libtorch_version()
 }
 
@@ -167,15 +167,21 @@ pub fn set_threads(count: usize) {
     tch::set_num_threads(i32::try_from(count).unwrap_or(i32::MAX));
 }
 
-/// Chooses between the fastest kernels and repeatable ones, for the whole process.
-///
-/// Call it once, at the start and before other threads: it may set a variable of the environment that cuBLAS reads.
+/// Chooses between the fastest kernels and repeatable ones, for the whole process, on the device that it works on.
 ///
 /// # Errors
 ///
-/// [`Error::Libtorch`] where libtorch refuses.
-pub fn set_determinism(determinism: Determinism) -> Result<(), Error> {
+/// [`Error::Libtorch`] where libtorch refuses, or where a GPU's matrix products would not be repeatable: cuBLAS reads
+/// the variable CUBLAS_WORKSPACE_CONFIG of the environment, which a program cannot set for itself once it has threads.
+pub fn set_determinism(determinism: Determinism, device: Device) -> Result<(), Error> {
     initialise();
+    const VARIABLE: &str = "CUBLAS_WORKSPACE_CONFIG";
+    if determinism == Determinism::Deterministic && device.is_cuda() && std::env::var_os(VARIABLE).is_none() {
+        return Err(Error::Libtorch {
+            action: "choose deterministic algorithms",
+            message: format!("cuBLAS needs {VARIABLE}=:4096:8 in the environment; set it and start again"),
+        });
+    }
     shim::set_deterministic(determinism == Determinism::Deterministic)
 }
 
@@ -189,11 +195,20 @@ pub fn set_determinism(determinism: Determinism) -> Result<(), Error> {
 pub fn upload(tensor: &Tensor, device: Device) -> Tensor {
     constants::known_or(tensor, || {
         if device.is_cuda() && tensor.device() == Device::Cpu {
-            move_to(&tensor.pin_memory(device), device)
+            move_to(&pinned(tensor), device)
         } else {
             tensor.to_device(device)
         }
     })
+}
+
+/// A copy of a tensor of the host in memory that a GPU reads from while the program goes on. For a CPU there is none.
+///
+/// # Panics
+///
+/// Where there is no GPU, or no more such memory.
+pub fn pinned(tensor: &Tensor) -> Tensor {
+    shim::pin_memory(tensor)
 }
 
 /// A tensor on a device; nothing waits for a copy out of pinned memory to a GPU, which takes its turn there.
@@ -326,5 +341,6 @@ mod tests {
         let text = describe(Device::Cpu);
         assert!(text.starts_with("cpu, ") && (text.ends_with(" threads") || text.ends_with(", 1 thread")), "{text}");
         assert!(libtorch_version().starts_with("2."), "{}", libtorch_version());
+        assert_eq!(libtorch_version(), "2.11.0", "the one that tch is made for");
     }
 }

@@ -62,6 +62,20 @@ pub enum Error {
         found: String,
     },
 
+    /// A file of weights from elsewhere is damaged, or holds what is not read here.
+    #[error(
+        "{} holds no weights that can be used: expected {expected}, found {found}; copy the file again, or save \
+         `module.state_dict()` anew by torch.save with its defaults, or as .safetensors", path.display()
+    )]
+    UnusableWeights {
+        /// The file.
+        path: PathBuf,
+        /// What such a file has.
+        expected: String,
+        /// What this one has.
+        found: String,
+    },
+
     /// A checkpoint lacks a metadata entry, or the entry cannot be read.
     #[error("{}: metadata \"{key}\": expected {expected}, found {found}", path.display())]
     Metadata {
@@ -134,23 +148,54 @@ impl Mismatch {
     }
 }
 
+/// Text out of a file as a terminal can show it: control characters escaped, and no more than a line or two.
+pub(crate) fn legible(text: &str) -> String {
+    const MOST: usize = 200;
+    let mut shown: String = text
+        .chars()
+        .take(MOST)
+        .flat_map(|c| {
+            let escaped = c.is_control().then(|| c.escape_default());
+            let plain = (!c.is_control()).then_some(c);
+            escaped.into_iter().flatten().chain(plain)
+        })
+        .collect();
+    if text.chars().nth(MOST).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = Vec::new();
-        if !self.missing.is_empty() {
-            parts.push(format!("missing {}: {}", self.missing.len(), self.missing.join(", ")));
-        }
-        if !self.unexpected.is_empty() {
-            parts.push(format!("unexpected {}: {}", self.unexpected.len(), self.unexpected.join(", ")));
+        for (what, names) in [("missing", &self.missing), ("unexpected", &self.unexpected)] {
+            if !names.is_empty() {
+                let shown: Vec<String> = names.iter().map(|name| legible(name)).collect();
+                parts.push(format!("{what} {}: {}", shown.len(), shown.join(", ")));
+            }
         }
         if !self.misshapen.is_empty() {
             let list: Vec<String> = self
                 .misshapen
                 .iter()
-                .map(|one| format!("{} (expected {}, found {})", one.name, one.expected, one.found))
+                .map(|one| format!("{} (expected {}, found {})", legible(&one.name), one.expected, one.found))
                 .collect();
             parts.push(format!("of another shape or type {}: {}", list.len(), list.join(", ")));
         }
         f.write_str(&parts.join("; "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::legible;
+
+    #[test]
+    fn text_from_files_is_escaped_and_short() {
+        assert_eq!(legible("os.system"), "os.system");
+        assert_eq!(legible("\x1b[31mred\nüber"), "\\u{1b}[31mred\\nüber");
+        assert_eq!(legible(&"a".repeat(200)), "a".repeat(200));
+        assert_eq!(legible(&"ä".repeat(3_000_000)), format!("{}…", "ä".repeat(200)));
     }
 }

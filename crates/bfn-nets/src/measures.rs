@@ -17,7 +17,7 @@ pub struct Coverage {
 ///
 /// ‖m₁ − m₂‖² + tr(C₁ + C₂ − 2 (C₁^½ C₂ C₁^½)^½), with the means m and covariances C of the points.
 ///
-/// It falls with the number of points even where both sets come from one distribution; compare only equal numbers.
+/// NaN where a number is not finite. It falls with the number of points even where both sets come from one distribution; compare only equal numbers.
 ///
 /// # Shapes
 ///
@@ -26,6 +26,11 @@ pub struct Coverage {
 /// Source: Dowson and Landau 1982; Heusel et al. 2017, who take the features of the Inception network.
 pub fn frechet_distance(a: &Tensor, b: &Tensor) -> f64 {
     let (a, b) = (a.to_kind(Kind::Double), b.to_kind(Kind::Double));
+    // Of numbers that are none no eigenvalues are found.
+    let is_finite = |points: &Tensor| points.isfinite().all().int64_value(&[]) == 1;
+    if !(is_finite(&a) && is_finite(&b)) {
+        return f64::NAN;
+    }
     let mean = |points: &Tensor| points.mean_dim([0_i64].as_slice(), false, Kind::Double);
     let difference = mean(&a) - mean(&b);
     let (first, second) = (

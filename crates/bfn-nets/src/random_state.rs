@@ -1,39 +1,6 @@
 //! libtorch's own random generators, which dropout draws from.
 
-use tch::{Device, Tensor};
-
-use crate::{Error, device, shim};
-
-/// The state of libtorch's generator for a device.
-///
-/// A run needs none in its checkpoints, since [`seed_dropout`] makes each step's draws a function of (seed, step);
-/// it serves whoever draws from libtorch and must leave no trace.
-#[derive(Debug)]
-pub struct RandomState {
-    device: Device,
-    state: Tensor,
-}
-
-impl RandomState {
-    /// The present state of the device's generator.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Libtorch`] where the device is not there.
-    pub fn capture(device: Device) -> Result<Self, Error> {
-        device::initialise();
-        Ok(Self { device, state: shim::generator_state(device)? })
-    }
-
-    /// Puts the state back: the draws that followed its capture follow again, to the bit.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Libtorch`] where libtorch refuses it.
-    pub fn restore(&self) -> Result<(), Error> {
-        shim::set_generator_state(self.device, &self.state)
-    }
-}
+use crate::device;
 
 /// Seeds libtorch's generators, on all devices, for one step of a run.
 ///

@@ -25,7 +25,6 @@ pub trait Inputs {
 /// from libtorch's generator. Numbers of the host go to the device by [`upload`](device::upload), which refuses others
 /// than before; those that an operation takes as they are, such as the factor of a product, are repeated as they were
 /// recorded. On the CPU, where nothing is recorded, the work is simply done again; what it uploads is checked there too.
-/// Not for [`InferenceMode`](crate::InferenceMode).
 ///
 /// ```
 /// use bfn_nets::{Inputs, Recorded, device};

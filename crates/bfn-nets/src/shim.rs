@@ -1,8 +1,8 @@
 //! Safe faces of the C++ shim and of the dynamic linker: all that this crate needs and `tch` lacks.
 //!
-//! This is the one module, with [`graph`] in it, that has `unsafe`. Two rules make each call sound: the pointers handed over come
-//! from live `Tensor`s that outlive the call (the shim keeps none), and every C++ exception comes back as a
-//! message.
+//! This is the one module, with [`graph`] in it, that has `unsafe`. Two rules make each call sound: the pointers
+//! handed over come from live `Tensor`s that outlive the call (the shim keeps none), and every C++ exception comes back
+//! as a message.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::marker::PhantomData;
@@ -19,7 +19,8 @@ pub(crate) use graph::Graph;
 type Handle = *mut torch_sys::C_tensor;
 
 unsafe extern "C" {
-    fn bfn_libtorch_version() -> *const c_char;
+    fn bfn_headers_version() -> *const c_char;
+    fn bfn_library_configuration(text: *mut *mut c_char) -> *mut c_char;
     fn bfn_cpu_capability(name: *mut *mut c_char) -> *mut c_char;
     fn bfn_fused_adamw(
         parameters: *const Handle,
@@ -34,20 +35,17 @@ unsafe extern "C" {
         weight_decay: f64,
         epsilon: f64,
     ) -> *mut c_char;
-    fn bfn_gradient_norm(parameters: *const Handle, count: usize, limit: f64, norm: *mut Handle) -> *mut c_char;
+    fn bfn_clip_gradients(parameters: *const Handle, count: usize, limit: f64, norm: *mut Handle) -> *mut c_char;
     fn bfn_clear_gradients(parameters: *const Handle, count: usize) -> *mut c_char;
     fn bfn_zero_gradients(parameters: *const Handle, count: usize) -> *mut c_char;
     fn bfn_foreach_lerp(from: *const Handle, to: *const Handle, count: usize, weight: f64) -> *mut c_char;
     fn bfn_foreach_swap(left: *const Handle, right: *const Handle, count: usize) -> *mut c_char;
-    fn bfn_generator_state(device: c_int, state: *mut Handle) -> *mut c_char;
-    fn bfn_set_generator_state(device: c_int, state: Handle) -> *mut c_char;
+    fn bfn_pin_memory(tensor: Handle, pinned: *mut Handle) -> *mut c_char;
     fn bfn_autocast_enter(device: c_int, kind: c_int, was_enabled: *mut c_int, former_kind: *mut c_int) -> *mut c_char;
     fn bfn_autocast_leave(device: c_int, was_enabled: c_int, former_kind: c_int) -> *mut c_char;
     fn bfn_set_tf32(allowed: c_int) -> *mut c_char;
     fn bfn_set_deterministic(deterministic: c_int) -> *mut c_char;
     fn bfn_gradients_enabled() -> c_int;
-    fn bfn_inference_mode_enter(guard: *mut *mut c_void) -> *mut c_char;
-    fn bfn_inference_mode_leave(guard: *mut c_void);
     fn bfn_cuda_peak_memory(device: c_int, bytes: *mut i64) -> *mut c_char;
 }
 
@@ -101,15 +99,18 @@ pub(crate) fn fused_adamw(
     })
 }
 
-/// The 2-norm of all gradients together, as a scalar on their device, without waiting for it.
-pub(crate) fn gradient_norm(parameters: &[Tensor]) -> Result<Tensor, Error> {
-    norm_with_limit(parameters, 0.0)
-}
-
-/// The same, and then scales the gradients by min(1, `limit` / (norm + 10⁻⁶)).
+/// Scales the gradients by min(1, `limit` / (norm + 10⁻⁶)); the result is the 2-norm of all gradients together before
+/// that, as a scalar on their device, without waiting for it.
 pub(crate) fn clip_gradients(parameters: &[Tensor], limit: f64) -> Result<Tensor, Error> {
     assert!(limit > 0.0, "the norm's limit is positive, found {limit}");
-    norm_with_limit(parameters, limit)
+    let parameters = handles(parameters);
+    let mut norm = ptr::null_mut();
+    // SAFETY: a list of live tensors; `norm` is written only on success.
+    checked("clip the gradients", unsafe {
+        bfn_clip_gradients(parameters.as_ptr(), parameters.len(), limit, &mut norm)
+    })?;
+    // SAFETY: the shim allocated this tensor for us and holds it no more.
+    Ok(unsafe { Tensor::from_ptr(norm) })
 }
 
 /// Drops the gradient of each parameter, so that the next backward pass writes instead of adding.
@@ -134,7 +135,7 @@ pub(crate) fn foreach_lerp(from: &[Tensor], to: &[Tensor], weight: f64) -> Resul
     checked("update a moving average", unsafe { bfn_foreach_lerp(from.as_ptr(), to.as_ptr(), from.len(), weight) })
 }
 
-/// Exchanges the contents of the tensors of two lists, pair by pair.
+/// Exchanges the contents of the tensors of two lists, pair by pair; after an error all are as they were.
 pub(crate) fn foreach_swap(left: &[Tensor], right: &[Tensor]) -> Result<(), Error> {
     assert_eq!(left.len(), right.len(), "as many tensors on the left as on the right");
     let (left, right) = (handles(left), handles(right));
@@ -142,19 +143,13 @@ pub(crate) fn foreach_swap(left: &[Tensor], right: &[Tensor]) -> Result<(), Erro
     checked("exchange weights", unsafe { bfn_foreach_swap(left.as_ptr(), right.as_ptr(), left.len()) })
 }
 
-/// The state of libtorch's generator for a device, as a tensor of bytes on the CPU.
-pub(crate) fn generator_state(device: Device) -> Result<Tensor, Error> {
-    let mut state = ptr::null_mut();
-    // SAFETY: `state` is written only on success, with a tensor that the caller owns.
-    checked("read the random state", unsafe { bfn_generator_state(index(device), &mut state) })?;
+/// A copy of a tensor of the host in pinned memory.
+pub(crate) fn pin_memory(tensor: &Tensor) -> Tensor {
+    let mut pinned = ptr::null_mut();
+    // SAFETY: a live tensor; `pinned` is written only on success.
+    must("pin memory", unsafe { bfn_pin_memory(handle(tensor), &mut pinned) });
     // SAFETY: the shim allocated this tensor for us and holds it no more.
-    Ok(unsafe { Tensor::from_ptr(state) })
-}
-
-/// Puts a state from [`generator_state`] back.
-pub(crate) fn set_generator_state(device: Device, state: &Tensor) -> Result<(), Error> {
-    // SAFETY: a live tensor; libtorch checks its size and type.
-    checked("restore the random state", unsafe { bfn_set_generator_state(index(device), handle(state)) })
+    unsafe { Tensor::from_ptr(pinned) }
 }
 
 /// Whether matrix products and convolutions of f32 may round their inputs to TF32 on CUDA.
@@ -167,12 +162,6 @@ pub(crate) fn set_tf32(allowed: bool) {
 
 /// Whether libtorch must use (and otherwise search for the fastest) deterministic kernels.
 pub(crate) fn set_deterministic(deterministic: bool) -> Result<(), Error> {
-    if deterministic && std::env::var_os("CUBLAS_WORKSPACE_CONFIG").is_none() {
-        let (key, value) = (c"CUBLAS_WORKSPACE_CONFIG", c":4096:8");
-        // SAFETY: two constant strings. Writing the environment while another thread reads it is unsound:
-        // the public function asks for a call before other threads start.
-        unsafe { libc::setenv(key.as_ptr(), value.as_ptr(), 0) };
-    }
     // SAFETY: no pointers.
     checked("choose deterministic algorithms", unsafe { bfn_set_deterministic(c_int::from(deterministic)) })
 }
@@ -183,10 +172,21 @@ pub(crate) fn gradients_enabled() -> bool {
     unsafe { bfn_gradients_enabled() != 0 }
 }
 
-/// libtorch's version, such as `2.11.0`.
-pub(crate) fn libtorch_version() -> &'static str {
+/// The version of libtorch whose headers this was compiled with, such as `2.11.0`.
+fn headers_version() -> &'static str {
     // SAFETY: the shim returns a constant string.
-    unsafe { CStr::from_ptr(bfn_libtorch_version()) }.to_str().unwrap_or("unknown")
+    unsafe { CStr::from_ptr(bfn_headers_version()) }.to_str().unwrap_or("unknown")
+}
+
+/// The version of the libtorch that is loaded, which LD_LIBRARY_PATH may have made another one.
+pub(crate) fn libtorch_version() -> String {
+    let mut text = ptr::null_mut();
+    // SAFETY: `text` is written on success with a string that the caller frees.
+    must("ask libtorch for its version", unsafe { bfn_library_configuration(&mut text) });
+    // SAFETY: just that string.
+    let text = unsafe { take_string(text) }.unwrap_or_default();
+    let version = text.split_once("TORCH_VERSION=").and_then(|(_, rest)| rest.split([',', ' ', '\n']).next());
+    version.unwrap_or("unknown").to_owned()
 }
 
 /// The vector instructions that libtorch's CPU kernels use here, such as `AVX512`.
@@ -291,49 +291,6 @@ impl Drop for Autocast {
         // SAFETY: null or a message of ours to free.
         drop(unsafe { take_string(message) });
     }
-}
-
-/// While it lives, this thread's tensors carry no autograd state at all: faster than not recording gradients.
-///
-/// Tensors made meanwhile cannot take part in training later. Guards nest and must be dropped in the reverse order.
-#[derive(Debug)]
-#[must_use = "inference mode ends when the guard is dropped"]
-pub struct InferenceMode {
-    guard: *mut c_void,
-}
-
-impl InferenceMode {
-    /// Enters inference mode on this thread.
-    pub fn new() -> Self {
-        let mut guard = ptr::null_mut();
-        // SAFETY: `guard` lives through the call.
-        must("enter inference mode", unsafe { bfn_inference_mode_enter(&mut guard) });
-        Self { guard }
-    }
-}
-
-impl Default for InferenceMode {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Drop for InferenceMode {
-    fn drop(&mut self) {
-        // SAFETY: made by `new` on this thread (the pointer keeps the guard from being sent) and dropped once.
-        unsafe { bfn_inference_mode_leave(self.guard) };
-    }
-}
-
-fn norm_with_limit(parameters: &[Tensor], limit: f64) -> Result<Tensor, Error> {
-    let parameters = handles(parameters);
-    let mut norm = ptr::null_mut();
-    // SAFETY: a list of live tensors; `norm` is written only on success.
-    checked("measure the gradients", unsafe {
-        bfn_gradient_norm(parameters.as_ptr(), parameters.len(), limit, &mut norm)
-    })?;
-    // SAFETY: the shim allocated this tensor for us and holds it no more.
-    Ok(unsafe { Tensor::from_ptr(norm) })
 }
 
 fn handle(tensor: &Tensor) -> Handle {

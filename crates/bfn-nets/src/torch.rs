@@ -252,8 +252,9 @@ impl Backend for Torch {
         let (mut density, mut moment) = (mean.zeros_like(), mean.zeros_like());
         {
             let _guard = no_grad_guard();
-            for chunk in edges.chunks(per_block(edges.len(), mean.numel())) {
-                let distance = Self::from_values(mean, &[chunk.len()], chunk) - mean.unsqueeze(-1);
+            let all = Self::from_values(mean, &[edges.len()], edges);
+            for chunk in all.split(per_block(edges.len(), mean.numel()) as i64, 0) {
+                let distance = chunk - mean.unsqueeze(-1);
                 let scaled = &distance * inverse_deviation.unsqueeze(-1);
                 if with_gradient {
                     let bell = (scaled.square() * -0.5).exp();

@@ -9,7 +9,7 @@ use crate::Error;
 /// Writes a file so that at every moment, a crash or loss of power included, the path holds the old file or the
 /// whole new one.
 ///
-/// The bytes go to a neighbour with the ending `.partial`, reach the disk, and then take the name; a neighbour left
+/// The bytes go to a neighbour with the ending `.bfn-partial`, reach the disk, and then take the name; a neighbour left
 /// behind by a killed program is overwritten by the next. Two writers of one path at the same time are the caller's
 /// mistake.
 ///
@@ -39,14 +39,16 @@ fn write_and_rename(
     file.sync_all()?;
     drop(file);
     fs::rename(partial, path)?;
-    // The new name is on the disk once the folder is.
+    // The new name is on the disk once the folder is. The file is there whole in any case: that a folder may not be
+    // read, or a file system not asked, is no failure.
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    let _ = File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all());
+    Ok(())
 }
 
 fn partial_path(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".partial");
+    name.push(".bfn-partial");
     path.with_file_name(name)
 }
 
@@ -76,7 +78,7 @@ mod tests {
         fs::create_dir_all(taken.join("inside")).expect("a folder");
         assert!(write_whole(&taken, |writer| writer.write_all(b"new")).is_err());
         assert!(taken.join("inside").is_dir());
-        assert!(!folder.path().join("taken.partial").exists());
+        assert!(!folder.path().join("taken.bfn-partial").exists());
         let nowhere = folder.path().join("nowhere").join("file");
         assert!(write_whole(&nowhere, |writer| writer.write_all(b"new")).is_err());
     }
@@ -85,7 +87,7 @@ mod tests {
     fn a_leftover_of_a_killed_program_is_overwritten() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("file");
-        fs::write(folder.path().join("file.partial"), [1; 100]).expect("a leftover");
+        fs::write(folder.path().join("file.bfn-partial"), [1; 100]).expect("a leftover");
         write_whole(&path, |writer| writer.write_all(b"new")).expect("written");
         assert_eq!(fs::read(&path).expect("the file"), b"new");
         assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use bfn_nets::device::set_determinism;
 use bfn_nets::{Determinism, Precision};
 use serde::{Deserialize, Serialize};
+use tch::Device;
 
 use super::duration;
 use crate::draws;
@@ -75,7 +76,7 @@ pub enum NotFinite {
     /// Stop, and keep the batch in the folder of the run.
     #[default]
     Stop,
-    /// Skip the step, and count it in the log; stop after twenty of them in a row.
+    /// Skip the step, and count it in the log; stop where twenty of them came in a row, at the log's next line.
     Skip,
 }
 
@@ -129,9 +130,9 @@ impl TrainingConfig {
     /// # Errors
     ///
     /// A libtorch that has none such.
-    pub fn choose_kernels(&self) -> Result<()> {
+    pub fn choose_kernels(&self, device: Device) -> Result<()> {
         let determinism = if self.deterministic { Determinism::Deterministic } else { Determinism::Fast };
-        Ok(set_determinism(determinism)?)
+        Ok(set_determinism(determinism, device)?)
     }
 
     pub(super) fn check(&self) -> Result<()> {

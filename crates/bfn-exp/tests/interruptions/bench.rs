@@ -184,7 +184,7 @@ impl Running {
         let started = Instant::now();
         let writes = || {
             let Ok(files) = fs::read_dir(checkpoints) else { return false };
-            files.flatten().any(|file| file.file_name().to_string_lossy().ends_with(".partial"))
+            files.flatten().any(|file| file.file_name().to_string_lossy().ends_with(".bfn-partial"))
         };
         loop {
             if let Some(status) = self.child.try_wait().expect("a process") {

@@ -100,8 +100,8 @@ fn samples_are_written_for_other_programs() {
     assert_eq!((images.into_raw_vec_and_offset().0, bins.into_raw_vec_and_offset().0), (grey.clone(), expected));
 
     // With a slash at its end, and with what a program that was killed has left.
-    fs::create_dir(folder.path("images.partial")).expect("a folder");
-    fs::write(folder.path("images.partial/000099.png"), "stale").expect("a file");
+    fs::create_dir(folder.path("images.bfn-partial")).expect("a folder");
+    fs::write(folder.path("images.bfn-partial/000099.png"), "stale").expect("a file");
     sample("images/");
     let mut files: Vec<_> = fs::read_dir(folder.path("images")).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();

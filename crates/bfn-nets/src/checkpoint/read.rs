@@ -50,18 +50,18 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// As for [`read`](Self::read).
+    /// As for [`read`](Self::read), and [`Error::UnusableWeights`] for numbers of a type that libtorch lacks.
     pub fn read_foreign(path: &Path) -> Result<Self, Error> {
         let bytes =
             std::fs::read(path).map_err(|reason| Error::Io { action: "read", path: path.to_owned(), reason })?;
         let (header, metadata) = parse(path, &bytes)?;
         for (name, info) in metadata.tensors() {
             if kinds::kind_of(info.dtype).is_none() {
-                return Err(damaged(
-                    path,
-                    "numbers of a type that libtorch has".to_owned(),
-                    format!("{:?} in the tensor \"{name}\"", info.dtype),
-                ));
+                return Err(Error::UnusableWeights {
+                    path: path.to_owned(),
+                    expected: "numbers of a type that libtorch has".to_owned(),
+                    found: format!("{:?} in the tensor \"{name}\"", info.dtype),
+                });
             }
         }
         Ok(Self {
@@ -83,10 +83,13 @@ impl Checkpoint {
         let io = |reason| Error::Io { action: "read", path: path.to_owned(), reason };
         let mut file = File::open(path).map_err(io)?;
         let length = file.metadata().map_err(io)?.len();
+        if length < 8 {
+            return Err(damaged(path, "the size of a header".to_owned(), format!("a file of {length} bytes")));
+        }
         let mut size = [0; 8];
         file.read_exact(&mut size).map_err(io)?;
         let size = u64::from_le_bytes(size);
-        if size > length.saturating_sub(8) {
+        if size > length - 8 {
             return Err(damaged(path, format!("a header of {size} bytes"), format!("a file of {length} bytes")));
         }
         let mut header = Vec::new();

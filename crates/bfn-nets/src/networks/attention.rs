@@ -4,7 +4,8 @@ use tch::nn::Path;
 use tch::{Device, Kind, Tensor};
 
 use super::Mode;
-use super::layers::{GroupNorm, Start, dropout as dropped};
+use super::arithmetic::note;
+use super::layers::{GroupNorm, Start, dropout as dropped, linear};
 
 /// How queries, keys and values of the heads lie in one projection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub(super) fn attend(projected: &Tensor, heads: i64, packing: Packing, dropout: 
     };
     // A view [3, B, heads, T, channels] whose last axis is dense, as the fused kernels want it.
     let parts = split.movedim_int(axis, 0).transpose(2, 3);
+    // Scores, and weighted values.
+    note((batch * heads * length * length) as u64, 2 * channels);
     let attended =
         if prefers_products(projected, length, dropout) { products(&parts, dropout) } else { fused(&parts, dropout) };
     attended.transpose(1, 2).reshape([batch, length, width])
@@ -129,7 +132,7 @@ impl KernelOne {
     }
 
     fn forward(&self, x: &Tensor) -> Tensor {
-        x.linear(&self.weight.flatten(1, -1), Some(&self.bias))
+        linear(x, &self.weight.flatten(1, -1), Some(&self.bias))
     }
 }
 

@@ -6,6 +6,8 @@ use tch::{Device, Tensor};
 use crate::device::upload;
 use crate::recorded::Inputs;
 
+use super::image::expect_shape;
+
 /// Side information c of Ψ(θ, t, c), one for each example of a batch.
 ///
 /// A network that takes none, and one that is told nothing, gets no condition at all: Ψ(θ, t, ∅). Classifier-free
@@ -105,13 +107,14 @@ impl LabelEmbedding {
         Some(Self { weight })
     }
 
-    /// \[B, width\], where there is something to tell.
+    /// \[B, width\] for a batch of B, where there is something to tell.
     ///
     /// # Panics
     ///
-    /// If there are labels and no embedding for them.
-    pub(super) fn forward(embedding: Option<&Self>, condition: Option<&Condition>) -> Option<Tensor> {
+    /// If there are labels and no embedding for them, or not as many as examples.
+    pub(super) fn forward(embedding: Option<&Self>, condition: Option<&Condition>, batch: i64) -> Option<Tensor> {
         let labels = condition?.labels()?;
+        expect_shape("labels", labels, &[batch]);
         let Some(Self { weight }) = embedding else {
             panic!("a network without `classes` takes no condition of labels");
         };

@@ -175,11 +175,12 @@ impl Checks {
     }
 
     pub(super) fn at_least_one(self, key: &str, value: usize) -> Result<(), Error> {
-        // The bound keeps every product of sizes far from overflow.
-        if (1..=1 << 16).contains(&value) {
+        // Channels are a product of two such numbers, a kernel has nine times the square of them: its bytes still are
+        // a number.
+        if (1..=1 << 14).contains(&value) {
             return Ok(());
         }
-        Err(self.error(key, value, "a number from 1 to 65536"))
+        Err(self.error(key, value, "a number from 1 to 16384"))
     }
 
     /// `value` (of `key`) must be a multiple of `divisor` (of `divisor_key`).

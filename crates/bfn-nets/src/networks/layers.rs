@@ -4,6 +4,7 @@ use tch::nn::{Init, Path};
 use tch::{Device, Kind, Tensor};
 
 use super::Mode;
+use super::arithmetic::summed;
 
 /// How the weights of a layer start.
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +59,7 @@ impl Linear {
 
     /// \[…, inputs\] → \[…, outputs\].
     pub(super) fn forward(&self, x: &Tensor) -> Tensor {
-        x.linear(&self.weight, Some(&self.bias))
+        linear(x, &self.weight, Some(&self.bias))
     }
 
     /// \[B, inputs, H, W\] → \[B, outputs, H, W\].
@@ -67,19 +68,24 @@ impl Linear {
     }
 }
 
+/// A linear map of the last axis: `weight` is \[outputs, inputs\].
+pub(super) fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
+    summed(x.linear(weight, bias), weight.size()[1])
+}
+
 /// A linear map of the channels of every pixel: `weight` is \[outputs, inputs\].
 ///
 /// As a product of matrices, which beats a 1×1 convolution where inputs or outputs are few.
 pub(super) fn pointwise(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
     let size = x.size();
-    let (batch, outputs) = (size[0], weight.size()[0]);
+    let (batch, outputs, inputs) = (size[0], weight.size()[0], weight.size()[1]);
     let pixels = x.flatten(2, 3);
     let weight = weight.unsqueeze(0).expand([batch, -1, -1], false);
     let y = match bias {
         Some(bias) => bias.reshape([1, outputs, 1]).baddbmm(&weight, &pixels, 1.0, 1.0),
         None => weight.bmm(&pixels),
     };
-    y.reshape([batch, outputs, size[2], size[3]])
+    summed(y, inputs).reshape([batch, outputs, size[2], size[3]])
 }
 
 /// A square convolution that keeps the size, or halves it.
@@ -127,13 +133,19 @@ impl Convolution {
         let corner = |row, column| padded.narrow(2, row, 4).narrow(3, column, 4);
         let kernel = corner(0, 0) + corner(0, 1) + corner(1, 0) + corner(1, 1);
         let kernel = kernel.flip([2, 3]).transpose(0, 1).contiguous();
-        x.conv_transpose2d(&kernel, Some(&self.bias), [2, 2], [1, 1], [0, 0], 1, [1, 1])
+        let y = x.conv_transpose2d(&kernel, Some(&self.bias), [2, 2], [1, 1], [0, 0], 1, [1, 1]);
+        summed(y, self.products())
     }
 
     pub(super) fn forward(&self, x: &Tensor) -> Tensor {
         let (stride, padding) = (self.stride, self.padding);
         let bias = Some(&self.bias);
-        x.conv2d(&self.weight, bias, [stride, stride], [padding, padding], [1, 1], 1)
+        summed(x.conv2d(&self.weight, bias, [stride, stride], [padding, padding], [1, 1], 1), self.products())
+    }
+
+    /// The products in one number that comes out.
+    fn products(&self) -> i64 {
+        self.weight.size()[1..].iter().product()
     }
 }
 
@@ -228,6 +240,19 @@ mod tests {
         let expected = x.permute([0, 2, 3, 1]).linear(&weight, Some(&bias)).permute([0, 3, 1, 2]);
         let error = (pointwise(&x, &weight, Some(&bias)) - expected).abs().max().double_value(&[]);
         assert!(error < 1e-5, "{error:e}");
+    }
+
+    #[test]
+    fn dropout_does_not_depend_on_the_number_of_threads() {
+        use crate::{device, seed_dropout};
+        let usual = device::threads();
+        let masks = [1, 2, 3].map(|threads| {
+            device::set_threads(threads);
+            seed_dropout(1, 2);
+            dropout(Tensor::ones([(1 << 20) + 3], OPTIONS), 0.3, Mode::Train)
+        });
+        device::set_threads(usual);
+        assert!(masks[0].equal(&masks[1]) && masks[0].equal(&masks[2]));
     }
 
     /// Of n numbers n p drop, within five standard deviations; the others are 1/(1 − p), and neighbours independent.

@@ -17,6 +17,7 @@ use tch::{Tensor, nn};
 
 use crate::{NamedTensor, Parameter};
 
+mod arithmetic;
 mod attention;
 mod condition;
 mod config;
@@ -31,6 +32,7 @@ mod unet;
 mod unet_config;
 mod vdm_unet;
 
+pub use arithmetic::count_operations;
 pub use condition::{Condition, LowResolution};
 pub use config::{NetworkConfig, Shape, Variables};
 pub use mlp::{Mlp, MlpConfig};

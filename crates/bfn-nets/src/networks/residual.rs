@@ -4,7 +4,7 @@ use tch::Tensor;
 use tch::nn::Path;
 
 use super::Mode;
-use super::layers::{Convolution, GroupNorm, Start, dropout};
+use super::layers::{Convolution, GroupNorm, Start, dropout, linear};
 
 /// x + conv(dropout(silu(norm(conv(silu(norm x)) + W time)))), the last convolution zero at first.
 ///
@@ -91,7 +91,7 @@ impl ResidualBlock {
 
     /// `x`: \[B, inputs, H, W\]; `time`: \[B, time_width\], activated. Returns \[B, outputs, H, W\].
     pub(super) fn forward(&self, x: &Tensor, time: &Tensor, mode: Mode) -> Tensor {
-        let time = time.linear(&self.time_weight, self.time_bias.as_ref());
+        let time = linear(time, &self.time_weight, self.time_bias.as_ref());
         let mut h = self.conv_in.forward(&self.norm_in.forward(x).silu());
         // Both sums are in place: the gradient of a convolution does not need its output.
         h += time.unsqueeze(-1).unsqueeze(-1);

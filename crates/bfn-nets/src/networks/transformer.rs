@@ -10,7 +10,7 @@ use super::attention::{Packing, attend};
 use super::condition::{LabelEmbedding, expect_no_low_resolution};
 use super::config::{Checks, Variables};
 use super::image::expect_shape;
-use super::layers::{LayerNorm, Linear, Start, dropout};
+use super::layers::{LayerNorm, Linear, Start, dropout, linear};
 use super::{Condition, Mode, Network};
 
 /// Settings of a [`Transformer`].
@@ -164,7 +164,7 @@ impl Transformer {
             }
         };
         let mut told = self.t_embedding.forward(&(t.to_kind(x.kind()) * 2.0 - 1.0).unsqueeze(-1));
-        if let Some(label) = LabelEmbedding::forward(self.label_emb.as_ref(), condition) {
+        if let Some(label) = LabelEmbedding::forward(self.label_emb.as_ref(), condition, batch) {
             told += label;
         }
         // What the blocks add to stays in f32 where matrix products are in bf16.
@@ -190,7 +190,7 @@ impl Network for Transformer {
             // W [x, embedded] + b as a sum over the two, which saves their concatenation.
             let of_x = weight.narrow(1, 0, self.width);
             let of_embedded = weight.narrow(1, self.width, self.width);
-            x.linear(&of_x, Some(bias)) + embedded.linear(&of_embedded, None::<Tensor>)
+            linear(&x, &of_x, Some(bias)) + linear(&embedded, &of_embedded, None)
         } else {
             self.lm_head.forward(&x)
         };

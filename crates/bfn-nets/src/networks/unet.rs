@@ -191,7 +191,7 @@ impl Network for UNet {
         let features = self.gather(input, t, condition);
         let hidden = self.time_embed[0].forward(&self.time_features.forward(t)).silu();
         let mut embedded = self.time_embed[1].forward(&hidden);
-        if let Some(label) = LabelEmbedding::forward(self.label_emb.as_ref(), condition) {
+        if let Some(label) = LabelEmbedding::forward(self.label_emb.as_ref(), condition, input.size()[0]) {
             embedded += label;
         }
         // Every block starts with this same activation of the embedding.

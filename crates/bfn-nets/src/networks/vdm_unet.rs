@@ -198,7 +198,7 @@ impl Network for VdmUNet {
         let x = self.canvas.fold(input);
         let hidden = self.embed_conditioning[0].forward(&self.time_features.forward(t)).silu();
         let mut embedded = self.embed_conditioning[1].forward(&hidden);
-        if let Some(label) = LabelEmbedding::forward(self.label_emb.as_ref(), condition) {
+        if let Some(label) = LabelEmbedding::forward(self.label_emb.as_ref(), condition, input.size()[0]) {
             embedded += label;
         }
         let time = embedded.silu();

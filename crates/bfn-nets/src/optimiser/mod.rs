@@ -9,8 +9,9 @@ use crate::{Error, shim};
 mod adamw;
 mod muon;
 
-pub use adamw::{AdamW, AdamWConfig};
-pub use muon::{Muon, MuonConfig};
+use adamw::AdamW;
+use muon::Muon;
+pub use muon::MuonConfig;
 
 /// The constants of an optimiser: AdamW for all parameters, or with `muon` for those that are no matrices.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -31,7 +32,41 @@ pub struct OptimiserConfig {
     pub muon: Option<MuonConfig>,
 }
 
-/// AdamW, or Muon for the matrices and AdamW for the rest: one learning rate, one clipping, one state.
+/// AdamW (Loshchilov and Hutter 2019, algorithm 2), or Muon for the matrices and AdamW for the rest: one learning rate,
+/// one clipping, one state.
+///
+/// # Formula
+///
+/// ```text
+/// w ← w − η λ w                                 (λ = 0 for parameters that do not decay)
+/// m ← β₁ m + (1 − β₁) g
+/// v ← β₂ v + (1 − β₂) g²
+/// w ← w − η (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + ε)
+/// ```
+///
+/// with g the gradient and t the number of the step, counted from one; Muon's is that of [`MuonConfig`]. A parameter
+/// without a gradient stays as it is.
+///
+/// # Example
+///
+/// ```
+/// use bfn_nets::{Optimiser, OptimiserConfig, Parameter};
+/// use tch::{Device, Kind, Tensor};
+///
+/// let weight = Tensor::ones([3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+/// let parameters = [Parameter::new("weight", &weight, true)];
+/// let config =
+///     OptimiserConfig { learning_rate: 0.1, beta_1: 0.9, beta_2: 0.98, epsilon: 1e-8, weight_decay: 0.0, muon: None };
+/// let mut optimiser = Optimiser::new(&parameters, config)?;
+/// for _ in 0..100 {
+///     optimiser.zero_grad()?;
+///     weight.square().sum(Kind::Float).backward();
+///     optimiser.clip_gradients(5.0)?;
+///     optimiser.step(config.learning_rate)?;
+/// }
+/// assert!(weight.abs().max().double_value(&[]) < 0.1);
+/// # Ok::<(), bfn_nets::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Optimiser {
     config: OptimiserConfig,
@@ -48,13 +83,23 @@ impl OptimiserConfig {
     ///
     /// [`Error::Configuration`] with the first key that does not.
     pub fn validate(&self) -> Result<(), Error> {
-        self.adamw().validate()?;
+        let unit = "a number from 0 up to, but not, 1";
+        for (key, value, valid, expected) in [
+            ("learning_rate", self.learning_rate, self.learning_rate >= 0.0, "a number from 0 up"),
+            ("beta_1", self.beta_1, (0.0..1.0).contains(&self.beta_1), unit),
+            ("beta_2", self.beta_2, (0.0..1.0).contains(&self.beta_2), unit),
+            ("epsilon", self.epsilon, self.epsilon > 0.0, "a number above 0"),
+            ("weight_decay", self.weight_decay, self.weight_decay >= 0.0, "a number from 0 up"),
+        ] {
+            if !(valid && value.is_finite()) {
+                return Err(Error::Configuration {
+                    key: key.to_owned(),
+                    expected: expected.to_owned(),
+                    found: value.to_string(),
+                });
+            }
+        }
         self.muon.map_or(Ok(()), |muon| muon.validate())
-    }
-
-    fn adamw(&self) -> AdamWConfig {
-        let Self { learning_rate, beta_1, beta_2, epsilon, weight_decay, muon: _ } = *self;
-        AdamWConfig { learning_rate, beta_1, beta_2, epsilon, weight_decay }
     }
 }
 
@@ -73,11 +118,10 @@ impl Optimiser {
         assert_distinct(parameters);
         let by_muon = |one: &&Parameter| config.muon.is_some() && Muon::is_for(one);
         let (matrices, others): (Vec<&Parameter>, Vec<&Parameter>) = parameters.iter().partition(by_muon);
-        let others: Vec<Parameter> = others.into_iter().cloned().collect();
         Ok(Self {
             config,
             parameters: parameters.iter().map(|one| one.tensor.shallow_clone()).collect(),
-            adamw: (!others.is_empty()).then(|| AdamW::new(&others, config.adamw())).transpose()?,
+            adamw: (!others.is_empty()).then(|| AdamW::new(&others, config)),
             muon: config.muon.map(|muon| Muon::new(&matrices, muon, config.weight_decay)),
         })
     }
@@ -87,8 +131,16 @@ impl Optimiser {
         &self.config
     }
 
-    /// Takes one step from the gradients that the parameters hold, unless the scalar `skip` holds 1 and not 0: then
-    /// nothing changes, the count of steps included.
+    /// Takes one step from the gradients that the parameters hold.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Libtorch`] where a kernel fails.
+    pub fn step(&mut self, learning_rate: f64) -> Result<(), Error> {
+        self.apply(learning_rate, None)
+    }
+
+    /// The same, unless the scalar `skip` holds 1 and not 0: then nothing changes, the count of steps included.
     ///
     /// `skip` is in f32 on the parameters' device, where it is looked at: nothing waits for it. With
     /// [`is_not_finite`] a step from a broken gradient leaves no trace.
@@ -97,10 +149,14 @@ impl Optimiser {
     ///
     /// [`Error::Libtorch`] where a kernel fails.
     pub fn step_unless(&mut self, skip: &Tensor, learning_rate: f64) -> Result<(), Error> {
+        self.apply(learning_rate, Some(skip))
+    }
+
+    fn apply(&mut self, learning_rate: f64, skip: Option<&Tensor>) -> Result<(), Error> {
         if let Some(muon) = &mut self.muon {
-            muon.step_unless(skip, learning_rate);
+            muon.step(learning_rate, skip);
         }
-        self.adamw.as_mut().map_or(Ok(()), |adamw| adamw.step_unless(skip, learning_rate))
+        self.adamw.as_mut().map_or(Ok(()), |adamw| adamw.step(learning_rate, skip))
     }
 
     /// Drops all gradients, so that the next backward pass starts from none. Not for gradients that
@@ -123,8 +179,12 @@ impl Optimiser {
         shim::zero_gradients(&self.parameters)
     }
 
-    /// Scales the gradients so that their common norm is at most `max_norm`, and returns the norm before that; see
-    /// [`AdamW::clip_gradients`].
+    /// Scales the gradients so that their common 2-norm is at most `max_norm`, and returns the norm before that, a scalar
+    /// on their device.
+    ///
+    /// # Formula
+    ///
+    /// g ← g · min(1, max_norm / (‖g‖ + 10⁻⁶)), computed on the device: nothing waits for it.
     ///
     /// # Errors
     ///
@@ -137,8 +197,8 @@ impl Optimiser {
         shim::clip_gradients(&self.parameters, max_norm)
     }
 
-    /// The state to keep in a checkpoint and to fill from one: that of [`AdamW::state`] and of [`Muon::state`].
-    /// The tensors share the optimiser's storage.
+    /// The state to keep in a checkpoint and to fill from one: `step` (t) and for each parameter `exp_avg.NAME` (m) and
+    /// `exp_avg_sq.NAME` (v), or for a matrix of Muon's `momentum.NAME`. The tensors share the optimiser's storage.
     pub fn state(&self) -> Vec<NamedTensor> {
         let adamw = self.adamw.as_ref().map(AdamW::state).unwrap_or_default();
         let muon = self.muon.as_ref().map(Muon::state).unwrap_or_default();

@@ -3,20 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::Error;
 use crate::parameter::{NamedTensor, Parameter};
 
-/// The constants of Muon; learning rate and weight decay are those of AdamW beside it.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MuonConfig {
-    /// The decay μ of the sum of the gradients.
-    pub momentum: f64,
-}
-
-/// Muon (Jordan 2024) over the weight matrices of a network.
+/// The constants of Muon (Jordan 2024) over the weight matrices of a network; learning rate and weight decay are those
+/// of AdamW beside it.
 ///
 /// # Formula
 ///
@@ -27,13 +20,22 @@ pub struct MuonConfig {
 ///
 /// with g the gradient, μ the momentum, η the learning rate, λ the weight decay (0 for parameters that do not decay),
 /// and O(m) = U Vᵀ of the singular value decomposition m = U Σ Vᵀ, which five steps of a Newton–Schulz iteration come
-/// near to: its singular values lie between 0.6 and 1.3. The factor s gives a step the size of one of AdamW, so that
-/// one learning rate serves both. A convolution's kernel is a matrix with a row for each output channel.
+/// near to: singular values above 1/500 of ‖m‖ go between 0.6 and 1.3, smaller ones stay smaller. The factor s gives a
+/// step the size of one of AdamW, so that one learning rate serves both. A convolution's kernel is a matrix with a row
+/// for each output channel.
 ///
 /// Sources: K. Jordan, "Muon: An optimizer for hidden layers in neural networks" (2024), which has the constants of the
 /// iteration; J. Liu et al., "Muon is scalable for LLM training" (2025), arXiv:2502.16982, which has the factor s.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MuonConfig {
+    /// The decay μ of the sum of the gradients.
+    pub momentum: f64,
+}
+
+/// Muon over some matrices.
 #[derive(Debug)]
-pub struct Muon {
+pub(super) struct Muon {
     momentum: f64,
     groups: Vec<Group>,
 }
@@ -75,7 +77,7 @@ impl MuonConfig {
 
 impl Muon {
     /// Whether a parameter is a matrix, or a convolution's kernel, of at least eight rows and columns.
-    pub fn is_for(parameter: &Parameter) -> bool {
+    pub(super) fn is_for(parameter: &Parameter) -> bool {
         let size = parameter.tensor.size();
         size.len() >= 2 && size[0] >= LEAST_SIDE && size[1..].iter().product::<i64>() >= LEAST_SIDE
     }
@@ -99,16 +101,18 @@ impl Muon {
         Self { momentum: config.momentum, groups: alike.into_iter().map(group).collect() }
     }
 
-    /// Takes one step, unless the scalar `skip` holds 1.
-    pub(super) fn step_unless(&mut self, skip: &Tensor, learning_rate: f64) {
+    /// Takes one step, unless there is a scalar `skip` that holds 1 and not 0.
+    pub(super) fn step(&mut self, learning_rate: f64, skip: Option<&Tensor>) {
         let _no_grad = tch::no_grad_guard();
         for group in &mut self.groups {
-            group.step_unless(skip, self.momentum, learning_rate);
+            let never = || group.momenta.new_zeros([], (Kind::Float, group.momenta.device()));
+            let skip = skip.map_or_else(never, Tensor::shallow_clone);
+            group.step_unless(&skip, self.momentum, learning_rate);
         }
     }
 
     /// The state to keep in a checkpoint and to fill from one: `momentum.NAME` (b) for each matrix, sharing storage.
-    pub fn state(&self) -> Vec<NamedTensor> {
+    pub(super) fn state(&self) -> Vec<NamedTensor> {
         let mut state = Vec::new();
         for group in &self.groups {
             for (index, name) in group.names.iter().enumerate() {

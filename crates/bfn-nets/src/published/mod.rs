@@ -10,6 +10,7 @@ use std::path::Path;
 
 use tch::{Kind, Tensor};
 
+use crate::error::legible;
 use crate::{Error, NamedTensor};
 
 mod pickle;
@@ -29,8 +30,8 @@ use zip::Archive;
 ///
 /// # Errors
 ///
-/// If the file cannot be read, is not such an archive, is cut short or damaged, or holds anything
-/// but a dictionary of dense tensors.
+/// [`Error::Io`] if the file cannot be read; [`Error::UnusableWeights`] if it is not such an archive, is cut short or
+/// damaged, or holds anything but a dictionary of dense tensors.
 pub fn read_state_dict(path: &Path) -> Result<Vec<NamedTensor>, Error> {
     let bytes = std::fs::read(path).map_err(|reason| Error::Io { action: "read", path: path.to_owned(), reason })?;
     parse_state_dict(&bytes, path)
@@ -92,7 +93,9 @@ fn numbers(name: &str, Storage { kind, elements, .. }: &Storage, data: &[u8]) ->
 }
 
 fn refused(name: &str, error: &tch::TchError) -> Problem {
-    Problem::new(format!("tensor {name}"), error.to_string())
+    // The lines after the first say where in libtorch it was noticed.
+    let message = error.to_string();
+    Problem::new(format!("tensor {name}"), message.lines().next().unwrap_or_default())
 }
 
 /// A tensor from the numbers of its storage, contiguous; where it lies so there, it shares them.
@@ -144,7 +147,7 @@ impl Problem {
 
     fn at(self, path: &Path) -> Error {
         let Self { expected, found } = self;
-        Error::DamagedCheckpoint { path: path.to_owned(), expected, found }
+        Error::UnusableWeights { path: path.to_owned(), expected: legible(&expected), found: legible(&found) }
     }
 }
 

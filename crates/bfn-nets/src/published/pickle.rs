@@ -115,10 +115,10 @@ impl Machine<'_> {
             match self.byte()? {
                 // PROTO
                 0x80 => match self.byte()? {
-                    2..=5 => {}
+                    2 => {}
                     version => {
                         let found = format!("protocol {version}");
-                        return Err(Problem::new("pickle protocol 2 to 5", found));
+                        return Err(Problem::new("pickle protocol 2, which torch.save uses", found));
                     }
                 },
                 // STOP
@@ -136,10 +136,11 @@ impl Machine<'_> {
                     self.stack.push(Value::Number(number.into()));
                 }
                 0x8a => match self.byte()? {
-                    length @ 0..=7 => self.number(length.into())?,
-                    8 => {
-                        let number = self.little_endian(8)? as i64;
-                        self.stack.push(Value::Number(number));
+                    length @ 0..=8 => {
+                        // Two's complement in as many bytes as it takes; none are 0.
+                        let unused = 64 - 8 * u32::from(length);
+                        let number = (self.little_endian(length.into())? as i64).checked_shl(unused).unwrap_or(0);
+                        self.stack.push(Value::Number(number.checked_shr(unused).unwrap_or(0)));
                     }
                     length => {
                         let found = format!("one of {length} bytes");

@@ -60,7 +60,8 @@ pub fn fill(path: &Path, network: &dyn Network, parameters: &[Parameter], state:
     for NamedTensor { name, tensor } in network.published_buffers() {
         let Some(found) = find(&name, &tensor) else { continue };
         let difference = (found.to_kind(Kind::Double) - tensor.to_kind(Kind::Double)).abs().max().double_value(&[]);
-        if difference.is_nan() || difference > ROUNDING {
+        let size = tensor.abs().max().double_value(&[]).max(1.0);
+        if difference.is_nan() || difference > ROUNDING + unit_roundoff(found.kind()) * size {
             differing.push(Misshapen {
                 name: format!("{PREFIX}{name}"),
                 expected: "the values that follow from the configuration".to_owned(),
@@ -82,6 +83,15 @@ pub fn fill(path: &Path, network: &dyn Network, parameters: &[Parameter], state:
         })?;
     }
     Ok(())
+}
+
+/// By how much a number of about 1 changes, at most, where it is rounded to this type.
+fn unit_roundoff(kind: Kind) -> f64 {
+    match kind {
+        Kind::BFloat16 => 2f64.powi(-8),
+        Kind::Half => 2f64.powi(-11),
+        _ => 0.0,
+    }
 }
 
 fn is_real(kind: Kind) -> bool {

@@ -5,7 +5,7 @@ use std::ptr;
 
 use tch::Device;
 
-use super::{checked, index, take_string};
+use super::{checked, headers_version, index, libtorch_version, take_string};
 use crate::Error;
 
 unsafe extern "C" {
@@ -27,6 +27,13 @@ pub(crate) struct Graph {
 impl Graph {
     /// A graph of nothing yet, for a CUDA device.
     pub(crate) fn new(device: Device) -> Result<Self, Error> {
+        // `graph.cpp` knows the functions of one version by name and the size of their object.
+        let (loaded, known) = (libtorch_version(), headers_version());
+        if loaded != known {
+            let message =
+                format!("it needs libtorch {known}, and {loaded} is loaded; set training.cuda_graphs = false");
+            return Err(Error::Libtorch { action: "prepare a CUDA graph", message });
+        }
         let mut recording = ptr::null_mut();
         // SAFETY: `recording` is written on success, with an object that `drop` frees.
         checked("prepare a CUDA graph", unsafe { bfn_recording_new(index(device), &mut recording) })?;

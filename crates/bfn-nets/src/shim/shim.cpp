@@ -15,11 +15,9 @@
 #include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/_foreach_zero.h>
 #include <ATen/ops/_fused_adamw.h>
-#include <c10/core/InferenceMode.h>
 #include <torch/headeronly/version.h>
 
 #include <cstring>
-#include <mutex>
 #include <optional>
 #include <vector>
 
@@ -46,17 +44,19 @@ std::vector<at::Tensor> gradients(Handles parameters, size_t count) {
   return list;
 }
 
-at::Device device_of(int device) {
-  return device < 0 ? at::Device(at::kCPU) : at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(device));
-}
-
 at::DeviceType type_of(int device) { return device < 0 ? at::kCPU : at::kCUDA; }
 
 }  // namespace
 
 extern "C" {
 
-const char *bfn_libtorch_version() { return TORCH_VERSION; }
+// The version of the headers that this was compiled with.
+const char *bfn_headers_version() { return TORCH_VERSION; }
+
+// How the library that is loaded was built, as it says itself.
+char *bfn_library_configuration(char **text) {
+  return guarded([&] { *text = strdup(at::show_config().c_str()); });
+}
 
 char *bfn_cpu_capability(char **name) {
   return guarded([&] { *name = strdup(at::get_cpu_capability().c_str()); });
@@ -86,9 +86,9 @@ char *bfn_fused_adamw(Handles parameters, Handles first, Handles second, size_t 
   });
 }
 
-// The 2-norm of all gradients together, as a scalar on their device; zero where there is none.
-// With a limit above zero the gradients are scaled in place so that the norm stays within it.
-char *bfn_gradient_norm(Handles parameters, size_t count, double limit, at::Tensor **norm) {
+// Scales the gradients in place so that the 2-norm of all together stays within the limit. `norm` is the one before, as
+// a scalar on their device; zero where there is no gradient.
+char *bfn_clip_gradients(Handles parameters, size_t count, double limit, at::Tensor **norm) {
   return guarded([&] {
     at::NoGradGuard no_grad;
     std::vector<at::Tensor> slopes = gradients(parameters, count);
@@ -99,7 +99,7 @@ char *bfn_gradient_norm(Handles parameters, size_t count, double limit, at::Tens
       return;
     }
     at::Tensor total = at::linalg_vector_norm(at::stack(at::_foreach_norm(slopes, 2)), 2);
-    if (limit > 0) at::_foreach_mul_(slopes, at::clamp_max(limit / (total + 1e-6), 1.0));
+    at::_foreach_mul_(slopes, at::clamp_max(limit / (total + 1e-6), 1.0));
     *norm = new at::Tensor(std::move(total));
   });
 }
@@ -126,32 +126,30 @@ char *bfn_foreach_lerp(Handles from, Handles to, size_t count, double weight) {
   });
 }
 
-// Exchanges the contents of two lists, one pair at a time so that no second copy of all is needed.
+// Exchanges the contents of two lists, one pair at a time so that no second copy of all is needed. Where that fails on
+// the way, as for want of memory, the pairs before are exchanged back.
 char *bfn_foreach_swap(Handles left, Handles right, size_t count) {
   return guarded([&] {
     at::NoGradGuard no_grad;
-    for (size_t i = 0; i < count; ++i) {
+    auto swap = [&](size_t i) {
       at::Tensor kept = left[i]->clone();
       left[i]->copy_(*right[i]);
       right[i]->copy_(kept);
+    };
+    size_t done = 0;
+    try {
+      for (; done < count; ++done) swap(done);
+    } catch (...) {
+      while (done > 0) swap(--done);
+      throw;
     }
   });
 }
 
-char *bfn_generator_state(int device, at::Tensor **state) {
-  return guarded([&] {
-    at::Generator generator = at::globalContext().defaultGenerator(device_of(device));
-    std::lock_guard<std::mutex> lock(generator.mutex());
-    *state = new at::Tensor(generator.get_state());
-  });
-}
-
-char *bfn_set_generator_state(int device, at::Tensor *state) {
-  return guarded([&] {
-    at::Generator generator = at::globalContext().defaultGenerator(device_of(device));
-    std::lock_guard<std::mutex> lock(generator.mutex());
-    generator.set_state(*state);
-  });
+// A copy in memory that a GPU reads from while the program goes on. (Of tch it would warn at every call: it names a
+// device, which libtorch no longer wants.)
+char *bfn_pin_memory(at::Tensor *tensor, at::Tensor **pinned) {
+  return guarded([&] { *pinned = new at::Tensor(tensor->pin_memory()); });
 }
 
 char *bfn_autocast_enter(int device, int kind, int *was_enabled, int *former_kind) {
@@ -194,12 +192,6 @@ char *bfn_set_deterministic(int deterministic) {
 
 // Whether what this thread computes with parameters is kept for their gradients.
 int bfn_gradients_enabled() { return at::GradMode::is_enabled() ? 1 : 0; }
-
-char *bfn_inference_mode_enter(void **guard) {
-  return guarded([&] { *guard = new c10::InferenceMode(); });
-}
-
-void bfn_inference_mode_leave(void *guard) { delete static_cast<c10::InferenceMode *>(guard); }
 
 // Largest number of bytes that tensors on a CUDA device have taken since the program began.
 char *bfn_cuda_peak_memory(int device, int64_t *bytes) {

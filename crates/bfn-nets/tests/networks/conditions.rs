@@ -8,14 +8,17 @@ use super::{Built, build, examples, image, small_unet};
 /// The examples, each told of four classes.
 fn told_of_classes() -> Vec<(&'static str, NetworkConfig, Variables)> {
     let mut examples = examples();
-    for (_, config, _) in &mut examples {
+    examples.retain_mut(|(_, config, _)| {
         match config {
             NetworkConfig::Unet(config) => config.classes = Some(4),
             NetworkConfig::VdmUnet(config) => config.classes = Some(4),
             NetworkConfig::Transformer(config) => config.classes = Some(4),
-            NetworkConfig::Mlp(_) | NetworkConfig::Own(_) => unreachable!("none of the examples"),
+            // These are told of none.
+            NetworkConfig::Mlp(_) | NetworkConfig::Own(_) => return false,
         }
-    }
+        true
+    });
+    assert_eq!(examples.len(), 9);
     examples
 }
 
@@ -51,6 +54,16 @@ fn labels_matter_and_a_negative_one_tells_nothing() {
 fn a_condition_that_a_network_does_not_take_panics() {
     let Built { network, input, t, .. } = build(&NetworkConfig::Unet(small_unet()), &image(8, 8, 1, 1));
     let condition = Condition::of_labels(Tensor::from_slice(&[1i64, 2, 3]));
+    let _ = network.forward(&input, &t, Some(&condition), Mode::Evaluate);
+}
+
+/// One label would be that of all.
+#[test]
+#[should_panic(expected = "labels: expected shape [3], found [1]")]
+fn each_example_has_its_label() {
+    let (_, config, variables) = told_of_classes().remove(0);
+    let Built { network, input, t, .. } = build(&config, &variables);
+    let condition = Condition::of_labels(Tensor::from_slice(&[1i64]));
     let _ = network.forward(&input, &t, Some(&condition), Mode::Evaluate);
 }
 

@@ -6,7 +6,8 @@ mod conditions;
 use bfn_nets::Error;
 use bfn_nets::Precision;
 use bfn_nets::networks::{
-    Mode, Network, NetworkConfig, Positions, Shape, TransformerConfig, UNetConfig, Variables, VdmUNetConfig, parameters,
+    MlpConfig, Mode, Network, NetworkConfig, Positions, Shape, TransformerConfig, UNetConfig, Variables, VdmUNetConfig,
+    count_operations, parameters,
 };
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
@@ -76,8 +77,17 @@ fn examples() -> Vec<(&'static str, NetworkConfig, Variables)> {
         ("transformer", NetworkConfig::Transformer(transformer.clone()), text),
         ("transformer, learned positions", NetworkConfig::Transformer(learned), text),
         ("transformer, image", NetworkConfig::Transformer(transformer), image(2, 3, 1, 1)),
+        ("mlp, image", NetworkConfig::Mlp(SMALL_MLP), image(2, 3, 1, 2)),
+        ("mlp, row", NetworkConfig::Mlp(SMALL_MLP), ROW),
     ]
 }
+
+const SMALL_MLP: MlpConfig = MlpConfig { width: 16, blocks: 2, dropout: 0.3 };
+const ROW: Variables = Variables {
+    shape: Shape::Row { variables: 4, inputs: 6, outputs: 9 },
+    inputs_per_variable: 1,
+    outputs_per_variable: 1,
+};
 
 fn small_unet() -> UNetConfig {
     UNetConfig {
@@ -115,7 +125,7 @@ struct Built {
     network: Box<dyn Network>,
     input: Tensor,
     t: Tensor,
-    output_size: [i64; 3],
+    output_size: Vec<i64>,
 }
 
 /// A network whose zero-initialised layers are not zero, as after some training, and an input.
@@ -131,12 +141,16 @@ fn build(config: &NetworkConfig, variables: &Variables) -> Built {
     });
     let dimensions = variables.shape.dimensions() as i64;
     let options = (Kind::Float, Device::Cpu);
-    let input = match variables.inputs_per_variable as i64 {
-        1 => Tensor::rand([BATCH, dimensions], options) * 2.0 - 1.0,
-        classes => Tensor::randn([BATCH, dimensions, classes], options).softmax(-1, Kind::Float),
+    let input = match (variables.shape, variables.inputs_per_variable as i64) {
+        (Shape::Row { inputs, .. }, _) => Tensor::rand([BATCH, inputs as i64], options) * 2.0 - 1.0,
+        (_, 1) => Tensor::rand([BATCH, dimensions], options) * 2.0 - 1.0,
+        (_, classes) => Tensor::randn([BATCH, dimensions, classes], options).softmax(-1, Kind::Float),
     };
     let t = Tensor::rand([BATCH], options);
-    let output_size = [BATCH, dimensions, variables.outputs_per_variable as i64];
+    let output_size = match variables.shape {
+        Shape::Row { outputs, .. } => vec![BATCH, outputs as i64],
+        _ => vec![BATCH, dimensions, variables.outputs_per_variable as i64],
+    };
     Built { store, network, input, t, output_size }
 }
 
@@ -316,6 +330,10 @@ fn impossible_settings_are_named() {
     let cases = [
         ("network.unet.width", unet(|config| config.width = 0, MNIST)),
         ("network.unet.width", unet(|config| config.width = 10, MNIST)),
+        ("network.unet.width", unet(|config| config.width = 1 << 15, MNIST)),
+        ("network.mlp.width", (NetworkConfig::Mlp(MlpConfig { width: 15, ..SMALL_MLP }), ROW)),
+        ("network.mlp.blocks", (NetworkConfig::Mlp(MlpConfig { blocks: 0, ..SMALL_MLP }), ROW)),
+        ("network.mlp.dropout", (NetworkConfig::Mlp(MlpConfig { dropout: -0.1, ..SMALL_MLP }), ROW)),
         ("network.unet.norm_groups", unet(|config| config.norm_groups = 0, MNIST)),
         ("network.unet.multipliers", unet(|config| config.multipliers.clear(), MNIST)),
         ("network.unet.multipliers", unet(|config| config.multipliers = vec![1, 0], MNIST)),
@@ -376,4 +394,32 @@ fn a_network_that_nobody_registered_is_named() {
 fn an_input_of_another_size_panics() {
     let Built { network, input, t, .. } = build(&NetworkConfig::Unet(small_unet()), &image(8, 8, 1, 1));
     let _ = network.forward(&input.narrow(1, 0, 63), &t, None, Mode::Evaluate);
+}
+
+/// By hand, for each kind of layer.
+#[test]
+fn operations_are_counted() {
+    let count = |config: NetworkConfig, variables: Variables| {
+        let Built { network, input, t, .. } = build(&config, &variables);
+        let forward = |batch| network.forward(&input.narrow(0, 0, batch), &t.narrow(0, 0, batch), None, Mode::Evaluate);
+        let (_, one) = count_operations(|| forward(1));
+        let (_, two) = count_operations(|| forward(2));
+        assert_eq!(two, 2 * one);
+        let _ = forward(1);
+        assert_eq!(count_operations(|| ()).1, 0, "nobody counted before");
+        one
+    };
+    // τ(t), the way in, of each block the widening, the time and the narrowing, and the way out.
+    let mlp = 16 * 16 + 6 * 16 + 2 * (16 * 64 + 16 * 64 + 64 * 16) + (16 + 6) * 9;
+    assert_eq!(count(NetworkConfig::Mlp(SMALL_MLP), ROW), 2 * mlp);
+    // The embeddings of the symbols and of t, of each layer the maps to three widths, one, four and one, the two products
+    // of attention, and the last map of two widths.
+    let (length, width) = (6, 16);
+    let layer = length * width * width * (3 + 1 + 4 + 4) + 2 * length * length * width;
+    let transformer = length * 5 * width + width + 2 * layer + length * 2 * width * 5;
+    let text = Variables { shape: Shape::Sequence { length: 6 }, inputs_per_variable: 5, outputs_per_variable: 5 };
+    assert_eq!(count(NetworkConfig::Transformer(small_transformer()), text), 2 * transformer as u64);
+    // That of the published code, by PyTorch's FlopCounterMode; two of its linear maps of the input are one here.
+    let published = count(NetworkConfig::Unet(UNetConfig::published_mnist()), MNIST);
+    assert!((published as f64 / 9_134_130_176.0 - 1.0).abs() < 1e-4, "{published}");
 }

@@ -229,7 +229,7 @@ fn a_write_that_fails_leaves_the_old_file() {
     snapshot(Device::Cpu).write(&path).unwrap();
     let before = fs::read(&path).unwrap();
     // A folder in the place of the temporary file stops the write even for a user who may write anywhere.
-    fs::create_dir(folder.path().join("kept.safetensors.partial")).unwrap();
+    fs::create_dir(folder.path().join("kept.safetensors.bfn-partial")).unwrap();
     match Snapshot::new().write(&path) {
         Err(Error::Io { path: named, .. }) => assert_eq!(named, path),
         other => panic!("{other:?}"),
