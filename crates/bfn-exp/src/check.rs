@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use bfn_data::table::{Column, Columns, Missing, Transform};
 use bfn_data::{Split, Windows};
 use bfn_nets::DeviceChoice;
 use bfn_nets::networks::Mode;
@@ -10,7 +11,7 @@ use clap::Args;
 
 use crate::config::{Experiment, TrainingConfig};
 use crate::engine::Trainer;
-use crate::form::Form;
+use crate::form::{Arrangement, Form};
 use crate::memory;
 use crate::model::Model;
 use crate::objective::Term;
@@ -52,6 +53,9 @@ pub fn command(args: &CheckArgs) -> Result<()> {
     println!("  data        {}", train.title);
     println!("              {}", splits(&experiment, &train)?);
     println!("              {} variables, {}", form.dimensions(), form.variable);
+    if let Arrangement::Table { columns } = &form.arrangement {
+        print_columns(columns, examples);
+    }
 
     let task = Task::new(&experiment, form, Arithmetic::default())?;
     let model = Model::of(&experiment, &task.variables, device)?;
@@ -90,6 +94,26 @@ pub fn command(args: &CheckArgs) -> Result<()> {
     let settings: String = args.overrides.iter().map(|setting| format!(" --set {setting}")).collect();
     println!("it can be trained: bfn train {}{settings}", args.experiment.display());
     Ok(())
+}
+
+/// What the first columns of a table are taken for.
+#[allow(clippy::print_stdout, reason = "results are what this command is for")]
+fn print_columns(columns: &Columns, examples: usize) {
+    const SHOWN: usize = 40;
+    for Column { name, transform, missing } in columns.columns().iter().take(SHOWN) {
+        let or_missing = if *missing == Missing::Marked { ", or missing" } else { "" };
+        let doubt = match transform {
+            Transform::Categorical { classes } if 2 * classes.len() > examples => {
+                " (more than half as many as examples: a number, or no rule for it, may be meant)"
+            }
+            _ => "",
+        };
+        println!("              {name}: {transform}{or_missing}{doubt}");
+    }
+    let more = columns.columns().len().saturating_sub(SHOWN);
+    if more > 0 {
+        println!("              and {more} more columns");
+    }
 }
 
 /// The examples in each split; those that training looks at have labels where the network is told them.

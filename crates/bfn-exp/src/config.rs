@@ -13,7 +13,8 @@ pub use data::{
     TextConfig,
 };
 pub use own_data::{
-    ArrayConfig, ColourConfig, ColumnKindConfig, ColumnsConfig, HeldOutConfig, ImagesConfig, RealMapConfig, TableConfig,
+    ArrayConfig, ColourConfig, ColumnKindConfig, ColumnsConfig, HeldOutConfig, ImagesConfig, RealMapConfig,
+    TableConfig, usual_marks,
 };
 pub use training::{Decay, NotFinite, Times, TrainingConfig};
 

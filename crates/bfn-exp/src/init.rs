@@ -5,9 +5,12 @@ use std::path::PathBuf;
 use std::{fs, io};
 
 use anyhow::{Context, Result, bail, ensure};
+use bfn_data::Root;
+use bfn_data::table::{Guess, RawTable};
 use clap::{Args, ValueEnum};
 use toml_edit::{DocumentMut, Item, value};
 
+use crate::config::{ColumnKindConfig, ColumnsConfig, RealMapConfig, usual_marks};
 use crate::progress::say;
 
 /// What all kinds have in common.
@@ -51,10 +54,26 @@ pub enum Kind {
 ///
 /// # Errors
 ///
-/// A file that is there already or cannot be written, a path for data that have none.
+/// A file that is there already or cannot be written, a path for data that have none, data that are not there, a table
+/// that is not sound.
 pub fn command(args: &InitArgs) -> Result<()> {
     let kind = args.kind;
-    let text = kind.experiment(args.data.as_deref().map(|path| path.to_string_lossy()).as_deref())?;
+    let mut text = kind.experiment(args.data.as_deref().map(|path| path.to_string_lossy()).as_deref())?;
+    if let Some(data) = &args.data {
+        let path = Root::new(None).file("the data", data)?;
+        ensure!(
+            path.is_dir() == (kind == Kind::Images),
+            "{} is {}",
+            path.display(),
+            match kind {
+                Kind::Images => "no folder; name the one that the images are in",
+                _ => "a folder; name the file",
+            }
+        );
+        if kind == Kind::Table {
+            text = with_columns(&text, &RawTable::read(&path, &usual_marks())?)?;
+        }
+    }
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("{}.toml", kind.name())));
     if out.as_os_str() == "-" {
         return io::stdout().write_all(text.as_bytes()).context("cannot write to stdout");
@@ -69,6 +88,47 @@ pub fn command(args: &InitArgs) -> Result<()> {
     let edit = if kind.place().is_some() && args.data.is_none() { "say in it where the data lie, then: " } else { "" };
     say(format_args!("wrote {shown}\nnext: {edit}bfn check {shown}    bfn train {shown}"));
     Ok(())
+}
+
+/// The experiment with a rule for each kind of column that the table has.
+fn with_columns(template: &str, table: &RawTable) -> Result<String> {
+    let (start, end) = (template.find("[[data.table.columns]]"), template.find("[flow.mixed]"));
+    let (before, after) =
+        start.zip(end).map(|(start, end)| (&template[..start], &template[end..])).context("no rules")?;
+    let guesses: Vec<(&String, Guess)> = table.names().iter().zip((0..).map(|column| table.guess(column))).collect();
+    let mut rules = String::new();
+    for (kind, comment) in [
+        (ColumnKindConfig::Continuous { map: RealMapConfig::Quantiles }, "real numbers, by their rank"),
+        (
+            ColumnKindConfig::Integer { lowest: None, highest: None },
+            "each integer a bin, from the least to the greatest",
+        ),
+        (ColumnKindConfig::Categorical { classes: None }, "classes by name: those of the data"),
+    ] {
+        let of_kind = guesses.iter().filter(|(_, guess)| guess.kind == Some(kind.kind()));
+        let names: Vec<&String> = of_kind.map(|(name, _)| *name).collect();
+        if !names.is_empty() {
+            let columns = ColumnsConfig { names: names.into_iter().cloned().collect(), kind };
+            let table = toml::Value::try_from(&columns).context("no TOML")?;
+            let entry = |key: &str| table.get(key).map(toml::Value::to_string).unwrap_or_default();
+            rules += &format!(
+                "[[data.table.columns]]\nnames = {}\nkind = {}    # {comment}\n\n",
+                entry("names"),
+                entry("kind")
+            );
+        }
+    }
+    for (name, Guess { different, .. }) in guesses.iter().filter(|(_, guess)| guess.kind.is_none()) {
+        rules += &match different {
+            0 | 1 => format!("# Left out: {name:?}, which is always the same.\n"),
+            _ => format!("# Left out: {name:?}, which has {different} different texts.\n"),
+        };
+    }
+    ensure!(
+        rules.contains("[["),
+        "no column of the table tells anything of another: all are constant or all different"
+    );
+    Ok(format!("{before}{}\n\n{after}", rules.trim_end()))
 }
 
 impl Kind {

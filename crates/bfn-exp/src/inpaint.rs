@@ -91,7 +91,7 @@ pub fn command(args: &InpaintArgs) -> Result<()> {
     let form = &trained.task.form;
     let path = args.out.clone().unwrap_or_else(|| Target::default_path(&args.run, "inpainted", &form.arrangement));
     let target = Target::new(&path, &form.arrangement)?;
-    let Task { given, whole } = read(args, &trained)?;
+    let Task { given, whole, table } = read(args, &trained)?;
     let way = Drawing::new(args, &trained)?;
 
     let drawn = way.draw(args, &trained, &telling, &given)?;
@@ -100,7 +100,7 @@ pub fn command(args: &InpaintArgs) -> Result<()> {
         (Arrangement::Image { .. }, Some(ending)) if ending.eq_ignore_ascii_case("png") => {
             shown::picture(&given, &drawn.values, &whole, form)?.write(&path)?;
         }
-        _ => target.write(&drawn.values, form)?,
+        _ => target.write_filled(&drawn.values, form, table.as_ref().map(|raw| (raw, args.count as usize)))?,
     }
     if form.arrangement.is_text() {
         print_texts(&texts(&drawn.values, form)?);

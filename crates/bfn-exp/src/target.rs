@@ -5,6 +5,7 @@ use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use bfn_data::table::RawTable;
 use bfn_nets::{NamedTensor, Snapshot};
 use ndarray::{ArrayD, IxDyn};
 use ndarray_npy::{NpzWriter, WritableElement};
@@ -102,6 +103,23 @@ impl Target {
         match images.filter(|_| self.kind == Kinds::Png) {
             Some(images) => images.picture(values, form)?.write(&self.path),
             None => self.write(values, form),
+        }
+    }
+
+    /// Writes so many completions of each row of a table, if there is one; a CSV has the cells that were there as they
+    /// were.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    pub fn write_filled(&self, values: &[f64], form: &Form, table: Option<(&RawTable, usize)>) -> Result<()> {
+        match (table, &form.arrangement) {
+            (Some((raw, times)), Arrangement::Table { columns }) if self.kind == Kinds::Csv => {
+                let rows = (0..raw.rows()).flat_map(|row| std::iter::repeat_n(row, times));
+                let filled = columns.filled_csv(raw, rows.zip(values.chunks_exact(form.dimensions())))?;
+                write_file(&self.path, &filled)
+            }
+            _ => self.write(values, form),
         }
     }
 

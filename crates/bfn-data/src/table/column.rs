@@ -1,6 +1,7 @@
 //! One column: how its cells become values, and values cells.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fmt;
 
 use bfn_core::VariableKind;
 use serde::{Deserialize, Serialize};
@@ -142,7 +143,7 @@ impl Column {
                     None => found().collect::<BTreeSet<String>>().into_iter().collect(),
                 };
                 if classes.len() + usize::from(has_missing) < 2 {
-                    return poor("at least two classes", classes.len().to_string());
+                    return poor("at least two classes, or no rule for it,", classes.len().to_string());
                 }
                 if classes.len() > MOST_CLASSES {
                     return poor(&format!("at most {MOST_CLASSES} classes"), classes.len().to_string());
@@ -151,7 +152,7 @@ impl Column {
                 if let Some(row) =
                     cells.iter().position(|cell| *cell != Cell::Missing && !known.contains(cell.to_string().as_str()))
                 {
-                    return Err(raw.wrong(column, row, format!("one of the classes {classes:?}")));
+                    return Err(raw.wrong(column, row, Transform::Categorical { classes }.to_string()));
                 }
                 Transform::Categorical { classes }
             }
@@ -170,6 +171,17 @@ impl Column {
             Transform::Categorical { classes } => {
                 VariableKind::Discrete { classes: classes.len() + usize::from(self.missing == Missing::Marked) }
             }
+        }
+    }
+
+    /// The numbers between which the value tells one from another; none where the column has no real numbers.
+    pub(super) fn range(&self) -> Option<(f64, f64)> {
+        match &self.transform {
+            Transform::Standardised { mean, deviation, clip } => {
+                Some((mean - clip * deviation, mean + clip * deviation))
+            }
+            Transform::Quantiles { knots } => Some((knots[0], knots[knots.len() - 1])),
+            Transform::Integer { .. } | Transform::Categorical { .. } => None,
         }
     }
 
@@ -228,6 +240,22 @@ impl Column {
                 Some(class) => Cell::Text(class.as_str().into()),
                 None => Cell::Missing,
             },
+        }
+    }
+}
+
+/// What a cell can be.
+impl fmt::Display for Transform {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// More are not told.
+        const SHOWN: usize = 12;
+        match self {
+            Self::Standardised { .. } | Self::Quantiles { .. } => to.write_str("a number"),
+            Self::Integer { lowest, highest } => write!(to, "an integer from {lowest} to {highest}"),
+            Self::Categorical { classes } => {
+                let more = if classes.len() > SHOWN { ", …" } else { "" };
+                write!(to, "one of {} classes: {}{more}", classes.len(), classes[..classes.len().min(SHOWN)].join(", "))
+            }
         }
     }
 }

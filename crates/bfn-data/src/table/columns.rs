@@ -162,14 +162,63 @@ impl Columns {
     ///
     /// None at present: memory has room.
     pub fn to_csv<'a>(&self, rows: impl IntoIterator<Item = &'a [f64]>) -> Result<Vec<u8>, DataError> {
-        let unwritable = |error: csv::Error| DataError::unwritable("the table".as_ref(), error.into());
-        let mut writer = Writer::from_writer(Vec::new());
-        writer.write_record(self.columns.iter().map(|column| &column.name)).map_err(unwritable)?;
-        for row in rows {
-            writer.write_record(self.decode(row).iter().map(Cell::to_string)).map_err(unwritable)?;
-        }
-        writer.into_inner().map_err(|error| DataError::unwritable("the table".as_ref(), error.into_error()))
+        let names = self.columns.iter().map(|column| column.name.as_str());
+        csv(names, rows.into_iter().map(|row| self.decode(row)))
     }
+
+    /// Rows of a table as CSV, each with values `[D]` from which its missing cells are filled: all other cells, those of
+    /// columns that are not modelled too, and the order of the columns are the table's.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Invalid`] where a column is not there.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such row.
+    pub fn filled_csv<'a>(
+        &self,
+        raw: &RawTable,
+        rows: impl IntoIterator<Item = (usize, &'a [f64])>,
+    ) -> Result<Vec<u8>, DataError> {
+        let reader = self.reader(raw)?;
+        let filled = rows.into_iter().map(|(row, values)| {
+            let mut cells: Vec<Cell> = raw.columns.iter().map(|column| column[row].clone()).collect();
+            for (source, drawn) in reader.sources.iter().zip(self.decode(values)) {
+                let cell = &mut cells[source.place];
+                if *cell == Cell::Missing {
+                    *cell = drawn;
+                }
+            }
+            cells
+        });
+        csv(raw.names.iter().map(String::as_str), filled)
+    }
+
+    /// The numbers of a row that lie outside of what their columns can say, and are cut off: name, number and range.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Invalid`] where a column is not there.
+    pub fn cut_off(&self, raw: &RawTable, row: usize) -> Result<Vec<String>, DataError> {
+        let reader = self.reader(raw)?;
+        let cut = |source: &Source<'_>| {
+            let (number, (low, high)) = (raw.columns[source.place][row].number()?, source.column.range()?);
+            (!(low..=high).contains(&number))
+                .then(|| format!("{} = {number}, known from {low} to {high}", source.column.name))
+        };
+        Ok(reader.sources.iter().filter_map(cut).collect())
+    }
+}
+
+fn csv<'a>(names: impl Iterator<Item = &'a str>, rows: impl Iterator<Item = Vec<Cell>>) -> Result<Vec<u8>, DataError> {
+    let unwritable = |error: csv::Error| DataError::unwritable("the table".as_ref(), error.into());
+    let mut writer = Writer::from_writer(Vec::new());
+    writer.write_record(names).map_err(unwritable)?;
+    for row in rows {
+        writer.write_record(row.iter().map(Cell::to_string)).map_err(unwritable)?;
+    }
+    writer.into_inner().map_err(|error| DataError::unwritable("the table".as_ref(), error.into_error()))
 }
 
 /// [`Columns`] beside a table that has them: what is looked up by name is looked up once for all rows.
@@ -203,7 +252,8 @@ impl Reader<'_> {
 
     fn value(&self, variable: &TableVariable, row: usize) -> Result<f64, DataError> {
         let Source { column, place, classes } = &self.sources[variable.column];
-        let expected = || format!("what {:?} stands for", column.transform);
-        column.encode(self.cell(variable, row), classes).ok_or_else(|| self.raw.wrong(*place, row, expected()))
+        column
+            .encode(self.cell(variable, row), classes)
+            .ok_or_else(|| self.raw.wrong(*place, row, column.transform.to_string()))
     }
 }

@@ -7,12 +7,14 @@
 mod column;
 mod columns;
 mod csv_file;
+mod guess;
 mod parquet_file;
 mod raw;
 mod rule;
 
 pub use column::{Column, Missing, Transform};
 pub use columns::{Columns, Role, TableVariable};
+pub use guess::Guess;
 pub use raw::{Cell, RawTable};
 pub use rule::{ColumnKind, ColumnRule, RealMap};
 

@@ -147,7 +147,8 @@ pub struct TableConfig {
     pub columns: Vec<ColumnsConfig>,
 }
 
-fn usual_marks() -> Vec<String> {
+/// What stands for a missing value where an experiment does not say.
+pub fn usual_marks() -> Vec<String> {
     ["NA", "NaN", "nan", "null", "?"].map(str::to_owned).into()
 }
 
@@ -200,18 +201,22 @@ pub enum RealMapConfig {
     Quantiles,
 }
 
-impl From<&ColumnsConfig> for ColumnRule {
-    fn from(columns: &ColumnsConfig) -> Self {
-        let kind = match &columns.kind {
-            ColumnKindConfig::Continuous { map: RealMapConfig::Standardised { clip } } => {
+impl ColumnKindConfig {
+    /// The same for the reader of tables.
+    pub fn kind(&self) -> ColumnKind {
+        match self {
+            Self::Continuous { map: RealMapConfig::Standardised { clip } } => {
                 ColumnKind::Continuous(RealMap::Standardised { clip: *clip })
             }
-            ColumnKindConfig::Continuous { map: RealMapConfig::Quantiles } => {
-                ColumnKind::Continuous(RealMap::Quantiles)
-            }
-            ColumnKindConfig::Integer { lowest, highest } => ColumnKind::Integer { lowest: *lowest, highest: *highest },
-            ColumnKindConfig::Categorical { classes } => ColumnKind::Categorical { classes: classes.clone() },
-        };
-        Self { names: columns.names.clone(), kind }
+            Self::Continuous { map: RealMapConfig::Quantiles } => ColumnKind::Continuous(RealMap::Quantiles),
+            Self::Integer { lowest, highest } => ColumnKind::Integer { lowest: *lowest, highest: *highest },
+            Self::Categorical { classes } => ColumnKind::Categorical { classes: classes.clone() },
+        }
+    }
+}
+
+impl From<&ColumnsConfig> for ColumnRule {
+    fn from(columns: &ColumnsConfig) -> Self {
+        Self { names: columns.names.clone(), kind: columns.kind.kind() }
     }
 }

@@ -1,9 +1,12 @@
 //! `bfn data show`: counts, means and examples.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Result, bail};
 use bfn_core::VariableKind;
+use bfn_data::table::{Cell, Column, Columns};
 use bfn_data::{Dataset, Draw, KNOWN, Layout, Seed, Split, Values, Windows};
 
 use super::ShowArgs;
@@ -57,10 +60,9 @@ fn data_of(args: &ShowArgs) -> Result<DataConfig> {
 #[allow(clippy::print_stdout, reason = "results are what this command is for")]
 fn summarise(data: &dyn Dataset) -> Result<()> {
     let variables = data.layout().variables();
-    // As many means as an image has channels, or a table columns.
+    // As many means as an image has channels.
     let groups = match data.layout() {
         Layout::Image { channels, .. } => *channels,
-        Layout::Table { columns } => columns.variables().len(),
         _ => 1,
     };
     let names = data.label_names();
@@ -70,9 +72,15 @@ fn summarise(data: &dyn Dataset) -> Result<()> {
         _ => 0,
     };
     let mut counts = vec![0_u64; symbols];
+    let mut of_column = Vec::new();
     let mut example = Values::zeros(data.storage(), 1, variables);
     for index in 0..data.len() {
         data.read(index, Draw { seed: Seed(0), epoch: 0 }, example.row_mut(0))?;
+        if let Layout::Table { columns } = data.layout() {
+            let row: Vec<f64> = (0..variables).map(|variable| example.at(0, variable)).collect();
+            of_column.resize_with(columns.columns().len(), Seen::default);
+            of_column.iter_mut().zip(columns.decode(&row)).for_each(|(seen, cell)| seen.add(cell));
+        }
         let mut total = 0.0;
         for variable in 0..variables {
             let value = example.at(0, variable);
@@ -101,10 +109,7 @@ fn summarise(data: &dyn Dataset) -> Result<()> {
         return Ok(());
     }
     if let Layout::Table { columns } = data.layout() {
-        for (variable, sum) in columns.variables().iter().zip(&sums) {
-            let name = &columns.columns()[variable.column].name;
-            println!("  {name}, {:?}, {:?}: mean {:.4}", variable.role, variable.kind, sum / per_group);
-        }
+        print_columns(columns, &of_column, data.len());
         return Ok(());
     }
     let means: Vec<String> = sums.iter().map(|sum| format!("{:.3}", sum / per_group)).collect();
@@ -113,4 +118,50 @@ fn summarise(data: &dyn Dataset) -> Result<()> {
         println!("  class {name}: {count} examples, mean {:.3}", sum / count.max(1) as f64);
     }
     Ok(())
+}
+
+/// What was seen of a column of a table.
+#[derive(Debug, Default)]
+struct Seen {
+    missing: u64,
+    /// How many numbers, and their sum.
+    numbers: u64,
+    sum: f64,
+    classes: BTreeMap<String, u64>,
+}
+
+impl Seen {
+    fn add(&mut self, cell: Cell) {
+        let mut number = |number: f64| {
+            self.numbers += 1;
+            self.sum += number;
+        };
+        match cell {
+            Cell::Missing => self.missing += 1,
+            Cell::Real(value) => number(value),
+            Cell::Integer(value) => number(value as f64),
+            Cell::Text(class) => *self.classes.entry(class.into()).or_default() += 1,
+        }
+    }
+}
+
+/// Prints the columns: means of numbers, the most frequent classes, how many are missing.
+#[allow(clippy::print_stdout, reason = "results are what this command is for")]
+fn print_columns(columns: &Columns, seen: &[Seen], rows: usize) {
+    const SHOWN: usize = 5;
+    let share = |what: &str, count: u64| format!("{what} {:.1} %", 100.0 * count as f64 / rows.max(1) as f64);
+    for (Column { name, transform, .. }, Seen { missing, numbers, sum, classes }) in columns.columns().iter().zip(seen)
+    {
+        let mut parts = Vec::new();
+        if *numbers > 0 {
+            parts.push(format!("mean {:.4}", sum / *numbers as f64));
+        }
+        let mut order: Vec<(&String, &u64)> = classes.iter().collect();
+        order.sort_by_key(|(_, count)| Reverse(**count));
+        parts.extend(order.iter().take(SHOWN).map(|(class, count)| share(class, **count)));
+        if *missing > 0 {
+            parts.push(share("missing", *missing));
+        }
+        println!("  {name}, {transform}: {}", parts.join(", "));
+    }
 }

@@ -1,7 +1,5 @@
 //! What is known: images with masks, texts with blanks, rows with empty cells.
 
-use std::path::Path;
-
 use anyhow::{Context, Result, bail, ensure};
 use bfn_data::table::{Columns, RawTable};
 use bfn_data::{Split, Vocabulary, Windows};
@@ -10,6 +8,7 @@ use super::InpaintArgs;
 use crate::completion::Given;
 use crate::form::{Arrangement, Form, Variable};
 use crate::picture::pixels;
+use crate::progress::tell;
 use crate::run::Trained;
 use crate::target::image_format;
 
@@ -19,11 +18,14 @@ pub(super) struct Task {
     pub(super) given: Given,
     /// The input as it was, hidden parts included, where it is an image; else nothing.
     pub(super) whole: Vec<f64>,
+    /// The input, where it is a table.
+    pub(super) table: Option<RawTable>,
 }
 
 /// Reads what the arguments name, in the form of the run's data.
 pub(super) fn read(args: &InpaintArgs, trained: &Trained) -> Result<Task> {
     let form = &trained.task.form;
+    let mut table = None;
     let mut given = match &form.arrangement {
         Arrangement::Image { .. } => {
             refuse(args.text.is_some(), "--text", "images")?;
@@ -36,7 +38,10 @@ pub(super) fn read(args: &InpaintArgs, trained: &Trained) -> Result<Task> {
             let missing = "give the rows as --input ROWS.csv, with empty cells where they are to be filled";
             let path = args.input.as_ref().context(missing)?;
             let blank = trained.experiment.data.table.as_ref().map(|table| table.missing.clone()).unwrap_or_default();
-            rows(path, &blank, columns)?
+            let raw = RawTable::read(path, &blank)?;
+            let given = rows(&raw, columns)?;
+            table = Some(raw);
+            given
         }
         Arrangement::Sequence { .. } => bail!("bfn inpaint fills in images, texts and tables, not sequences"),
         _ => {
@@ -51,7 +56,7 @@ pub(super) fn read(args: &InpaintArgs, trained: &Trained) -> Result<Task> {
     ensure!(hidden > 0, "nothing is to be filled: the input has no blank or empty cell");
     // What stands in a blank is not looked at; any class will do.
     given.values.iter_mut().zip(&given.known).filter(|(_, known)| !**known).for_each(|(value, _)| *value = 0.0);
-    Ok(Task { given, whole: Vec::new() })
+    Ok(Task { given, whole: Vec::new(), table })
 }
 
 fn refuse(is_given: bool, option: &str, data: &str) -> Result<()> {
@@ -80,7 +85,7 @@ fn image(args: &InpaintArgs, trained: &Trained) -> Result<Task> {
                    left|right|top|bottom|centre";
     let hidden = args.mask.hidden(format)?.context(missing)?;
     let known = hidden.iter().flat_map(|hidden| vec![!hidden; format.channels]).collect();
-    Ok(Task { given: Given { values: whole.clone(), known }, whole })
+    Ok(Task { given: Given { values: whole.clone(), known }, whole, table: None })
 }
 
 /// The value that `bfn sample` writes as this byte, or the nearest to it.
@@ -139,13 +144,15 @@ fn text(text: &str, blank: char, form: &Form) -> Result<Given> {
     Ok(given)
 }
 
-fn rows(path: &Path, missing: &[String], columns: &Columns) -> Result<Given> {
-    let raw = RawTable::read(path, missing)?;
+fn rows(raw: &RawTable, columns: &Columns) -> Result<Given> {
     let mut given = Given { values: Vec::new(), known: Vec::new() };
     for row in 0..raw.rows() {
-        for value in columns.encode_known(&raw, row)? {
+        for value in columns.encode_known(raw, row)? {
             given.values.push(value.unwrap_or(0.0));
             given.known.push(value.is_some());
+        }
+        for cut in columns.cut_off(raw, row)? {
+            tell(format_args!("warning: row {}: {cut}; the network is told of the nearest known number", row + 1));
         }
     }
     Ok(given)

@@ -20,6 +20,35 @@ fn array(rows: usize, columns: usize) -> Vec<u8> {
     bytes
 }
 
+/// What columns look like is what they are taken for.
+#[test]
+fn a_tables_columns_are_told_apart() {
+    let folder = Folder::new();
+    let row = |row: usize| format!("{}.5,{},{},name {row},1\n", row % 7, row % 3, ["red", "", "blue"][row % 3]);
+    let text: String = (0..60).map(row).collect();
+    let data = folder.write(
+        "table.csv",
+        &format!("a \"size\",count,colour,id,same\n{text}").replace("a \"size\"", "\"a \"\"size\"\"\""),
+    );
+    let file = folder.path("table.toml");
+    succeeds(&["init", "table", "--data", &data, "--out", &file]);
+    let found = succeeds(&["check", &file]);
+    for line in [
+        "a \"size\": a number\n",
+        "count: an integer from 0 to 2\n",
+        "colour: one of 2 classes: blue, red, or missing\n",
+    ] {
+        assert!(found.contains(line), "{found}");
+    }
+    assert!(!found.contains("id:") && !found.contains("same:"), "{found}");
+    let text = fs::read_to_string(&file).expect("text");
+    assert!(text.contains("Left out: \"id\", which has 60 different texts") && text.contains("\"same\""), "{text}");
+    let shown = succeeds(&["data", "show", &file]);
+    assert!(shown.contains("colour, one of 2 classes: blue, red: ") && shown.contains("missing 3"), "{shown}");
+    folder.write("same.csv", "a,b\n1,x\n1,y\n");
+    ends_with(1, &["init", "table", "--data", &folder.path("same.csv"), "--out", "-"], &["no column of the table"]);
+}
+
 /// From a kind of data to a run, in three commands and without an editor.
 #[test]
 fn experiments_for_data_of_ones_own_are_written_checked_and_trained() {
@@ -59,6 +88,13 @@ fn experiments_for_data_of_ones_own_are_written_checked_and_trained() {
             succeeds(&train);
         }
     }
+    ends_with(
+        1,
+        &["init", "table", "--data", &folder.path("images"), "--out", &folder.path("t.toml")],
+        &["is a folder"],
+    );
+    ends_with(1, &["init", "images", "--data", &folder.path("text.txt"), "--out", "-"], &["is no folder"]);
+    ends_with(1, &["init", "text", "--data", "nowhere.txt", "--out", "-"], &["nowhere.txt", "correct the path"]);
     ends_with(1, &["init", "mnist", "--data", "x", "--out", &folder.path("m.toml")], &["mnist is known by name"]);
     assert!(!Path::new(&folder.path("m.toml")).exists());
     assert!(succeeds(&["init", "text8", "--out", "-"]).contains("[data.text8]"));
@@ -99,8 +135,8 @@ fn a_check_counts_and_measures_and_leaves_no_run() {
     let wrong =
         folder.write("wrong.toml", &fs::read_to_string(&digits).expect("a file").replace("[training]", "[trainig]"));
     ends_with(1, &["check", &wrong], &["wrong.toml", "line 31", "did you mean `training`?"]);
-    let missing = folder.write("missing.toml", &succeeds(&["init", "text", "--data", "nowhere.txt", "--out", "-"]));
-    ends_with(1, &["check", &missing], &["nowhere.txt"]);
+    let missing = folder.write("missing.toml", &succeeds(&["init", "text", "--out", "-"]));
+    ends_with(1, &["check", &missing], &["text.txt"]);
     ends_with(1, &["check", &digits, "--set", "network.unet.heads=5"], &["network.unet.heads"]);
 }
 
