@@ -41,8 +41,9 @@ Exit codes:
   0    done
   1    an error, which stderr tells
   2    arguments that cannot be understood
-  75   stopped by SIGINT, SIGTERM or --max-time; what is done is kept, and the same run can go on
-  130  a second SIGINT: ended at once; runs and evaluations keep what was last written
+  75   stopped by SIGINT, SIGTERM, SIGHUP or --max-time; what is done is kept, and the same run can go on
+  129  a second SIGHUP: ended at once
+  130  a second SIGINT, likewise; runs and evaluations keep what was last written
   143  a second SIGTERM, likewise";
 
 /// Bayesian Flow Networks: train, evaluate, sample.
@@ -168,7 +169,7 @@ mod tests {
         command.build();
         command.clone().debug_assert();
         let help = command.render_help().to_string();
-        for code in [0, 1, 2, stop::EXIT_CODE, 130, 143] {
+        for code in [0, 1, 2, stop::EXIT_CODE, 129, 130, 143] {
             assert!(help.contains(&format!("\n  {code:<3}  ")), "no {code} in {help}");
         }
     }

@@ -6,8 +6,10 @@ mod tables;
 mod texts;
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
+use bfn_core::sampler::Sampler;
 use bfn_data::{Seed, Split, Windows};
 use bfn_nets::device::DeviceChoice;
 use clap::Args;
@@ -21,6 +23,7 @@ use crate::progress::say;
 use crate::run::{Trained, Which, write_file};
 use crate::sample::Draws;
 use crate::solver::{GridName, LastName, SolverArgs, SolverName};
+use crate::stop::{Stop, Stopped};
 use crate::task::Arithmetic;
 use crate::told::{Asked, ConditionArgs, Telling};
 
@@ -161,7 +164,8 @@ trait Judge {
 ///
 /// # Errors
 ///
-/// A run that is not there or not complete, data that are missing, a solver that cannot start where it is told to.
+/// A run that is not there or not complete, data that are missing, a solver that cannot start where it is told to;
+/// [`Stopped`] where a signal stopped it, with the rows so far kept.
 #[allow(clippy::print_stdout, reason = "results are what this command is for")]
 pub fn command(args: &QualityArgs) -> Result<()> {
     let trained = Trained::load(&args.run, args.which, args.device, Arithmetic::default())?;
@@ -215,25 +219,34 @@ pub fn command(args: &QualityArgs) -> Result<()> {
     quality.basis.iter().for_each(|line| println!("{line}"));
     println!("{}", quality.heading());
     println!("{}", line("training data", "", "", &quality.data));
-    for (steps, sampler) in &samplers {
+    let stop = Stop::listen(Instant::now(), None)?;
+    let mut measure = |steps: u32, sampler: &Sampler| -> Result<()> {
         let model = &trained.model;
         let (task, seed) = (&trained.task, Seed(args.seed));
         let draws = Draws { task, model, telling: &telling, sampler, seed, batch: args.batch };
-        let samples = draws.draw(count, &mut |_, _| Ok(()))?;
+        let samples = draws.draw(count, &mut |_, _| {
+            let how = "the rows so far are kept in the run; the same command measures all";
+            stop.reason().map_or(Ok(()), |reason| Err(Stopped::new(reason, how).into()))
+        })?;
         let row = Row {
             solver: sampler.solver().to_string(),
-            steps: *steps,
+            steps,
             evaluations: samples.evaluations,
             values: judge.judge(&samples.values, &wanted)?,
         };
         println!("{}", line(&row.solver, &row.steps.to_string(), &row.evaluations.to_string(), &row.values));
         quality.rows.push(row);
+        Ok(())
+    };
+    let measured = samplers.iter().try_for_each(|(steps, sampler)| measure(*steps, sampler));
+    if quality.rows.is_empty() {
+        return measured;
     }
     let (json, picture) = (args.run.join("quality.json"), args.run.join("quality.svg"));
     write_file(&json, serde_json::to_string_pretty(&quality)?.as_bytes())?;
     write_file(&picture, plot::svg(&quality)?.as_bytes())?;
     say(format_args!("kept in {} and {}", json.display(), picture.display()));
-    Ok(())
+    measured
 }
 
 impl Quality {

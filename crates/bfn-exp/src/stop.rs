@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
 /// Tells the training loop when to stop; asking costs nothing.
 #[derive(Debug)]
 pub struct Stop {
-    signals: [(Reason, Arc<AtomicBool>); 2],
+    signals: Vec<(Reason, Arc<AtomicBool>)>,
     deadline: Option<Instant>,
 }
 
@@ -23,12 +23,15 @@ pub enum Reason {
     Interrupted,
     /// SIGTERM, which batch queues send before they kill.
     Terminated,
+    /// SIGHUP, which comes when the terminal or the connection goes.
+    HungUp,
     /// The time given by `--max-time` is over.
     OutOfTime,
 }
 
 impl Stop {
-    /// Listens for SIGINT and SIGTERM from now on, and for the end of `time` since `start`.
+    /// Listens for SIGINT, SIGTERM and, unless it is ignored as under nohup, SIGHUP from now on, and for the end of `time`
+    /// since `start`.
     ///
     /// The first signal asks the loop to stop; a second one ends the program at once, with 128 plus
     /// the signal's number.
@@ -47,7 +50,10 @@ impl Stop {
                 .context("cannot listen for signals")?;
             Ok((reason, flagged))
         };
-        let signals = [listen(SIGINT, Reason::Interrupted)?, listen(SIGTERM, Reason::Terminated)?];
+        let mut signals = vec![listen(SIGINT, Reason::Interrupted)?, listen(SIGTERM, Reason::Terminated)?];
+        if !is_ignored(SIGHUP) {
+            signals.push(listen(SIGHUP, Reason::HungUp)?);
+        }
         Ok(Self { signals, deadline: time.map(|time| start + time) })
     }
 
@@ -59,11 +65,19 @@ impl Stop {
     }
 }
 
+/// Whether the program was started with this signal ignored.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         to.write_str(match self {
             Self::Interrupted => "SIGINT",
             Self::Terminated => "SIGTERM",
+            Self::HungUp => "SIGHUP",
             Self::OutOfTime => "--max-time",
         })
     }

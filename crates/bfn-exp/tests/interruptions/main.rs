@@ -66,7 +66,7 @@ fn signals_and_max_time_stop_a_run_that_can_be_resumed() {
     let bench = Bench::new(&[]);
     let (status, errors) = Running::start(bench.train("whole", &[])).wait();
     assert!(status.success(), "{errors}");
-    for (run, signal) in [("interrupted", "INT"), ("terminated", "TERM")] {
+    for (run, signal) in [("interrupted", "INT"), ("terminated", "TERM"), ("hung-up", "HUP")] {
         let running = Running::start(bench.train(run, &[]));
         running.signal_in_validation(signal);
         let (status, errors) = running.wait();
@@ -110,6 +110,20 @@ fn a_run_that_is_stopped_in_its_last_validation_can_be_resumed() {
         assert!(status.success() && errors.contains("validation after 60 steps"), "{errors}");
     }
     bench.assert_same_end("whole", "stopped");
+}
+
+/// What a run is started with to outlive its terminal, and a terminal that is gone.
+#[test]
+fn a_run_that_nobody_listens_to_goes_on() {
+    let bench = Bench::new(&[]);
+    let train = bench.train("run", &[]);
+    let mut deaf = Command::new("bash");
+    // Its stderr is a pipe that nobody reads.
+    deaf.args(["-c", "trap '' HUP; \"$@\" 2> >(exec sleep 0) & pid=$!; while ! [ -e \"$RUN/metrics.jsonl\" ]; do sleep 0.05; done; kill -HUP $pid; wait $pid", "bash"]);
+    deaf.arg(train.get_program()).args(train.get_args()).env("RUN", bench.path("run"));
+    deaf.env("BFN_DATA", bench.folder.path()).env("OMP_NUM_THREADS", "1");
+    assert!(deaf.status().expect("bash runs").success());
+    assert_eq!(bench.logged("run").last(), Some(&60));
 }
 
 #[test]
