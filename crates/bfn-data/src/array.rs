@@ -173,7 +173,8 @@ fn index_below(path: &Path, elements: &Elements, place: usize, most: usize) -> R
         Ok(index) if (index as usize) < most => Ok(index),
         _ => {
             let found = format!("{found} at element {place}");
-            Err(DataError::malformed(path, 0, format!("an integer from 0 to {}", most - 1), found))
+            Err(DataError::malformed(path, 0, format!("an integer from 0 to {}", most - 1), found)
+                .with_cure("let `values` say what the numbers mean"))
         }
     }
 }
@@ -189,5 +190,6 @@ fn share(path: &Path, elements: &Elements, place: usize, lowest: f64, highest: f
         return Ok((value - lowest) / (highest - lowest));
     }
     let found = format!("{value} at element {place}");
-    Err(DataError::malformed(path, 0, format!("a number from {lowest} to {highest}"), found))
+    Err(DataError::malformed(path, 0, format!("a number from {lowest} to {highest}"), found)
+        .with_cure("let `values` say the range of the numbers, or what else they mean"))
 }

@@ -131,8 +131,16 @@ impl DataError {
             offset,
             expected: expected.into(),
             found: found.into(),
-            cure: "the file is damaged or of another kind: get it again".to_owned(),
+            cure: "correct the file, or get it again if it is damaged".to_owned(),
         }
+    }
+
+    /// The same error with something better to do about it.
+    pub(crate) fn with_cure(mut self, better: impl Into<String>) -> Self {
+        if let Self::Malformed { cure, .. } = &mut self {
+            *cure = better.into();
+        }
+        self
     }
 
     pub(crate) fn invalid(key: &'static str, expected: impl Into<String>, found: impl fmt::Display) -> Self {

@@ -111,16 +111,18 @@ impl NpyArray {
         };
         let header = std::str::from_utf8(header).ok().and_then(Header::parse);
         let Some(Header { descr, order, shape }) = header else {
-            let expected = "a header of descr, fortran_order and shape; save the array with numpy.save";
-            return Err(malformed(header_start, expected, "something else".to_owned()));
+            let expected = "a header of descr, fortran_order and shape";
+            return Err(malformed(header_start, expected, "something else".to_owned())
+                .with_cure("save the array with numpy.save"));
         };
         if order == Order::Fortran && shape.len() > 1 {
-            let expected = "an array in C order; save numpy.ascontiguousarray of it";
-            return Err(malformed(header_start, expected, "Fortran order".to_owned()));
+            return Err(malformed(header_start, "an array in C order", "Fortran order".to_owned())
+                .with_cure("save numpy.ascontiguousarray of it"));
         }
         let Some(element) = Element::of(&descr) else {
-            let expected = "booleans, integers, or real numbers of 32 or 64 bits; convert the array with astype";
-            return Err(malformed(header_start, expected, format!("the type {descr:?}")));
+            let expected = "booleans, integers, or real numbers of 32 or 64 bits";
+            return Err(malformed(header_start, expected, format!("the type {descr:?}"))
+                .with_cure("convert the array with astype"));
         };
         let data = &bytes[header_start + length..];
         let count = shape.iter().try_fold(1_usize, |product, size| product.checked_mul(*size));
@@ -131,8 +133,10 @@ impl NpyArray {
         }
         let kept = (data.len() / element.size) as u64 * element.kept();
         if kept > most {
-            let expected = format!("an array of at most {most} bytes in memory; save a part of it");
-            return Err(malformed(header_start + length, &expected, format!("one of {kept}")));
+            let expected = format!("an array of at most {most} bytes in memory");
+            return Err(
+                malformed(header_start + length, &expected, format!("one of {kept}")).with_cure("save a part of it")
+            );
         }
         let elements = element.read(data).map_err(|place| {
             let offset = header_start + length + place * element.size;

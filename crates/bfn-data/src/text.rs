@@ -174,7 +174,7 @@ impl Text {
         };
         if !(1..=range.len()).contains(&length) {
             let expected = format!("1 to {}, the symbols of the {split} split of {}", range.len(), self.title);
-            return Err(DataError::invalid("window length", expected, length));
+            return Err(DataError::invalid("length of a window", expected, length));
         }
         Ok(TextWindows {
             layout: Layout::Text { length, vocabulary: self.vocabulary.clone() },
@@ -204,6 +204,7 @@ fn utf8<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str, DataError> {
         let offset = error.valid_up_to();
         let found = format!("the byte {:#04x}", bytes[offset]);
         DataError::malformed(path, offset as u64, "text in UTF-8", found)
+            .with_cure("convert the file to UTF-8, or take its bytes as symbols (symbols = \"bytes\")")
     })
 }
 

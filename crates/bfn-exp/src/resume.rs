@@ -39,8 +39,14 @@ pub fn resumed(folder: &Path, experiment: &Experiment) -> Result<(Run, Lock)> {
         !is_free || (by_steps && *key == "training.steps")
     };
     if let Some(key) = changed.iter().find(frozen) {
+        let cosine = if by_steps && key == "training.steps" {
+            ": under training.decay = \"cosine\" the learning rate of every step depends on their number"
+        } else {
+            ""
+        };
         bail!(
-            "{key} differs from the run in {}, which would not be the same run any more; train into another --out",
+            "{key} differs from the run in {0}, which would not be the same run any more{cosine}; train into another \
+             --out, with --from {0} to begin with its weights",
             folder.display()
         );
     }

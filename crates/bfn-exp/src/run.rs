@@ -121,6 +121,7 @@ impl Run {
     /// A folder that is not there, or is not that of a run.
     pub fn open(folder: &Path) -> Result<Self> {
         let shown = folder.display();
+        ensure!(!folder.is_file(), "{shown} is a file; name the folder of a run, which `bfn train … --out RUN` makes");
         ensure!(folder.is_dir(), "there is no run in {shown}: no such folder; `bfn train … --out {shown}` makes one");
         let run = Self { folder: folder.to_owned() };
         ensure!(run.path("experiment.toml").is_file(), "{shown} is not the folder of a run: it has no experiment.toml");

@@ -140,6 +140,10 @@ impl DataConfig {
     ///
     /// Files that are missing or not sound.
     pub fn open(&self, split: Split, windows: Windows) -> Result<Source> {
+        self.read(split, windows).with_context(|| format!("in [{}]", self.name()))
+    }
+
+    fn read(&self, split: Split, windows: Windows) -> Result<Source> {
         let root = Root::new(self.root.clone());
         if self.digits.is_some() {
             return Ok(Source::new(bfn_data::digits(split)?, "digits, 8×8 pixels, 17 grey levels".to_owned()));
@@ -175,7 +179,7 @@ impl DataConfig {
             let rows = bfn_data::table::table(&raw, &rules, table.held_out.into(), split)?;
             return Ok(Source::new(rows, file.display().to_string()));
         }
-        bail!("[data] names no data")
+        bail!("it names no data")
     }
 }
 

@@ -143,7 +143,7 @@ impl Column {
                     None => found().collect::<BTreeSet<String>>().into_iter().collect(),
                 };
                 if classes.len() + usize::from(has_missing) < 2 {
-                    return poor("at least two classes, or no rule for it,", classes.len().to_string());
+                    return poor("at least two classes", format!("{}; leave such a column out", classes.len()));
                 }
                 if classes.len() > MOST_CLASSES {
                     return poor(&format!("at most {MOST_CLASSES} classes"), classes.len().to_string());
@@ -250,7 +250,7 @@ impl fmt::Display for Transform {
         /// More are not told.
         const SHOWN: usize = 12;
         match self {
-            Self::Standardised { .. } | Self::Quantiles { .. } => to.write_str("a number"),
+            Self::Standardised { .. } | Self::Quantiles { .. } => to.write_str("a finite number"),
             Self::Integer { lowest, highest } => write!(to, "an integer from {lowest} to {highest}"),
             Self::Categorical { classes } => {
                 let more = if classes.len() > SHOWN { ", …" } else { "" };

@@ -156,6 +156,17 @@ impl Columns {
         cells
     }
 
+    /// The same of values that a network has drawn, in f32: no more digits than that has.
+    fn drawn(&self, values: &[f64]) -> Vec<Cell> {
+        let rounded = |cell| match cell {
+            Cell::Real(value) if (value as f32).is_finite() => {
+                Cell::Real((value as f32).to_string().parse().unwrap_or(value))
+            }
+            other => other,
+        };
+        self.decode(values).into_iter().map(rounded).collect()
+    }
+
     /// Rows of values `[N, D]` as CSV, with the names of the columns in the first line.
     ///
     /// # Errors
@@ -163,7 +174,7 @@ impl Columns {
     /// None at present: memory has room.
     pub fn to_csv<'a>(&self, rows: impl IntoIterator<Item = &'a [f64]>) -> Result<Vec<u8>, DataError> {
         let names = self.columns.iter().map(|column| column.name.as_str());
-        csv(names, rows.into_iter().map(|row| self.decode(row)))
+        csv(names, rows.into_iter().map(|row| self.drawn(row)))
     }
 
     /// Rows of a table as CSV, each with values `[D]` from which its missing cells are filled: all other cells, those of
@@ -184,7 +195,7 @@ impl Columns {
         let reader = self.reader(raw)?;
         let filled = rows.into_iter().map(|(row, values)| {
             let mut cells: Vec<Cell> = raw.columns.iter().map(|column| column[row].clone()).collect();
-            for (source, drawn) in reader.sources.iter().zip(self.decode(values)) {
+            for (source, drawn) in reader.sources.iter().zip(self.drawn(values)) {
                 let cell = &mut cells[source.place];
                 if *cell == Cell::Missing {
                     *cell = drawn;

@@ -21,16 +21,27 @@ pub(super) fn parse(
     let wrong = |error: csv::Error| {
         let offset = error.position().map_or(0, csv::Position::byte);
         let line = error.position().map_or(1, csv::Position::line);
-        let (expected, found) = match error.kind() {
-            ErrorKind::UnequalLengths { expected_len, len, .. } => {
-                (format!("{expected_len} cells, as in the first line"), format!("{len} in line {line}"))
+        let (expected, found, cure) = match error.kind() {
+            ErrorKind::UnequalLengths { expected_len, len, .. } => (
+                format!("{expected_len} cells, as in the first line"),
+                format!("{len} in line {line}"),
+                "correct the line; a cell with a comma in it needs quotation marks",
+            ),
+            ErrorKind::Utf8 { .. } => {
+                ("text in UTF-8".to_owned(), format!("other bytes in line {line}"), "convert the file to UTF-8")
             }
-            ErrorKind::Utf8 { .. } => ("text in UTF-8".to_owned(), format!("other bytes in line {line}")),
-            _ => ("a table in CSV".to_owned(), format!("an error ({error})")),
+            _ => ("a table in CSV".to_owned(), format!("an error ({error})"), "correct the file"),
         };
-        DataError::malformed(path, offset, expected, found)
+        DataError::malformed(path, offset, expected, found).with_cure(cure)
     };
     let names: Vec<String> = reader.headers().map_err(wrong)?.iter().map(|name| name.trim().to_owned()).collect();
+    if let [only] = &names[..]
+        && let Some(separator) = [';', '\t', '|'].into_iter().find(|separator| only.contains(*separator))
+    {
+        let found = format!("one column {only:?}");
+        return Err(DataError::malformed(path, 0, "columns with commas between them", found)
+            .with_cure(format!("put commas in the place of {separator:?}")));
+    }
     let mut columns = vec![Vec::new(); names.len()];
     for (rows, record) in (1_u64..).zip(reader.records()) {
         let record = record.map_err(wrong)?;

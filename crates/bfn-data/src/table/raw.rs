@@ -60,7 +60,8 @@ impl RawTable {
         }
         let mut known = HashSet::new();
         if let Some(twice) = names.iter().find(|name| !known.insert(*name)) {
-            return Err(DataError::malformed(path, 0, "columns of different names", format!("{twice:?} twice")));
+            return Err(DataError::malformed(path, 0, "columns of different names", format!("{twice:?} twice"))
+                .with_cure("give one of them another name"));
         }
         Ok(Self { path: path.to_owned(), names, columns, rows })
     }

@@ -82,6 +82,20 @@ fn columns_of_all_kinds_become_variables_ordered_by_kind() {
     assert_eq!(text.lines().next(), Some("age,height,colour"));
 }
 
+#[test]
+fn what_to_do_about_a_table_is_told() {
+    for (text, advice) in [
+        (&b"a;b\n1;2\n"[..], "put commas in the place of ';'"),
+        (b"a\tb\n1\t2\n", "put commas in the place of '\\t'"),
+        (b"a,b\n1,2,3\n", "needs quotation marks"),
+        (b"a,b\n1,\xfc\n", "convert the file to UTF-8"),
+        (b"a,a\n1,2\n", "another name"),
+    ] {
+        let error = RawTable::parse(Path::new("x.csv"), text, &[]).unwrap_err().to_string();
+        assert!(error.contains(advice), "{error}");
+    }
+}
+
 /// One number like this would make nothing of all the others.
 #[test]
 fn numbers_that_cannot_be_computed_with_are_refused() {
@@ -214,7 +228,7 @@ fn cells_of_other_tables_are_finite_numbers_too() {
             let errors = [columns(&rows).encode(&raw, 1).err(), columns(&rows).encode_known(&raw, 1).err()];
             for error in errors {
                 let error = error.unwrap().to_string();
-                assert!(error.starts_with("some.csv: row 2 of column \"a\": expected what"), "{error}");
+                assert!(error.starts_with("some.csv: row 2 of column \"a\": expected a finite number"), "{error}");
             }
         }
     }

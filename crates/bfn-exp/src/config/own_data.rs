@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use bfn_data::table::{ColumnKind, ColumnRule, RealMap};
 use bfn_data::{Colour, FolderOptions, Meaning, NpyArray, Root, Shares, Split};
 use serde::{Deserialize, Serialize};
@@ -125,8 +125,7 @@ impl ArrayConfig {
             }
         };
         let labels = labels.as_ref().map(|(file, array)| (file.as_path(), array));
-        let rows = bfn_data::array(&path, &array, labels, self.values, self.held_out.into(), split)
-            .context("in [data.array]")?;
+        let rows = bfn_data::array(&path, &array, labels, self.values, self.held_out.into(), split)?;
         Ok(Source::new(rows, path.display().to_string()))
     }
 }

@@ -74,9 +74,9 @@ fn loss(runs: &[Material]) -> Option<Chart> {
             error: line.validation_standard_error_bits_per_dim,
         };
         let validation: Vec<Point> = log.validation.iter().map(point).collect();
-        for points in [&smooth, &validation] {
-            shown.extend(points.iter().filter(after).map(|point| point.y));
-        }
+        shown.extend(smooth.iter().filter(after).map(|point| point.y));
+        // With their bars: one that is cut off looks shorter than it is.
+        shown.extend(validation.iter().filter(after).flat_map(Point::heights));
         // The noise of the second half is that of most of the picture.
         shown.extend(training.iter().filter(|point| point.x >= 0.5 * last).map(|point| point.y));
         curves.push(Curve { run, stroke: Stroke::Faint, points: training });
@@ -264,7 +264,8 @@ fn thinned(points: &[Point]) -> Vec<Point> {
 
 /// The means of the points around each.
 fn smoothed(points: &[Point]) -> Vec<Point> {
-    let reach = (points.len() as f64 * WINDOW / 2.0).round() as usize;
+    // Of short curves two neighbours on each side, else there would be nothing to be seen of it.
+    let reach = (points.len() as f64 * WINDOW / 2.0).round().max(2.0) as usize;
     let around = |place: usize| {
         // Near an end fewer on both sides, so that a slope is no error.
         let reach = reach.min(place).min(points.len() - 1 - place);

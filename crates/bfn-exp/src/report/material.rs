@@ -33,6 +33,8 @@ pub(super) struct Material {
     pub(super) flow: Option<PathBuf>,
     /// The newest strip of the flow.
     pub(super) strip: Option<PathBuf>,
+    /// The plot that `bfn quality` has left there.
+    pub(super) quality: Option<PathBuf>,
 }
 
 impl Material {
@@ -43,11 +45,13 @@ impl Material {
         let experiment = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let name = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
         let strip = |path: &Path| name_of(path).ends_with("-strip.png");
-        // What was drawn at validations, or else what `bfn sample` has left in the folder.
+        // What was drawn at validations, and what `bfn sample` has left in the folder: the one that was written last.
         let drawn = |part: &str, fits: &dyn Fn(&Path) -> bool| {
             let in_folder = |path: &Path| fits(path) && name_of(path).starts_with(part);
-            newest(&run.path(part), fits).or_else(|| newest(folder, in_folder))
+            let both = [newest(&run.path(part), fits), newest(folder, in_folder)].into_iter().flatten();
+            both.max_by_key(|path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok())
         };
+        let quality = Some(run.path("quality.svg")).filter(|path| path.is_file());
         Ok(Self {
             name: name_of(&name),
             folder: folder.to_owned(),
@@ -58,6 +62,7 @@ impl Material {
             samples: drawn("samples", &|path| has_ending(path, &["png", "txt", "csv"])),
             flow: drawn("flow", &|path| has_ending(path, &["png", "gif"]) && !strip(path)),
             strip: drawn("flow", &strip),
+            quality,
         })
     }
 

@@ -43,6 +43,7 @@ pub(super) fn page(runs: &[Material]) -> Result<Markup> {
                     (results::section(runs))
                     (charts::section(runs)?)
                     (pictures::samples(runs)?)
+                    (pictures::quality(runs)?)
                     (pictures::flow(runs)?)
                     (settings::differences(runs)?)
                     (settings::environment(runs))

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bfn_data::table::RawTable;
 use maud::{Markup, html};
 
 use super::charts::chip;
@@ -36,12 +37,54 @@ fn samples_of(number: usize, run: &Material) -> Result<Markup> {
         figure {
             @if is_picture(path) {
                 img src=(inside(path)?) alt=(format!("Samples of {}", run.name));
+            } @else if has_ending(path, "csv") {
+                @let table = RawTable::read(path, &[])?;
+                (rows(&table))
+                @if table.rows() > LINES { p.muted { "and " (table.rows() - LINES) " more" } }
             } @else {
                 @let (lines, left) = lines(path)?;
                 ol.texts { @for line in &lines { li { (line) } } }
                 @if left > 0 { p.muted { "and " (left) " more" } }
             }
             figcaption { (chip(number)) (run.name) ", " code { (file_name(path)) } }
+        }
+    })
+}
+
+/// The first rows of a table.
+fn rows(table: &RawTable) -> Markup {
+    let columns = 0..table.names().len();
+    html! {
+        div.wide {
+            table.numbers {
+                thead { tr { @for name in table.names() { th scope="col" { (name) } } } }
+                tbody {
+                    @for row in 0..table.rows().min(LINES) {
+                        tr { @for column in columns.clone() { td { (table.column(column)[row]) } } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The section of what `bfn quality` has measured, of the runs where it has.
+pub(super) fn quality(runs: &[Material]) -> Result<Markup> {
+    let measured = runs.iter().enumerate().filter_map(|(number, run)| Some((number, run, run.quality.as_ref()?)));
+    let plots = measured.map(|(number, run, path)| Ok((number, run, inside(path)?))).collect::<Result<Vec<_>>>()?;
+    Ok(html! {
+        @if !plots.is_empty() {
+            section {
+                h2 { "Quality of samples" }
+                @for (number, run, plot) in &plots {
+                    figure {
+                        img src=(plot) alt=(format!("Measures of samples of {} over evaluations of the network", run.name));
+                        figcaption {
+                            (chip(*number)) (run.name) ", measured by " code { "bfn quality " (run.folder.display()) }
+                        }
+                    }
+                }
+            }
         }
     })
 }
@@ -62,6 +105,11 @@ pub(super) fn flow(runs: &[Material]) -> Result<Markup> {
 }
 
 fn flow_of(number: usize, run: &Material) -> Result<Markup> {
+    if matches!(run.record.form.arrangement, Arrangement::Table { .. } | Arrangement::Sequence { .. }) {
+        return Ok(
+            html! { p.hint { (chip(number)) (run.name) ": only images and texts have pictures of their flow." } },
+        );
+    }
     if run.flow.is_none() && run.strip.is_none() {
         return Ok(html! {
             p.hint {
@@ -99,7 +147,11 @@ fn flow_of(number: usize, run: &Material) -> Result<Markup> {
 /// A picture as an address that holds all of it.
 fn inside(path: &Path) -> Result<String> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let kind = if has_ending(path, "gif") { "gif" } else { "png" };
+    let kind = match path.extension().and_then(|ending| ending.to_str()) {
+        Some("gif") => "gif",
+        Some("svg") => "svg+xml",
+        _ => "png",
+    };
     Ok(format!("data:image/{kind};base64,{}", STANDARD.encode(bytes)))
 }
 

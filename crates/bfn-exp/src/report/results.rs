@@ -137,7 +137,7 @@ fn about(setting: &Setting) -> String {
     about
 }
 
-/// The totals of runs side by side, the lowest of each line in bold.
+/// The totals of runs side by side, the lowest of each line and kind of data in bold.
 fn comparison(runs: &[Material]) -> Markup {
     let mut keys: Vec<Key> = Vec::new();
     for evaluation in runs.iter().flat_map(|run| run.evaluations.values()) {
@@ -153,7 +153,7 @@ fn comparison(runs: &[Material]) -> Markup {
     });
     html! {
         h3 { "Totals side by side" }
-        p.muted { "Lowest in bold. Runs on other data, or with other variables, are not comparable." }
+        p.muted { "The lowest of runs on the same data in bold; those on other data are not comparable." }
         div.wide {
             table.numbers {
                 thead {
@@ -190,16 +190,22 @@ impl Key {
 
 fn line(key: &Key, runs: &[Material]) -> Markup {
     let bounds: Vec<Option<&Row>> = runs.iter().map(|run| total(key, run)).collect();
-    let lowest = bounds.iter().flatten().map(|bound| bound.total_bits_per_dim).fold(f64::INFINITY, f64::min);
+    let is_lowest = |place: usize| {
+        let data = |run: &Material| (run.record.data.clone(), run.record.form.dimensions());
+        let alike = runs.iter().zip(&bounds).filter(|(run, _)| data(run) == data(&runs[place]));
+        let totals: Vec<f64> = alike.filter_map(|(_, bound)| Some((*bound)?.total_bits_per_dim)).collect();
+        let own = bounds[place].map_or(f64::NAN, |bound| bound.total_bits_per_dim);
+        totals.len() > 1 && totals.iter().all(|total| own <= *total)
+    };
     html! {
         tr {
             td.words { (key.split) @for word in &key.words { small { " " (word) } } }
             td.words { (key.grid) }
             th scope="row" { (steps(key.steps)) }
-            @for bound in bounds {
+            @for (place, bound) in bounds.iter().enumerate() {
                 @match bound {
                     None => td { "–" },
-                    Some(bound) if bound.total_bits_per_dim == lowest => td { strong { (in_bits(bound)) } },
+                    Some(bound) if is_lowest(place) => td { strong { (in_bits(bound)) } },
                     Some(bound) => td { (in_bits(bound)) },
                 }
             }

@@ -34,7 +34,7 @@ fn a_tables_columns_are_told_apart() {
     succeeds(&["init", "table", "--data", &data, "--out", &file]);
     let found = succeeds(&["check", &file]);
     for line in [
-        "a \"size\": a number\n",
+        "a \"size\": a finite number\n",
         "count: an integer from 0 to 2\n",
         "colour: one of 2 classes: blue, red, or missing\n",
     ] {
