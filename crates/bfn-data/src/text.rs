@@ -200,6 +200,8 @@ fn unpacked(path: &Path, bytes: &[u8], most: u64) -> Result<Vec<u8>, DataError> 
 }
 
 fn utf8<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str, DataError> {
+    // Some editors write a mark at the beginning that is no part of the text.
+    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
     std::str::from_utf8(bytes).map_err(|error| {
         let offset = error.valid_up_to();
         let found = format!("the byte {:#04x}", bytes[offset]);

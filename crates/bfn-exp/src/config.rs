@@ -3,7 +3,7 @@
 //! Every key is documented here; unknown keys are refused with their line.
 
 mod data;
-mod duration;
+pub mod duration;
 mod nearest;
 mod own_data;
 mod training;

@@ -25,7 +25,7 @@ use crate::bound::{Estimate, Estimator, Sample, TimeBin};
 use crate::cli::EvaluateArgs;
 use crate::config::Times;
 use crate::fitted;
-use crate::form::Arrangement;
+use crate::form::{Arrangement, Variable};
 use crate::objective::Term;
 use crate::outputs::check_file;
 use crate::progress::{Progress, say, tell};
@@ -152,6 +152,17 @@ fn load(args: &EvaluateArgs) -> Result<(Trained, Source)> {
         probability: if args.probability_floor { Probability::Floor } else { Probability::Exact },
     };
     let trained = Trained::load(&args.run, args.which, args.device, arithmetic)?;
+    let form = &trained.task.form;
+    ensure!(
+        !args.overlapping_windows || form.arrangement.is_text(),
+        "--overlapping-windows is for text; the run was trained on other data"
+    );
+    if args.factorised_receiver && !matches!(form.variable, Variable::Discrete(_) | Variable::Mixed) {
+        tell("note: --factorised-receiver changes nothing: only classes have such a receiver");
+    }
+    if args.probability_floor && matches!(form.variable, Variable::Discrete(_)) {
+        tell("note: --probability-floor changes nothing: only bins have such a floor");
+    }
     let windows = if args.overlapping_windows { Windows::Overlapping } else { Windows::InOrder };
     let source = trained.open(args.split.into(), windows)?;
     source.check_labels(trained.experiment.network.classes())?;

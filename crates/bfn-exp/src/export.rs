@@ -45,10 +45,10 @@ enum Format {
 impl Format {
     /// By the path's ending, checked before anything is read.
     fn of(path: &Path) -> Result<Self> {
-        match path.extension().unwrap_or_default().to_string_lossy().as_ref() {
+        match path.extension().unwrap_or_default().to_string_lossy().to_lowercase().as_ref() {
             "pt" | "pth" | "bin" => Ok(Self::StateDict),
             "safetensors" => Ok(Self::Safetensors),
-            _ => bail!("{}: weights go to .pt (PyTorch) or .safetensors", path.display()),
+            _ => bail!("{}: weights go to .pt, .pth or .bin (PyTorch) or .safetensors", path.display()),
         }
     }
 }

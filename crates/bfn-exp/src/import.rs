@@ -68,7 +68,7 @@ fn read_weights(path: &Path) -> Result<(Vec<NamedTensor>, String)> {
     let bytes = fs::read(path).with_context(|| format!("cannot read the weights {}", path.display()))?;
     let sha256 = format!("{:x}", Sha256::digest(&bytes));
     say(format_args!("{}: SHA-256 {sha256}", path.display()));
-    if path.extension().is_some_and(|ending| ending == "safetensors") {
+    if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("safetensors")) {
         let checkpoint = Checkpoint::read_foreign(path)?;
         let named = checkpoint.names().map(|name| Ok(NamedTensor::new(name, &checkpoint.tensor(name)?)));
         return Ok((named.collect::<Result<_>>()?, sha256));

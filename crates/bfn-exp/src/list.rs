@@ -10,7 +10,7 @@ use clap::Args;
 use crate::config::Experiment;
 use crate::evaluate::Stored;
 use crate::progress::tell;
-use crate::run::{Record, Run};
+use crate::run::{Origin, Record, Run};
 use crate::table::{Report, Row, headline};
 
 /// Folders in folders are looked through to this depth.
@@ -80,9 +80,12 @@ impl Line {
         let record = run.record().ok();
         let standing = run.checkpoints().newest_standing()?;
         let step = standing.map_or(0, |standing| standing.step);
+        let is_imported =
+            matches!(record.as_ref().and_then(|record| record.origin.as_ref()), Some(Origin::Imported { .. }));
         let state = match (&standing, run.is_locked()) {
             (_, true) => "training",
             (None, false) => "not begun",
+            (Some(standing), false) if standing.step == 0 && is_imported => "imported",
             (Some(standing), false) if standing.is_at_end(&experiment.training) => "complete",
             _ => "stopped",
         };

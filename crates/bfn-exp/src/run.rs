@@ -238,6 +238,13 @@ impl Run {
     /// A run without such a checkpoint, or one of another network.
     pub fn load_weights(&self, which: Which, model: &Model) -> Result<Standing> {
         let Some(checkpoint) = self.checkpoints().choose(which.checkpoint)? else {
+            if let Some(Origin::Imported { weights, config, .. }) = self.record().ok().and_then(|record| record.origin)
+            {
+                bail!(
+                    "{} has no whole checkpoint any more; import {weights} again (--config {config})",
+                    self.folder.display()
+                );
+            }
             bail!(
                 "{} has no complete checkpoint yet; let it train until the first one (checkpoint.every), \
                  or go on with --resume",
@@ -359,7 +366,8 @@ impl Trained {
 
     /// What the weights have been through.
     pub fn history(&self) -> String {
-        let trained = format!("after {} steps of training", self.standing.step);
+        let last = if self.weights == Weights::Last { ", last weights" } else { "" };
+        let trained = format!("after {} steps of training{last}", self.standing.step);
         match &self.origin {
             None => trained,
             Some(Origin::Imported { weights, .. }) => format!("imported from {weights}"),

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::checkpoints::{Choice, Standing};
 use crate::cli::{EvaluateArgs, TrainArgs};
-use crate::config::Experiment;
+use crate::config::{Experiment, duration};
 use crate::evaluate::{self, Steps, StepsChoice};
 use crate::mask::MaskArgs;
 use crate::progress::{say, tell};
@@ -38,7 +38,7 @@ pub struct SweepArgs {
     #[arg(long)]
     pub dry_run: bool,
     /// Stop after this time, such as 3h30m, with a checkpoint and exit code 75; the same command then goes on.
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub max_time: Option<Duration>,
     /// Where to compute: auto, cpu, cuda or cuda:N.
     #[arg(long, default_value = "auto")]

@@ -9,6 +9,7 @@ use bfn_nets::device::DeviceChoice;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+use crate::config::duration;
 use crate::evaluate::StepsChoice;
 use crate::mask::MaskArgs;
 use crate::run::Which;
@@ -51,7 +52,7 @@ pub struct EvaluateArgs {
     #[arg(long)]
     pub again: bool,
     /// Stop after this time, such as 3h30m, with exit code 75; the same command then goes on.
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub max_time: Option<Duration>,
     /// Write the results to this file as JSON, too; the run keeps them in any case, under evaluations/.
     #[arg(long, value_name = "FILE")]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bfn_nets::device::DeviceChoice;
 use clap::{Args, Subcommand};
 
+use crate::config::duration;
 use crate::overrides::Override;
 use crate::run::Weights;
 
@@ -31,7 +32,7 @@ pub struct TrainArgs {
     #[arg(long, value_enum, default_value_t = Weights::Ema, requires = "from")]
     pub from_weights: Weights,
     /// Stop after this time, such as 3h30m, with a checkpoint and exit code 75: for batch queues.
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub max_time: Option<Duration>,
     /// Where to compute: auto, cpu, cuda or cuda:N.
     #[arg(long, default_value = "auto")]

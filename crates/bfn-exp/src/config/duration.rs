@@ -8,8 +8,16 @@ pub(super) fn serialize<S: Serializer>(time: &Option<Duration>, to: S) -> Result
     to.collect_str(&humantime::format_duration(time.unwrap_or_default()))
 }
 
+/// A duration such as `90s`, `10m` or `1h30m`.
+///
+/// # Errors
+///
+/// What is wrong with it, and how it should look.
+pub fn parse(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("expected a time such as 90s, 10m or 1h30m: {error}"))
+}
+
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(from)?;
-    let time = humantime::parse_duration(&text);
-    time.map(Some).map_err(|error| D::Error::custom(format!("{text:?} is not a duration such as \"2m\": {error}")))
+    parse(&text).map(Some).map_err(|error| D::Error::custom(format!("{text:?}: {error}")))
 }

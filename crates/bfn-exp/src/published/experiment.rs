@@ -47,7 +47,14 @@ pub fn read(text: &str) -> Result<Translation> {
     let mut notes = Vec::new();
     let data = Data::read(&mut file, net.variables.shape, flow.variable, &mut notes)?;
     let loaders = Loaders::read(&mut file)?;
-    let optimiser = optimiser(&mut file)?;
+    let (optimiser, decays) = optimiser(&mut file)?;
+    if decays == Decays::All && matches!(net.config, bfn_nets::networks::NetworkConfig::Transformer(_)) {
+        notes.push(
+            "the configuration names no weight_decay: the published code then lets all parameters decay by 0.01; here \
+             those do that decay where it is named"
+                .to_owned(),
+        );
+    }
     let training = Training::read(&mut file)?;
     if let Some(mut meta) = file.optional("meta")? {
         meta.ignore(&["neptune", "debug", "root_dir"]);
@@ -127,8 +134,17 @@ impl Loaders {
     }
 }
 
+/// Which parameters decay in the published code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Decays {
+    /// Those that its networks name, if they name any.
+    Named,
+    /// All: the decay is PyTorch's default and reaches the optimiser alone.
+    All,
+}
+
 /// `optimizer`, the arguments of PyTorch's AdamW.
-fn optimiser(file: &mut Section) -> Result<OptimiserConfig> {
+fn optimiser(file: &mut Section) -> Result<(OptimiserConfig, Decays)> {
     let mut config = OptimiserConfig {
         learning_rate: 1e-3,
         beta_1: 0.9,
@@ -137,6 +153,7 @@ fn optimiser(file: &mut Section) -> Result<OptimiserConfig> {
         weight_decay: 0.01,
         muon: None,
     };
+    let mut decays = Decays::All;
     if let Some(mut optimizer) = file.optional("optimizer")? {
         config.learning_rate = optimizer.or("lr", config.learning_rate)?;
         let betas = optimizer.or("betas", vec![config.beta_1, config.beta_2])?;
@@ -145,13 +162,15 @@ fn optimiser(file: &mut Section) -> Result<OptimiserConfig> {
         };
         (config.beta_1, config.beta_2) = (beta_1, beta_2);
         config.epsilon = optimizer.or("eps", config.epsilon)?;
-        config.weight_decay = optimizer.or("weight_decay", config.weight_decay)?;
+        if let Some(weight_decay) = optimizer.or("weight_decay", None)? {
+            (config.weight_decay, decays) = (weight_decay, Decays::Named);
+        }
         optimizer.only("amsgrad", false, "the second moment is an average")?;
         optimizer.only("maximize", false, "losses are made small")?;
         optimizer.ignore(&["foreach", "fused", "capturable", "differentiable"]);
         optimizer.finish("these are all that AdamW has here")?;
     }
-    Ok(config)
+    Ok((config, decays))
 }
 
 struct Training {

@@ -11,9 +11,10 @@ mod plot;
 mod results;
 mod settings;
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use crate::outputs::check_file;
@@ -40,6 +41,12 @@ pub struct ReportArgs {
 /// A folder that is not a run, a file in it that is not what it should be, a page that cannot be written.
 pub fn command(args: &ReportArgs) -> Result<()> {
     check_file(&args.out).context("in --out, a file such as report.html")?;
+    let is_html = |ending: &OsStr| ["html", "htm"].iter().any(|known| ending.eq_ignore_ascii_case(known));
+    ensure!(
+        args.out.extension().is_some_and(is_html),
+        "--out {}: a report is a page in HTML; name it report.html, say",
+        args.out.display()
+    );
     let mut runs = args.runs.iter().map(|folder| Material::read(folder)).collect::<Result<Vec<_>>>()?;
     material::tell_apart(&mut runs);
     write_file(&args.out, page::page(&runs)?.into_string().as_bytes())?;

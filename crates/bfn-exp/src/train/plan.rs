@@ -50,7 +50,8 @@ fn two_runs<T>(out: &Path, run: &Path) -> Result<T> {
 /// `runs/NAME-TIME`, after the experiment and the present time (UTC).
 fn default_folder(experiment: &Path) -> PathBuf {
     let name = experiment.file_stem().unwrap_or_default().to_string_lossy();
-    let now = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
+    // To the millisecond: the jobs of an array begin in one second.
+    let now = humantime::format_rfc3339_millis(std::time::SystemTime::now()).to_string();
     let time = now.trim_end_matches('Z').replace(':', "").replace('T', "-");
     Path::new("runs").join(format!("{name}-{time}"))
 }

@@ -131,17 +131,26 @@ impl Bench {
         };
         assert_eq!(best(&one_end), best(&other_end));
         assert!(self.checkpoint(other, best(&other_end).step).is_file(), "the best checkpoint is gone");
-        assert_eq!(self.logged(one), self.logged(other));
+        assert_eq!(self.log(one), self.log(other));
+    }
+
+    /// What was logged, but for what time and memory it took.
+    fn log(&self, run: &str) -> Vec<serde_json::Value> {
+        let text = fs::read_to_string(self.path(run).join("metrics.jsonl")).expect("metrics");
+        let lines = text.lines().map(|line| {
+            let mut value: serde_json::Value = serde_json::from_str(line).expect("a whole line of JSON");
+            let fields = value.as_object_mut().expect("an object");
+            for key in ["seconds", "examples_per_second", "shares", "peak_memory_bytes"] {
+                fields.remove(key);
+            }
+            value
+        });
+        lines.collect()
     }
 
     /// The steps at which something was logged.
     pub(super) fn logged(&self, run: &str) -> Vec<u64> {
-        let text = fs::read_to_string(self.path(run).join("metrics.jsonl")).expect("metrics");
-        let steps = text.lines().map(|line| {
-            let value: serde_json::Value = serde_json::from_str(line).expect("a whole line of JSON");
-            value["step"].as_u64().expect("a step")
-        });
-        steps.collect()
+        self.log(run).iter().map(|line| line["step"].as_u64().expect("a step")).collect()
     }
 }
 

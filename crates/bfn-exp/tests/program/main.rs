@@ -229,7 +229,7 @@ fn bad_arguments_and_settings_are_named() {
     );
     folder.training_fails("b", &["training.steps=0"], &[], &["training.steps"]);
     folder.training_fails("c", &["training.steps=\"many\""], &[], &["training.steps", "invalid type"]);
-    folder.training_fails("d", &["training.max_time=\"soon\""], &[], &["soon", "2m"]);
+    folder.training_fails("d", &["training.max_time=\"soon\""], &[], &["soon", "10m"]);
     folder.training_fails("e", &["flow.discretised.sigma_1=1.5"], &[], &["sigma_1", "1.5"]);
     folder.training_fails("f", &["network.unet.width=15"], &[], &["network.unet.width", "15"]);
     folder.training_fails("g", &["data.mnist.pixels=\"binarised\""], &[], &["data.digits", "data.mnist"]);
