@@ -127,7 +127,7 @@ where
     }
 }
 
-/// Cells are drawn from the last output distributions, as those of whole rows are.
+/// Cells are decided as those of whole rows are.
 impl Completing for Mixed {
     fn complete(
         &self,
@@ -146,9 +146,7 @@ impl Completing for Mixed {
             let t = like.full(&[rows], t);
             Told::predict(told, model, &flow.network_input(theta), &t, |network| flow.output(theta, network, &t))
         };
-        let decode = |output: &_, noise: &mut dyn NoiseSource<Torch>| {
-            Self::joined(&OutputDistribution::<Torch>::draw(output, noise), rows)
-        };
+        let decode = |output: &_, noise: &mut dyn NoiseSource<Torch>| Self::joined(&self.decide(output, noise), rows);
         complete(flow, way, given, &observed, &like, noise, predict, observe, decode)
     }
 }

@@ -122,6 +122,21 @@ impl Mixed {
         (0..rows).flat_map(of_row).collect()
     }
 
+    /// The rows that a last prediction stands for, of each column as what it is.
+    ///
+    /// Classes are drawn, so that those that the others do not settle keep their shares. Of bins it is the one nearest to
+    /// the mean: the continuous-time loss sees the mean of an output distribution alone and leaves its deviation to
+    /// chance, so that a draw, or the mode, of a value in the middle may well be the first bin or the last.
+    pub(crate) fn decide(&self, output: &Output, noise: &mut dyn NoiseSource<Torch>) -> MixedValues<Torch> {
+        let (drawn, nearest) = (OutputDistribution::<Torch>::draw(output, noise), self.flow.nearest(output));
+        let parts = self.flow.parts().iter().zip(drawn.0.into_iter().zip(nearest.0));
+        let values = parts.map(|(part, (drawn, nearest))| match part {
+            Part::Discretised { .. } => nearest,
+            Part::Continuous { .. } | Part::Discrete { .. } => drawn,
+        });
+        MixedValues(values.collect())
+    }
+
     /// The noise of θ and that of the message of a step.
     fn message(examples: &Examples) -> (Tensor, Tensor) {
         let flow_noise = Tensor::new(examples.noise.shallow_clone());
@@ -178,8 +193,7 @@ impl Objective for Mixed {
     }
 }
 
-/// A table's rows are draws from the last output distributions, not their modes: a column of classes whose
-/// shares the others do not settle keeps them.
+/// A table's rows are what [`Mixed::decide`] makes of the last prediction.
 impl Generative for Mixed {
     fn sample(
         &self,
@@ -204,7 +218,8 @@ impl Generative for Mixed {
             observe(View { step, steps, t, belief: &belief, prediction: &prediction });
         });
         let Ok(sample) = sampled;
-        Drawn { values: Self::joined(&sample.output.draw(noise), shape[0]), evaluations: sample.evaluations }
+        let values = Self::joined(&self.decide(&sample.output, noise), shape[0]);
+        Drawn { values, evaluations: sample.evaluations }
     }
 }
 
@@ -237,5 +252,33 @@ impl Gridded for Mixed {
             self.flow.loss_step(&x, output, &all(from), &all(to), &sender_noise).per_variable()
         });
         costs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bfn_core::distribution::{DiscretisedNormal, Probability};
+    use bfn_core::mixed::{MixedOutput, PartOutput};
+    use bfn_data::Seed;
+
+    use super::*;
+    use crate::draws::SampleNoise;
+
+    /// Nearly all of a wide normal lies in the first and the last bin, and none of its mean.
+    #[test]
+    fn the_bin_of_the_mean_is_decided_for_however_wide_the_output_is() {
+        let part = Part::Discretised { variables: 1, flow: DiscretisedFlow::new(5, 0.1).expect("a flow") };
+        let mixed = Mixed { flow: MixedFlow::new(vec![part]).expect("one part") };
+        let mean = column(&[-0.79, 0.03, 0.41], Device::Cpu).unsqueeze_last();
+        let deviation = mean.full_like(3.0);
+        let wide = DiscretisedNormal { mean, deviation, bins: 5, probability: Probability::Exact };
+        let narrow = DiscretisedNormal { deviation: wide.mean.full_like(0.01), ..wide.clone() };
+        let mut noise = SampleNoise::new(Seed(0), vec![0, 1, 2]);
+        let [wide, narrow] = [wide, narrow].map(|output| {
+            Mixed::joined(&mixed.decide(&MixedOutput(vec![PartOutput::Discretised(output)]), &mut noise), 3)
+        });
+        assert_eq!(narrow, [0.0, 2.0, 3.0]);
+        // What falls beyond the ends is counted there, so that the means of wide ones lie near the middle.
+        assert_eq!(wide, [2.0, 2.0, 2.0]);
     }
 }

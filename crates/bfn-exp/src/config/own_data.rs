@@ -44,7 +44,7 @@ pub struct ImagesConfig {
     pub height: usize,
     /// Columns of an image.
     pub width: usize,
-    /// The channels of an image.
+    /// The channels of an image; how transparent its pixels are is left out.
     pub colour: ColourConfig,
     /// Equal bins of the intensities, 2 to 256.
     pub bins: u16,
