@@ -193,7 +193,7 @@ impl Objective for Mixed {
     }
 }
 
-/// A table's rows are what [`Mixed::decide`] makes of the last prediction.
+/// Rows of a table: of each column what its kind asks for (`decide`).
 impl Generative for Mixed {
     fn sample(
         &self,

@@ -72,7 +72,7 @@ pub trait Motion<B: Backend> {
     fn nearest(&self, output: &Self::Prediction) -> <Self::Prediction as OutputDistribution<B>>::Value;
 
     /// The prediction at a temperature T: probabilities of classes to the power 1/T, normalised; of real values and bins
-    /// what [`RealValued::tempered`](super::RealValued::tempered) says.
+    /// what [`RealValued::tempered`](crate::distribution::RealValued::tempered) says.
     fn tempered(&self, output: Self::Prediction, temperature: f64) -> Self::Prediction;
 
     /// Noise at a temperature T: scaled by √T.
