@@ -37,6 +37,8 @@ pub struct KnownFile {
     pub sum: Sum,
     /// The names under which its content may lie instead: unpacked, or packed otherwise.
     names: &'static [&'static str],
+    /// Other names under which it, or a part of it, may lie; no sum of that is known.
+    others: &'static [&'static str],
     /// The SHA-256 of the files that it unpacks to, by name.
     contents: &'static [(&'static str, &'static str)],
 }
@@ -62,6 +64,7 @@ macro_rules! mnist_file {
             most_bytes: 16 << 20,
             sum: Sum::Unpacked($sum),
             names: &[$name, concat!($name, ".gz")],
+            others: &[],
             contents: &[],
         }
     };
@@ -100,6 +103,7 @@ pub const KNOWN: [KnownDataset; 4] = [
             most_bytes: 170_052_171,
             sum: Sum::File("c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"),
             names: &["cifar-10-binary.tar.gz"],
+            others: &[],
             contents: &[
                 ("data_batch_1.bin", "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5"),
                 ("data_batch_2.bin", "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed"),
@@ -129,6 +133,7 @@ pub const KNOWN: [KnownDataset; 4] = [
             most_bytes: 31_344_016,
             sum: Sum::File("a6640522afe85d1963ad56c05b0ede0a0c000dddc9671758a6cc09b7a38e5232"),
             names: &["text8.zip"],
+            others: &["text8", "text8.gz", "text8-prefix", "text8-prefix.gz"],
             contents: &[],
         }],
         folders: &["text8", ""],
@@ -172,7 +177,8 @@ impl KnownDataset {
     pub fn found(&self, root: &Root) -> (Vec<PathBuf>, Vec<&'static KnownFile>) {
         let (mut found, mut missing) = (Vec::new(), Vec::new());
         for file in self.files {
-            match root.find(self.title, self.folders, file.names) {
+            let with_sum = root.find(self.title, self.folders, file.names);
+            match with_sum.or_else(|_| root.find(self.title, self.folders, file.others)) {
                 Ok(path) => found.push(path),
                 Err(_) => {
                     let contents = file.contents.iter().map(|(name, _)| root.find(self.title, self.folders, &[*name]));

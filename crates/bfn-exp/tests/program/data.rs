@@ -142,6 +142,12 @@ fn known_data_are_listed_verified_and_shown() {
     let (code, _, errors) = bfn(&["verify", "text8"]);
     assert_eq!(code, Some(1));
     assert!(errors.contains("text8/text8.zip is missing"), "{errors}");
+    // Its beginning is there, and what is to be trained on; nobody has published its sum.
+    fs::create_dir_all(Path::new(&root).join("text8")).expect("a folder");
+    fs::write(Path::new(&root).join("text8/text8-prefix"), "the quick brown fox").expect("a file");
+    let (code, told, _) = bfn(&["verify", "text8"]);
+    assert!(code == Some(0) && told.contains("text8-prefix: a text of 19 characters"), "{told}");
+    assert!(bfn(&["list"]).1.contains("there:"), "the beginning is not listed");
     let mnist = Path::new(&root).join("mnist");
     fs::create_dir_all(&mnist).expect("a folder");
     fs::write(mnist.join("t10k-labels-idx1-ubyte"), [0, 0, 8, 1, 0, 0, 0, 1, 7]).expect("a file");
