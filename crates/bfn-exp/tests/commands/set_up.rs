@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use bfn_data::{Split, Windows};
 use bfn_exp::config::Experiment;
@@ -152,6 +153,16 @@ fn labels_that_only_validation_would_meet_are_found() {
     let check = ["check", &file, "--set", "network.unet.classes=2"];
     ends_with(1, &check, &["in the validation split", "2 classes", "has the label 5"]);
     succeeds(&["check", &file, "--set", "network.unet.classes=6"]);
+}
+
+/// As other programs do, `bfn` ends without a word when nobody reads on.
+#[test]
+fn results_that_are_cut_off_end_a_command_quietly() {
+    let script = "set -o pipefail; \"$0\" data list | sleep 0; echo $?";
+    let output = Command::new("bash").args(["-c", script, env!("CARGO_BIN_EXE_bfn")]).output().expect("bash runs");
+    let (told, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    // 0 where it was done before the other end was gone, else 128 and the number of SIGPIPE.
+    assert!(["0", "141"].contains(&told.trim()) && errors.is_empty(), "{told}{errors}");
 }
 
 #[test]
