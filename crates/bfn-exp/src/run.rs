@@ -238,18 +238,11 @@ impl Run {
     /// A run without such a checkpoint, or one of another network.
     pub fn load_weights(&self, which: Which, model: &Model) -> Result<Standing> {
         let Some(checkpoint) = self.checkpoints().choose(which.checkpoint)? else {
-            if let Some(Origin::Imported { weights, config, .. }) = self.record().ok().and_then(|record| record.origin)
-            {
-                bail!(
-                    "{} has no whole checkpoint any more; import {weights} again (--config {config})",
-                    self.folder.display()
-                );
-            }
-            bail!(
-                "{} has no complete checkpoint yet; let it train until the first one (checkpoint.every), \
-                 or go on with --resume",
-                self.folder.display()
-            );
+            let cure = match self.record().ok().and_then(|record| record.origin) {
+                Some(Origin::Imported { weights, config, .. }) => format!("import {weights} again (--config {config})"),
+                _ => "let it train until the first one (checkpoint.every), or go on with --resume".to_owned(),
+            };
+            bail!("{} has no complete checkpoint; {cure}", self.folder.display());
         };
         let group = if which.weights == Weights::Ema { "ema" } else { "model" };
         checkpoint.load_into(group, &parameter::named(model.parameters()))?;
