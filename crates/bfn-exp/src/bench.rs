@@ -217,7 +217,8 @@ fn known(operations: u64) -> Option<u64> {
 
 /// The floating-point operations a second of a product of two square matrices, the quickest of a few.
 fn matrix_rate(device: Device, precision: Precision) -> f64 {
-    let side = matrix_side(device);
+    // Enough to keep the device busy.
+    let side = if device.is_cuda() { 8192 } else { 1024 };
     let _no_gradient = tch::no_grad_guard();
     let _precision = precision.guard(device);
     let matrix = Tensor::randn([side, side], (Kind::Float, device));
@@ -231,11 +232,6 @@ fn matrix_rate(device: Device, precision: Precision) -> f64 {
     let times: Vec<Duration> = (0..5).map(|_| multiply()).collect();
     let seconds = Spread::of(&times).map_or(f64::NAN, |spread| spread.minimum);
     2.0 * (side as f64).powi(3) / seconds
-}
-
-/// Enough to keep the device busy.
-fn matrix_side(device: Device) -> i64 {
-    if device.is_cuda() { 8192 } else { 1024 }
 }
 
 impl Spread {

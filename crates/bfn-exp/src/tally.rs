@@ -8,7 +8,7 @@ use crate::engine::Measured;
 use crate::table::numbers_or_nan;
 
 /// How many losses before a step are told where it is broken.
-pub const RECENT: usize = 5;
+const RECENT: usize = 5;
 
 /// Losses and gradient norms of some steps in a row.
 #[derive(Debug)]

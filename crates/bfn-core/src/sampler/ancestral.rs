@@ -12,7 +12,8 @@ use crate::{Backend, BayesianFlow, Grid, Interval, NoiseSource, OutputDistributi
 /// mode or a draw.
 ///
 /// `like` has the shape of a message ([`BayesianFlow::message_shape`]), and the precision and device of the
-/// result. `grid` usually leads from 0 to 1 in n equal steps, [`Grid::uniform`]. `predict` maps (θ, t) to the output distribution; a network goes in there, and so does an exact posterior in a test.
+/// result. `grid` usually leads from 0 to 1 in n equal steps, [`Grid::uniform`]. `predict` maps (θ, t) to the output
+/// distribution; a network goes in there, and so does an exact posterior in a test.
 ///
 /// # Errors
 ///

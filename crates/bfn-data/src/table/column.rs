@@ -105,7 +105,8 @@ impl Column {
                     RealMap::Standardised { clip } => standardised(&reals, clip),
                     RealMap::Quantiles => quantiles(reals),
                 };
-                if !transform.is_finite() {
+                // Every number of its range is to be computed with.
+                if !transform.range().is_none_or(|(low, high)| (high - low).is_finite()) {
                     let expected = "training rows whose mean, deviation and range are finite numbers";
                     return poor(expected, "numbers so large that they are not".to_owned());
                 }
@@ -171,17 +172,6 @@ impl Column {
             Transform::Categorical { classes } => {
                 VariableKind::Discrete { classes: classes.len() + usize::from(self.missing == Missing::Marked) }
             }
-        }
-    }
-
-    /// The numbers between which the value tells one from another; none where the column has no real numbers.
-    pub(super) fn range(&self) -> Option<(f64, f64)> {
-        match &self.transform {
-            Transform::Standardised { mean, deviation, clip } => {
-                Some((mean - clip * deviation, mean + clip * deviation))
-            }
-            Transform::Quantiles { knots } => Some((knots[0], knots[knots.len() - 1])),
-            Transform::Integer { .. } | Transform::Categorical { .. } => None,
         }
     }
 
@@ -261,12 +251,12 @@ impl fmt::Display for Transform {
 }
 
 impl Transform {
-    /// Whether every number of its range can be computed with.
-    fn is_finite(&self) -> bool {
+    /// The numbers between which the value tells one from another; none where there are no real numbers.
+    pub(super) fn range(&self) -> Option<(f64, f64)> {
         match self {
-            Self::Standardised { mean, deviation, clip } => mean.is_finite() && (clip * deviation).is_finite(),
-            Self::Quantiles { knots } => (knots[knots.len() - 1] - knots[0]).is_finite(),
-            Self::Integer { .. } | Self::Categorical { .. } => true,
+            Self::Standardised { mean, deviation, clip } => Some((mean - clip * deviation, mean + clip * deviation)),
+            Self::Quantiles { knots } => Some((knots[0], knots[knots.len() - 1])),
+            Self::Integer { .. } | Self::Categorical { .. } => None,
         }
     }
 }

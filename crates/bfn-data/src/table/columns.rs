@@ -206,19 +206,20 @@ impl Columns {
         csv(raw.names.iter().map(String::as_str), filled)
     }
 
-    /// The numbers of a row that lie outside of what their columns can say, and are cut off: name, number and range.
+    /// The numbers that lie outside of what their columns can say, and are cut off: row, and name, number and range.
     ///
     /// # Errors
     ///
     /// [`DataError::Invalid`] where a column is not there.
-    pub fn cut_off(&self, raw: &RawTable, row: usize) -> Result<Vec<String>, DataError> {
+    pub fn cut_off(&self, raw: &RawTable) -> Result<Vec<(usize, String)>, DataError> {
         let reader = self.reader(raw)?;
-        let cut = |source: &Source<'_>| {
-            let (number, (low, high)) = (raw.columns[source.place][row].number()?, source.column.range()?);
+        let cut = |row: usize, source: &Source<'_>| {
+            let (number, (low, high)) = (raw.columns[source.place][row].number()?, source.column.transform.range()?);
             (!(low..=high).contains(&number))
-                .then(|| format!("{} = {number}, known from {low} to {high}", source.column.name))
+                .then(|| (row, format!("{} = {number}, known from {low} to {high}", source.column.name)))
         };
-        Ok(reader.sources.iter().filter_map(cut).collect())
+        let of_row = |row| reader.sources.iter().filter_map(move |source| cut(row, source));
+        Ok((0..raw.rows).flat_map(of_row).collect())
     }
 }
 

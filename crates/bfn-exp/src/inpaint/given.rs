@@ -151,9 +151,9 @@ fn rows(raw: &RawTable, columns: &Columns) -> Result<Given> {
             given.values.push(value.unwrap_or(0.0));
             given.known.push(value.is_some());
         }
-        for cut in columns.cut_off(raw, row)? {
-            tell(format_args!("warning: row {}: {cut}; the network is told of the nearest known number", row + 1));
-        }
+    }
+    for (row, cut) in columns.cut_off(raw)? {
+        tell(format_args!("warning: row {}: {cut}; the network is told of the nearest known number", row + 1));
     }
     Ok(given)
 }

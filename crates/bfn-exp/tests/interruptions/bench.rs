@@ -111,6 +111,15 @@ impl Bench {
         command
     }
 
+    /// A run that trains, once its folder is there.
+    pub(super) fn begun(&self, run: &str) -> Running {
+        let running = Running::start(self.train(run, &[]));
+        while !self.path(run).join("run.json").exists() {
+            sleep(Duration::from_millis(1));
+        }
+        running
+    }
+
     pub(super) fn checkpoint(&self, run: &str, step: u64) -> PathBuf {
         self.path(run).join(format!("checkpoints/step-{step:010}.safetensors"))
     }
@@ -164,7 +173,7 @@ pub(super) enum Moment {
 
 /// A training process whose stderr is read.
 pub(super) struct Running {
-    pub(super) child: Child,
+    child: Child,
     /// Whether it has begun to validate.
     pub(super) validates: Arc<AtomicBool>,
     reader: JoinHandle<String>,
@@ -223,6 +232,10 @@ impl Running {
         while !self.validates.load(Ordering::Relaxed) {
             sleep(Duration::from_millis(1));
         }
+        self.signal(signal);
+    }
+
+    pub(super) fn signal(&self, signal: &str) {
         let sent = Command::new("kill").args(["-s", signal, &self.child.id().to_string()]).status();
         assert!(sent.expect("kill runs").success());
     }

@@ -130,13 +130,9 @@ fn a_run_that_nobody_listens_to_goes_on() {
 fn a_second_signal_ends_at_once() {
     // One step takes far longer than the two signals.
     let bench = Bench::new(&["training.batch=2000"]);
-    let running = Running::start(bench.train("run", &[]));
-    while !bench.path("run").join("run.json").exists() {
-        sleep(Duration::from_millis(1));
-    }
-    let pid = running.child.id().to_string();
+    let running = bench.begun("run");
     for _ in 0..2 {
-        assert!(Command::new("kill").args(["-s", "INT", &pid]).status().expect("kill runs").success());
+        running.signal("INT");
         sleep(Duration::from_millis(50));
     }
     let (status, errors) = running.wait();
@@ -146,10 +142,7 @@ fn a_second_signal_ends_at_once() {
 #[test]
 fn two_processes_do_not_train_one_run() {
     let bench = Bench::new(&["training.batch=500"]);
-    let first = Running::start(bench.train("run", &[]));
-    while !bench.path("run").join("run.json").exists() {
-        sleep(Duration::from_millis(1));
-    }
+    let first = bench.begun("run");
     let (status, errors) = Running::start(bench.train("run", &["--resume"])).wait();
     assert_eq!(status.code(), Some(1), "{errors}");
     assert!(errors.contains("another process is training in"), "{errors}");
