@@ -155,9 +155,10 @@ fn sample(args: &BenchArgs, count: usize) -> Result<Report> {
             times.push(last.elapsed());
             last = Instant::now();
             progress.message(view.step as u64, "steps");
+            Ok(())
         };
         let shape = [count, task.form.dimensions()];
-        task.objective.sample(&model, None, &sampler, shape, &mut noise, &mut observe);
+        task.objective.sample(&model, None, &sampler, shape, &mut noise, &mut observe)?;
         progress.finish();
         anyhow::Ok(times)
     };

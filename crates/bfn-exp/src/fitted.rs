@@ -13,6 +13,7 @@ use crate::bound::Estimator;
 use crate::cli::GridArgs;
 use crate::config::Times;
 use crate::form::Form;
+use crate::outputs::check_file;
 use crate::progress::{Progress, say};
 use crate::run::{Trained, write_file};
 use crate::task::Arithmetic;
@@ -50,6 +51,8 @@ pub fn command(args: &GridArgs) -> Result<()> {
     let (longest, fine_steps) = (args.steps.iter().copied().max().unwrap_or(1), args.fine);
     ensure!(longest <= fine_steps, "--steps {longest} is more than the {fine_steps} steps of --fine");
     let trained = Trained::load(&args.run, args.which, args.device, Arithmetic::default())?;
+    let path = args.run.join(FILE);
+    check_file(&path)?;
     let split = Split::from(args.split);
     let source = trained.open(split, Windows::InOrder)?;
     source.check_labels(trained.experiment.network.classes())?;
@@ -82,7 +85,6 @@ pub fn command(args: &GridArgs) -> Result<()> {
         times: fine.times().to_vec(),
         costs: costs.costs().to_vec(),
     };
-    let path = args.run.join(FILE);
     write_file(&path, serde_json::to_string(&measured)?.as_bytes())?;
     say(format_args!(
         "the costs of steps between {} times, from {} examples of {}: {}",

@@ -1,8 +1,9 @@
 //! Where the samplers meet a network: draws of any kind of data.
 
-use std::convert::Infallible;
+use std::cell::RefCell;
 use std::fmt::Debug;
 
+use anyhow::Result;
 use bfn_core::continuous::Belief;
 use bfn_core::discrete::Logits;
 use bfn_core::sampler::{Dynamics, Guided, Sampler};
@@ -16,7 +17,12 @@ use crate::told::Told;
 
 /// The samplers of one Bayesian flow, whatever its kind.
 pub trait Generative {
-    /// Draws a batch of B samples of D variables, `shape` = \[B, D\], with what the network is told of them. `observe` is shown every step and the end.
+    /// Draws a batch of B samples of D variables, `shape` = \[B, D\], with what the network is told of them. `observe` is
+    /// shown every step and the end.
+    ///
+    /// # Errors
+    ///
+    /// The first that `observe` returns: the network is not evaluated any more then.
     fn sample(
         &self,
         model: &Model,
@@ -24,8 +30,8 @@ pub trait Generative {
         sampler: &Sampler,
         shape: [usize; 2],
         noise: &mut dyn NoiseSource<Torch>,
-        observe: &mut dyn FnMut(View<'_>),
-    ) -> Drawn;
+        observe: &mut dyn FnMut(View<'_>) -> Result<()>,
+    ) -> Result<Drawn>;
 }
 
 /// A batch of samples.
@@ -50,6 +56,24 @@ pub struct View<'a> {
     pub t: f64,
     pub(crate) belief: &'a dyn Fn() -> Tensor,
     pub(crate) prediction: &'a dyn Fn() -> Tensor,
+}
+
+/// From an observer that has had enough to the next prediction, which ends the sampling.
+#[derive(Debug, Default)]
+pub(crate) struct Halt(RefCell<Option<anyhow::Error>>);
+
+impl Halt {
+    /// Takes note of an error.
+    pub(crate) fn after(&self, observed: Result<()>) {
+        if let Err(error) = observed {
+            self.0.borrow_mut().get_or_insert(error);
+        }
+    }
+
+    /// The error that was noted, once.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.0.take().map_or(Ok(()), Err)
+    }
 }
 
 /// What there is to see of the parameters of an input distribution.
@@ -102,23 +126,26 @@ where
         sampler: &Sampler,
         shape: [usize; 2],
         noise: &mut dyn NoiseSource<Torch>,
-        observe: &mut dyn FnMut(View<'_>),
-    ) -> Drawn {
+        observe: &mut dyn FnMut(View<'_>) -> Result<()>,
+    ) -> Result<Drawn> {
         let flow = &self.flow;
         let like = column(&[0.0], model.device()).full(&flow.message_shape(&shape), 0.0);
+        let halt = Halt::default();
         let predict = |theta: &F::Theta, t: f64| {
+            halt.check()?;
             let t = like.full(&[shape[0]], t);
             let input = flow.network_input(theta);
-            Ok::<_, Infallible>(Told::predict(told, model, &input, &t, |network| flow.output(theta, network, &t)))
+            anyhow::Ok(Told::predict(told, model, &input, &t, |network| flow.output(theta, network, &t)))
         };
         let sampled = sampler.sample(flow, &like, noise, predict, |moment| {
             let belief = || moment.theta.seen();
             let prediction = || seen_signal(&flow.mean_signal(moment.output));
             let (step, steps, t) = (moment.step, moment.steps, moment.t);
-            observe(View { step, steps, t, belief: &belief, prediction: &prediction });
+            halt.after(observe(View { step, steps, t, belief: &belief, prediction: &prediction }));
         });
-        let Ok(sample) = sampled;
-        Drawn { values: sample.output.mode().decode(self.values), evaluations: sample.evaluations }
+        let sample = sampled?;
+        halt.check()?;
+        Ok(Drawn { values: sample.output.mode().decode(self.values), evaluations: sample.evaluations })
     }
 }
 

@@ -19,7 +19,7 @@ use tch::{Device, Kind};
 use crate::config::FlowConfig;
 use crate::draws::column;
 use crate::examples::Examples;
-use crate::generative::{Drawn, Generative, View};
+use crate::generative::{Drawn, Generative, Halt, View};
 use crate::gridded::Gridded;
 use crate::model::Model;
 use crate::objective::{Objective, Term};
@@ -202,24 +202,27 @@ impl Generative for Mixed {
         sampler: &Sampler,
         shape: [usize; 2],
         noise: &mut dyn NoiseSource<Torch>,
-        observe: &mut dyn FnMut(View<'_>),
-    ) -> Drawn {
+        observe: &mut dyn FnMut(View<'_>) -> Result<()>,
+    ) -> Result<Drawn> {
         let flow = &self.flow;
         let like = column(&[0.0], model.device()).full(&[shape[0], flow.message_width()], 0.0);
+        let halt = Halt::default();
         let predict = |theta: &Vec<mixed::PartTheta<Torch>>, t: f64| {
+            halt.check()?;
             let t = like.full(&[shape[0]], t);
             let input = flow.network_input(theta);
-            Ok::<_, Infallible>(Told::predict(told, model, &input, &t, |network| flow.output(theta, network, &t)))
+            anyhow::Ok(Told::predict(told, model, &input, &t, |network| flow.output(theta, network, &t)))
         };
         let sampled = sampler.sample(flow, &like, noise, predict, |moment| {
             let belief = || flow.network_input(moment.theta);
             let prediction = || flow.mean_signal(moment.output);
             let (step, steps, t) = (moment.step, moment.steps, moment.t);
-            observe(View { step, steps, t, belief: &belief, prediction: &prediction });
+            halt.after(observe(View { step, steps, t, belief: &belief, prediction: &prediction }));
         });
-        let Ok(sample) = sampled;
+        let sample = sampled?;
+        halt.check()?;
         let values = Self::joined(&self.decide(&sample.output, noise), shape[0]);
-        Drawn { values, evaluations: sample.evaluations }
+        Ok(Drawn { values, evaluations: sample.evaluations })
     }
 }
 

@@ -4,33 +4,37 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use bfn_nets::check_writable;
 
-/// Checks that there is a folder for a file to be written into.
+/// Checks that a file can be written.
 ///
 /// # Errors
 ///
-/// A folder that is missing, or is none; a folder in the place of the file.
+/// A folder that is missing, is none, or takes no files; a folder in the place of the file.
 pub fn check_file(path: &Path) -> Result<()> {
     ensure!(!path.is_dir(), "{} is a folder; name the file to write", path.display());
-    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
-    let (shown, folder) = (path.display(), folder.display());
-    ensure!(path.parent().is_some_and(Path::is_dir), "{shown} cannot be written: there is no folder {folder}; make it");
-    Ok(())
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        let (shown, folder_shown) = (path.display(), folder.display());
+        ensure!(folder.is_dir(), "{shown} cannot be written: there is no folder {folder_shown}; make it");
+    }
+    Ok(check_writable(path)?)
 }
 
-/// Checks that a folder can be made, with those that it is to lie in: that what is there of them are folders.
+/// Checks that a folder can be made, with those that it is to lie in.
 ///
 /// # Errors
 ///
-/// A path without a name at its end, or through a file.
+/// A path without a name at its end, or through a file; a folder that takes no others.
 pub fn check_folder(path: &Path) -> Result<()> {
     let shown = path.display();
     ensure!(path.file_name().is_some(), "{shown} does not end with the name of a folder; name a new one");
-    let above = path.ancestors().skip(1).find(|folder| folder.exists());
-    if let Some(above) = above.filter(|folder| !folder.is_dir()) {
+    let below: Vec<&Path> =
+        path.ancestors().take_while(|folder| *folder != Path::new("") && !folder.exists()).collect();
+    let Some(first) = below.last() else { return Ok(()) };
+    if let Some(above) = first.parent().filter(|above| above.exists() && !above.is_dir()) {
         anyhow::bail!("{shown} cannot be made: {} is no folder", above.display());
     }
-    Ok(())
+    check_writable(first).with_context(|| format!("{shown} cannot be made"))
 }
 
 /// Fills a neighbour, `NAME.bfn-partial`, by `content`, which then takes the name: the folder appears whole or not at all.
@@ -108,6 +112,12 @@ mod tests {
         for wrong in ["file/name", ".."] {
             assert!(check_folder(&in_place(wrong)).is_err(), "{wrong}");
         }
+        // A folder that takes no files, from nobody.
+        let closed = Path::new("/proc/self/name");
+        for error in [check_file(closed).expect_err("a file"), check_folder(closed).expect_err("a folder")] {
+            assert!(format!("{error:#}").contains("/proc/self/name"), "{error:#}");
+        }
+        assert_eq!(fs::read_dir(place.path())?.count(), 1, "only the file that was there");
         Ok(())
     }
 }

@@ -19,6 +19,7 @@ use self::images::Images;
 use self::tables::Tables;
 use self::texts::Texts;
 use crate::form::Arrangement;
+use crate::outputs::check_file;
 use crate::progress::say;
 use crate::run::{Trained, Which, write_file};
 use crate::sample::Draws;
@@ -169,6 +170,8 @@ trait Judge {
 #[allow(clippy::print_stdout, reason = "results are what this command is for")]
 pub fn command(args: &QualityArgs) -> Result<()> {
     let trained = Trained::load(&args.run, args.which, args.device, Arithmetic::default())?;
+    let (json, picture) = (args.run.join("quality.json"), args.run.join("quality.svg"));
+    check_file(&json)?;
     let telling = Telling::new(&args.condition, &trained, args.count as usize)?;
     let mut samplers = Vec::new();
     for solver in &args.solver {
@@ -242,7 +245,6 @@ pub fn command(args: &QualityArgs) -> Result<()> {
     if quality.rows.is_empty() {
         return measured;
     }
-    let (json, picture) = (args.run.join("quality.json"), args.run.join("quality.svg"));
     write_file(&json, serde_json::to_string_pretty(&quality)?.as_bytes())?;
     write_file(&picture, plot::svg(&quality)?.as_bytes())?;
     say(format_args!("kept in {} and {}", json.display(), picture.display()));

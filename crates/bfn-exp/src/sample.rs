@@ -93,16 +93,12 @@ impl Draws<'_> {
             let shape = [members.len(), variables];
             let told = self.telling.of(&members, self.model.device());
             let mut noise = SampleNoise::new(self.seed, members);
-            let mut seen = Ok(());
             let mut show = |view: View<'_>| {
                 progress.message((number * steps + view.step) as u64, "steps");
-                if seen.is_ok() {
-                    seen = observe(number, &view);
-                }
+                observe(number, &view)
             };
             let drawn =
-                self.task.objective.sample(self.model, told.as_ref(), self.sampler, shape, &mut noise, &mut show);
-            seen?;
+                self.task.objective.sample(self.model, told.as_ref(), self.sampler, shape, &mut noise, &mut show)?;
             samples.values.extend(drawn.values);
             samples.evaluations = drawn.evaluations * self.telling.calls();
         }

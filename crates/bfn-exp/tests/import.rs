@@ -150,6 +150,20 @@ fn an_import_is_a_run_to_sample_to_train_from_and_to_export() {
 }
 
 #[test]
+fn weights_that_are_not_finite_are_refused_by_name() {
+    let folder = Folder::new();
+    let weights = folder.path("broken.pt");
+    let state = read_state_dict(&published("weights.pt")).unwrap();
+    let [first, second] = [&state[0], &state[3]];
+    for (tensor, value) in [(&first.tensor, f64::NAN), (&second.tensor, f64::INFINITY)] {
+        let _ = tensor.flatten(0, -1).narrow(0, 0, 1).fill_(value);
+    }
+    write_state_dict(Path::new(&weights), &state).unwrap();
+    let expected = [first.name.as_str(), &second.name, "finite in f32", "infinite ones or NaN"];
+    folder.import_fails(&config(), Path::new(&weights), &expected);
+}
+
+#[test]
 fn an_imported_run_cannot_be_resumed_and_a_run_from_another_can() {
     let folder = Folder::new();
     let run = imported(&folder);

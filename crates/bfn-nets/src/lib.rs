@@ -49,4 +49,4 @@ pub use random_state::seed_dropout;
 pub use recorded::{Inputs, Recorded};
 pub use shim::Autocast;
 pub use torch::{Indices, Tensor, Torch};
-pub use whole_file::write_whole;
+pub use whole_file::{check_writable, write_whole};

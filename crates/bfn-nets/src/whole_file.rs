@@ -11,20 +11,43 @@ use crate::Error;
 ///
 /// The bytes go to a neighbour with the ending `.bfn-partial`, reach the disk, and then take the name; a neighbour left
 /// behind by a killed program is overwritten by the next. Two writers of one path at the same time are the caller's
-/// mistake.
+/// mistake. What is no file but a device or a pipe, such as `/dev/stdout`, is written to as it is.
 ///
 /// # Errors
 ///
 /// [`Error::Io`]; the old file is then as it was and the neighbour is gone.
 pub fn write_whole(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Error> {
-    let partial = partial_path(path);
     let fail = |reason| Error::Io { action: "write", path: path.to_owned(), reason };
+    if is_stream(path) {
+        return File::options().write(true).open(path).and_then(|mut stream| content(&mut stream)).map_err(fail);
+    }
+    let partial = neighbour(path, ".bfn-partial");
     let file = File::create(&partial).map_err(fail)?;
     write_and_rename(file, &partial, path, content).map_err(|reason| {
         // Nothing more can be done where this fails as well.
         let _ = fs::remove_file(&partial);
         fail(reason)
     })
+}
+
+/// Checks that [`write_whole`] could write a file now, so that work is not lost for want of a place: makes a neighbour
+/// with the ending `.bfn-probe` and removes it.
+///
+/// # Errors
+///
+/// [`Error::Io`] where the folder is missing or nothing can be made in it.
+pub fn check_writable(path: &Path) -> Result<(), Error> {
+    if is_stream(path) {
+        return Ok(());
+    }
+    let probe = neighbour(path, ".bfn-probe");
+    File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(&probe)
+        .and_then(|_| fs::remove_file(&probe))
+        .map_err(|reason| Error::Io { action: "write", path: path.to_owned(), reason })
 }
 
 fn write_and_rename(
@@ -46,15 +69,28 @@ fn write_and_rename(
     Ok(())
 }
 
-fn partial_path(path: &Path) -> PathBuf {
+fn is_stream(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
+}
+
+fn neighbour(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".bfn-partial");
+    name.push(ending);
     path.with_file_name(name)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_device_is_written_to_and_stays_one() {
+        let path = Path::new("/dev/null");
+        check_writable(path).and_then(|()| write_whole(path, |writer| writer.write_all(b"gone"))).expect("written");
+        assert!(is_stream(path));
+        let full = write_whole(Path::new("/dev/full"), |writer| writer.write_all(b"no space")).expect_err("full");
+        assert!(full.to_string().contains("/dev/full"), "{full}");
+    }
 
     #[test]
     fn a_failure_on_the_way_leaves_the_old_file_and_nothing_else() {

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use bfn_data::{Purpose, Seed};
+use bfn_data::{Purpose, Seed, Split, Windows};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::cli::SplitName;
-use crate::config::Experiment;
+use crate::config::{DataConfig, Experiment};
+use crate::form::Form;
 use crate::overrides::Override;
+use crate::task::{Arithmetic, Task};
 
 /// The longest name of a trial's folder that spells its settings out.
 const LONGEST: usize = 120;
@@ -172,14 +174,25 @@ impl Plan {
         changes.map(|(key, value)| format!("{key}={value}").parse().map_err(anyhow::Error::msg)).collect()
     }
 
-    /// Reads the experiment of every trial, so that a sweep does not fail half-way for a wrong key.
+    /// Reads the experiment of every trial, and holds its flow and network against its data, so that a sweep does not
+    /// fail half-way for a wrong setting.
     ///
     /// # Errors
     ///
-    /// The first experiment that is not sound.
+    /// The first experiment that is not sound, data that are missing.
     pub fn check(&self, trials: &[Trial]) -> Result<()> {
+        // Mostly all trials have the same data.
+        let mut known: Option<(DataConfig, Form)> = None;
         for trial in trials {
-            Experiment::read(&self.base, &self.overrides(trial)?)?;
+            let experiment = Experiment::read(&self.base, &self.overrides(trial)?)?;
+            let form = match known.take() {
+                Some((data, form)) if data == experiment.data => form,
+                _ => Form::of(experiment.data.open(Split::Train, Windows::Random)?.dataset.as_ref())?,
+            };
+            let task = Task::new(&experiment, form.clone(), Arithmetic::default());
+            task.and_then(|task| Ok(experiment.network.check(&task.variables)?))
+                .with_context(|| format!("{} cannot be trained", trial.name))?;
+            known = Some((experiment.data, form));
         }
         Ok(())
     }

@@ -125,5 +125,8 @@ fn a_sweep_stops_in_time_and_goes_on_and_a_failing_run_does_not_stop_the_others(
     let wrong = folder.write("wrong.toml", &plan("\"optimiser.learning_rat\" = [1e-3]"));
     let expected = ["optimiser.learning_rat", "did you mean `learning_rate`?"];
     ends_with(1, &["sweep", &wrong, "--out", &folder.path("other")], &expected);
+    let misfit = folder.write("misfit.toml", &plan("\"network.unet.patch\" = [2, 3]"));
+    let expected = ["network.unet.patch=3 cannot be trained", "patch"];
+    ends_with(1, &["sweep", &misfit, "--out", &folder.path("other"), "--dry-run"], &expected);
     assert!(!Path::new(&folder.path("other")).exists());
 }

@@ -1,9 +1,12 @@
 //! `bfn quality`: measures, what is kept, and what is refused.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use crate::support::images;
 use crate::{Folder, fails, succeeds};
 
 fn kept(folder: &Folder, run: &str) -> Value {
@@ -54,6 +57,38 @@ fn images_are_compared_in_the_features_of_a_classifier() {
     assert_ne!(folder.bytes("run/classifier.safetensors"), classifier);
     fs::write(folder.path("run/classifier.safetensors"), "nothing").expect("a file");
     fails(&[&common[..], &["--solver", "ancestral"]].concat(), &["classifier.safetensors", "remove it"]);
+}
+
+#[test]
+fn images_of_one_class_are_compared_by_their_pixels() {
+    let folder = Folder::new();
+    let run = folder.trained("run", &images(&folder, 60, |_| 0), &[]);
+    let told = succeeds(&["quality", &run, "--count", "20", "--steps", "2", "--solver", "ancestral"]);
+    assert!(told.contains("labels of one class alone"), "{told}");
+    assert_eq!(names(&kept(&folder, "run")), ["pixel_means", "pixel_deviations"]);
+    assert!(!fs::exists(folder.path("run/classifier.safetensors")).expect("a folder"));
+}
+
+/// A signal in the second row, which would take minutes.
+#[test]
+fn rows_that_are_done_when_it_is_stopped_are_kept() {
+    let folder = Folder::new();
+    let run = folder.text("run");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bfn"));
+    command.args(["quality", &run, "--count", "64", "--solver", "ancestral", "--steps", "2,100000"]);
+    command.env("OMP_NUM_THREADS", "1").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("bfn starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("stdout")).lines();
+    assert!(lines.any(|line| line.expect("a line").starts_with("ancestral")), "it prints the first row");
+    let sent = Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status().expect("kill runs");
+    assert!(sent.success());
+    let code = child.wait().expect("it ends").code();
+    let mut errors = String::new();
+    child.stderr.take().expect("stderr").read_to_string(&mut errors).expect("text");
+    assert_eq!(code, Some(75), "{errors}");
+    assert!(errors.contains("stopped by SIGINT") && errors.contains("the rows so far are kept"), "{errors}");
+    let rows = &kept(&folder, "run")["rows"];
+    assert_eq!((rows.as_array().map(Vec::len), rows[0]["steps"].as_u64()), (Some(1), Some(2)));
 }
 
 #[test]

@@ -34,8 +34,8 @@ pub fn state_dict(network: &dyn Network, parameters: &[NamedTensor]) -> Vec<Name
 ///
 /// # Errors
 ///
-/// [`Error::Mismatch`] with every tensor that is missing, unexpected or of another shape, and every fixed tensor with
-/// other values than the configuration says; then no parameter has changed.
+/// [`Error::Mismatch`] with every tensor that is missing, unexpected, of another shape or not finite, and every fixed
+/// tensor with other values than the configuration says; then no parameter has changed.
 pub fn fill(path: &Path, network: &dyn Network, parameters: &[Parameter], state: &[NamedTensor]) -> Result<(), Error> {
     let mut rest: BTreeMap<&str, &Tensor> = state.iter().map(|one| (one.name.as_str(), &one.tensor)).collect();
     let mut mismatch = Mismatch::default();
@@ -47,6 +47,11 @@ pub fn fill(path: &Path, network: &dyn Network, parameters: &[Parameter], state:
         };
         if found.size() != wanted.size() || !is_real(found.kind()) {
             mismatch.misshapen.push(Misshapen { name, expected: shape(wanted), found: shape(found) });
+            return None;
+        }
+        if found.to_kind(Kind::Float).isfinite().all().int64_value(&[]) == 0 {
+            let expected = "numbers that are finite in f32".to_owned();
+            mismatch.misshapen.push(Misshapen { name, expected, found: "infinite ones or NaN".to_owned() });
             return None;
         }
         Some(found)
