@@ -5,49 +5,48 @@ use std::fmt::Debug;
 
 use crate::special::NARROW;
 
-/// An array library, named by a zero-sized marker.
+/// An array library, represented by a zero-sized marker type.
 ///
 /// Every equation of this crate is written once, over [`Tensor<B>`](crate::Tensor), and runs on each
 /// library that implements this trait: [`Nd`](crate::Nd) (`ndarray`, f64 and f32) in this crate,
 /// libtorch with automatic differentiation in `bfn-nets`.
 ///
-/// A method takes arrays by reference and returns a new one. Binary operations broadcast as NumPy
-/// does: shapes are aligned at their last axis and an axis of length 1 stretches. *The last axis*
-/// is always the one of classes, bins or parameters. Precision and device are those of the
-/// arguments; where an array is made from numbers it is made like an existing one.
+/// A method takes arrays by reference and returns a new one. Binary operations broadcast as in NumPy: shapes are
+/// aligned at their last axis and an axis of length 1 stretches. *The last axis* is always the axis of classes, bins
+/// or parameters. Precision and device are those of the arguments; an array that is created from numbers takes them
+/// from an existing array.
 ///
-/// The methods without a body are the primitives. Those with one are composites: an
-/// implementation may replace them by a faster kernel with the same values, which the
-/// conformance suite (feature `conformance`) checks.
+/// Methods without a body are the primitives. Methods with a body are composites: an implementation may replace them
+/// with a faster kernel that returns the same values. The conformance suite (feature `conformance`) checks this.
 ///
 /// # Panics
 ///
-/// Shapes that do not fit are a programmer's mistake: every method panics, naming both shapes.
+/// Every method panics if the shapes do not fit each other, and names both shapes: this is a programming error.
 pub trait Backend: Copy + Debug + 'static {
     /// An array of real numbers of any rank.
     type Array: Debug;
     /// An array of class indices of any rank.
     type Indices: Debug;
 
-    /// A second handle on the same numbers; copies no data where the library can share it.
+    /// Returns a second handle to the same numbers, without a copy where the library can share the data.
     fn alias(a: &Self::Array) -> Self::Array;
-    /// A second handle on the same indices.
+    /// Returns a second handle to the same indices.
     fn alias_indices(a: &Self::Indices) -> Self::Indices;
-    /// The lengths of the axes.
+    /// Returns the lengths of the axes.
     fn shape(a: &Self::Array) -> Vec<usize>;
-    /// The lengths of the axes of an index array.
+    /// Returns the lengths of the axes of an index array.
     fn shape_indices(a: &Self::Indices) -> Vec<usize>;
-    /// The same numbers in row-major order under another shape.
+    /// Returns the same numbers, in row-major order, with another shape.
     fn reshape(a: &Self::Array, shape: &[usize]) -> Self::Array;
-    /// An array of the given numbers in row-major order, on the device and in the precision of `like`.
+    /// Creates an array of the given numbers in row-major order, on the device and in the precision of `like`.
     fn from_values(like: &Self::Array, shape: &[usize], values: &[f64]) -> Self::Array;
-    /// An array filled with one number, on the device and in the precision of `like`.
+    /// Creates an array filled with one number, on the device and in the precision of `like`.
     fn full(like: &Self::Array, shape: &[usize], value: f64) -> Self::Array;
-    /// The numbers in row-major order, on the host.
+    /// Returns the numbers in row-major order, on the host.
     fn to_values(a: &Self::Array) -> Vec<f64>;
-    /// The indices in row-major order, on the host.
+    /// Returns the indices in row-major order, on the host.
     fn to_indices(a: &Self::Indices) -> Vec<usize>;
-    /// An index array on the device of `like`.
+    /// Creates an index array on the device of `like`.
     fn from_indices(like: &Self::Array, shape: &[usize], indices: &[usize]) -> Self::Indices;
 
     /// `a + b`.
@@ -58,16 +57,16 @@ pub trait Backend: Copy + Debug + 'static {
     fn mul(a: &Self::Array, b: &Self::Array) -> Self::Array;
     /// `a / b`, element by element.
     fn div(a: &Self::Array, b: &Self::Array) -> Self::Array;
-    /// `scale · a + offset` with two numbers.
+    /// `scale · a + offset`, where `scale` and `offset` are numbers.
     fn affine(a: &Self::Array, scale: f64, offset: f64) -> Self::Array;
 
     /// `e^a`.
     fn exp(a: &Self::Array) -> Self::Array;
-    /// `e^a − 1`, exact where `a` is small.
+    /// `e^a − 1`, accurate where `a` is small.
     fn exp_m1(a: &Self::Array) -> Self::Array;
     /// `ln a`.
     fn ln(a: &Self::Array) -> Self::Array;
-    /// `ln(1 + a)`, exact where `a` is small.
+    /// `ln(1 + a)`, accurate where `a` is small.
     fn ln_1p(a: &Self::Array) -> Self::Array;
     /// `√a`.
     fn sqrt(a: &Self::Array) -> Self::Array;
@@ -79,47 +78,47 @@ pub trait Backend: Copy + Debug + 'static {
     fn normal_cdf(a: &Self::Array) -> Self::Array;
     /// ln Φ(a), finite far into the lower tail.
     fn normal_ln_cdf(a: &Self::Array) -> Self::Array;
-    /// `a` limited to `[low, high]`.
+    /// Limits `a` to `[low, high]`.
     fn clamp(a: &Self::Array, low: f64, high: f64) -> Self::Array;
-    /// Element by element `below` where `a < threshold`, else `otherwise`; all three broadcast.
+    /// Selects `below` where `a < threshold`, else `otherwise`, element by element; all three broadcast.
     ///
-    /// Only the chosen branch gets a gradient, and none flows to `a`.
+    /// Only the selected branch receives a gradient; none flows to `a`.
     fn where_below(a: &Self::Array, threshold: f64, below: &Self::Array, otherwise: &Self::Array) -> Self::Array;
 
-    /// Σ over the last axis, which is removed.
+    /// Computes Σ over the last axis, which is removed.
     fn sum_last(a: &Self::Array) -> Self::Array;
-    /// The largest number along the last axis, which is removed. Carries no gradient.
+    /// Returns the largest number along the last axis, which is removed. The result carries no gradient.
     fn max_last(a: &Self::Array) -> Self::Array;
-    /// Running sums along the last axis.
+    /// Computes the running sums along the last axis.
     fn cumulative_sum_last(a: &Self::Array) -> Self::Array;
-    /// Part `start..start + length` of the last axis.
+    /// Returns the part `start..start + length` of the last axis.
     fn slice_last(a: &Self::Array, start: usize, length: usize) -> Self::Array;
-    /// Arrays joined along the last axis.
+    /// Joins arrays along the last axis.
     fn concat_last(parts: &[&Self::Array]) -> Self::Array;
-    /// `out[…] = a[…, indices[…]]`: one number picked along the last axis, which is removed.
+    /// Picks one number along the last axis, which is removed: `out[…] = a[…, indices[…]]`.
     fn gather_last(a: &Self::Array, indices: &Self::Indices) -> Self::Array;
-    /// `a` with `values[…]` added at `[…, indices[…]]`; `values` broadcasts to the shape of `indices`.
+    /// Adds `values[…]` to `a` at `[…, indices[…]]`; `values` broadcasts to the shape of `indices`.
     ///
-    /// `a` is given away, so that its memory may be used again.
+    /// `a` is taken by value, so that its memory can be reused.
     fn scatter_add_last(a: Self::Array, indices: &Self::Indices, values: &Self::Array) -> Self::Array;
-    /// The index of the largest number along the last axis, which is removed.
+    /// Returns the index of the largest number along the last axis, which is removed.
     fn argmax_last(a: &Self::Array) -> Self::Indices;
 
-    /// The indices as real numbers, in the precision of `like`.
+    /// Converts indices to real numbers, in the precision of `like`.
     fn indices_to_reals(indices: &Self::Indices, like: &Self::Array) -> Self::Array;
-    /// The integer parts, limited to `0..count`, as indices.
+    /// Converts the integer parts of real numbers, limited to `0..count`, to indices.
     fn reals_to_indices(a: &Self::Array, count: usize) -> Self::Indices;
 
-    /// The same numbers, cut off from automatic differentiation where there is any.
+    /// Returns the same numbers, detached from automatic differentiation where there is any.
     fn detach(a: &Self::Array) -> Self::Array {
         Self::alias(a)
     }
 
-    /// These rows of `a`, counted from 0 along its first axis, in this order: the particles that go on.
+    /// Selects rows of `a`, counted from 0 along its first axis, in the given order: the particles that are kept.
     ///
     /// # Panics
     ///
-    /// Panics if there is no such row.
+    /// Panics if one of the rows does not exist.
     fn select_rows(a: &Self::Array, rows: &[usize]) -> Self::Array {
         let mut shape = Self::shape(a);
         assert!(rows.iter().all(|row| *row < shape[0]), "rows {rows:?} of an array of shape {shape:?}");
@@ -129,16 +128,16 @@ pub trait Backend: Copy + Debug + 'static {
         Self::from_values(a, &shape, &selected)
     }
 
-    /// `a · x + b · y`, the shape of every flow and every update.
+    /// Computes `a · x + b · y`, the form of every flow and every update.
     fn linear_combination(a: &Self::Array, x: &Self::Array, b: &Self::Array, y: &Self::Array) -> Self::Array {
         Self::add(&Self::mul(a, x), &Self::mul(b, y))
     }
 
-    /// Σ_i `weights[i]` · `arrays[i]`, for arrays of one shape: the steps of a sampler.
+    /// Computes Σ_i `weights[i]` · `arrays[i]`, for arrays of the same shape, as in the steps of a sampler.
     ///
     /// # Panics
     ///
-    /// Panics if there are no arrays, or not as many weights.
+    /// Panics if there are no arrays, or if the numbers of weights and arrays differ.
     fn weighted_sum(weights: &[f64], arrays: &[&Self::Array]) -> Self::Array {
         assert!(
             !arrays.is_empty() && weights.len() == arrays.len(),
@@ -150,18 +149,18 @@ pub trait Backend: Copy + Debug + 'static {
         (1..arrays.len()).fold(scaled(0), |sum, i| Self::add(&sum, &scaled(i)))
     }
 
-    /// `scale · (a − b)²`, the loss of a message about numbers.
+    /// Computes `scale · (a − b)²`, the loss of a message about real numbers.
     fn squared_error(scale: &Self::Array, a: &Self::Array, b: &Self::Array) -> Self::Array {
         let difference = Self::sub(a, b);
         Self::mul(scale, &Self::mul(&difference, &difference))
     }
 
-    /// Σ a² over the last axis, which is removed.
+    /// Computes Σ a² over the last axis, which is removed.
     fn sum_of_squares_last(a: &Self::Array) -> Self::Array {
         Self::sum_last(&Self::mul(a, a))
     }
 
-    /// ln Σ e^a over the last axis, which is removed.
+    /// Computes ln Σ e^a over the last axis, which is removed.
     fn log_sum_exp_last(a: &Self::Array) -> Self::Array {
         let peak = Self::max_last(a);
         let mut kept = Self::shape(&peak);
@@ -170,53 +169,56 @@ pub trait Backend: Copy + Debug + 'static {
         Self::add(&Self::ln(&Self::sum_last(&Self::exp(&shifted))), &peak)
     }
 
-    /// `a − ln Σ e^a` over the last axis: normalised log-probabilities.
+    /// Computes normalised log-probabilities over the last axis: `a − ln Σ e^a`.
     fn log_softmax_last(a: &Self::Array) -> Self::Array {
         let peak = Self::max_last(a);
         let mut kept = Self::shape(&peak);
         kept.push(1);
-        // Shifted before the logarithm is subtracted, which keeps the digits of small differences between large numbers.
+        // The shift precedes the logarithm's subtraction, to preserve small differences between large numbers.
         let shifted = Self::sub(a, &Self::reshape(&peak, &kept));
         let total = Self::ln(&Self::sum_last(&Self::exp(&shifted)));
         Self::sub(&shifted, &Self::reshape(&total, &kept))
     }
 
-    /// `e^a / Σ e^a` over the last axis: normalised probabilities.
+    /// Computes normalised probabilities over the last axis: `e^a / Σ e^a`.
     fn softmax_last(a: &Self::Array) -> Self::Array {
         Self::exp(&Self::log_softmax_last(a))
     }
 
-    /// ln Σ_k p_k e^(b_k) with p = e^a / Σ e^a over the last axis, which is removed: the receivers of the n-step losses.
+    /// Computes ln Σ_k p_k e^(b_k) with p = e^a / Σ e^a over the last axis, which is removed.
     ///
-    /// `b` broadcasts to the shape of `a`.
+    /// This is the receiver's term in the n-step losses. `b` broadcasts to the shape of `a`.
     fn log_mean_exp_last(a: &Self::Array, b: &Self::Array) -> Self::Array {
         Self::log_sum_exp_last(&Self::add(&Self::log_softmax_last(a), b))
     }
 
-    /// `scale · e^a / Σ e^a + offset` over the last axis: what messages say on average where `a` are the logits of the
-    /// output distribution.
+    /// Computes `scale · e^a / Σ e^a + offset` over the last axis.
+    ///
+    /// If `a` holds the logits of the output distribution, this gives the mean of the messages.
     fn affine_softmax_last(a: &Self::Array, scale: f64, offset: f64) -> Self::Array {
         Self::affine(&Self::softmax_last(a), scale, offset)
     }
 
-    /// `a[…, x] − ln Σ e^a` over the last axis, which is removed, for the x that `indices` hold: one of the normalised
-    /// log-probabilities.
+    /// Computes the normalised log-probability of one index of the last axis, which is removed.
+    ///
+    /// This is `a[…, x] − ln Σ e^a` for the x that `indices` holds.
     fn log_softmax_at_last(a: &Self::Array, indices: &Self::Indices) -> Self::Array {
         Self::gather_last(&Self::log_softmax_last(a), indices)
     }
 
-    /// Σ_k (p_k − \[k = x\])² = 1 − 2 p_x + Σ_k p_k² with p = e^a / Σ e^a over the last axis, which is removed, for the x
-    /// that `indices` hold: the squared distance of the probabilities from a one-hot vector.
+    /// Computes the squared distance of probabilities from a one-hot vector, over the last axis, which is removed.
+    ///
+    /// Σ_k (p_k − \[k = x\])² = 1 − 2 p_x + Σ_k p_k² with p = e^a / Σ e^a, for the x that `indices` holds.
     fn squared_distance_last(a: &Self::Array, indices: &Self::Indices) -> Self::Array {
         let p = Self::softmax_last(a);
         let rest = Self::affine(&Self::gather_last(&p, indices), -2.0, 1.0);
         Self::add(&rest, &Self::sum_of_squares_last(&p))
     }
 
-    /// Σ_j Φ((edges_j − mean) · inverse_deviation), for each element of `mean` over all `edges`.
+    /// Computes Σ_j Φ((edges_j − mean) · inverse_deviation) over all `edges`, for each element of `mean`.
     ///
-    /// This is all that the mean of a discretised normal needs. An implementation may do it
-    /// without the array of shape `[…, edges]` that this body makes.
+    /// The mean of a discretised normal needs only this sum. An implementation may compute it without the array of
+    /// shape `[…, edges]` that this body creates.
     fn sum_normal_cdf(edges: &[f64], mean: &Self::Array, inverse_deviation: &Self::Array) -> Self::Array {
         let mut kept = Self::shape(mean);
         kept.push(1);
@@ -228,11 +230,11 @@ pub trait Backend: Copy + Debug + 'static {
         Self::sum_last(&Self::normal_cdf(&scaled))
     }
 
-    /// ln(Φ(offset + half_width) − Φ(offset − half_width)), element by element: the logarithm of a standard
-    /// normal's mass in a bin whose middle is at `offset`.
+    /// Computes the logarithm of a standard normal's mass in a bin whose middle is at `offset`, element by element.
     ///
-    /// Accurate relative to the larger of 1 and the result, for wide bins, for narrow ones, and far into the
-    /// tails; see [`normal_ln_mass`](crate::special::normal_ln_mass). `half_width` is above 0.
+    /// This is ln(Φ(offset + half_width) − Φ(offset − half_width)), accurate relative to the larger of 1 and the
+    /// result for wide bins, for narrow bins, and far into the tails; see
+    /// [`normal_ln_mass`](crate::special::normal_ln_mass). `half_width` must be above 0.
     fn normal_ln_mass(offset: &Self::Array, half_width: &Self::Array) -> Self::Array {
         let limit = NARROW * NARROW;
         let square = Self::mul(offset, offset);
@@ -240,7 +242,7 @@ pub trait Backend: Copy + Debug + 'static {
         let scaled = Self::mul(&square, &squared_width);
         let size = Self::mul(&Self::clamp(&square, 1.0, f64::INFINITY), &squared_width);
 
-        // Both branches are limited to where they are chosen, so that neither has an infinite slope elsewhere.
+        // Both branches are limited to the range in which they are selected; neither has an infinite slope elsewhere.
         let (q, cq) = (Self::clamp(&squared_width, 0.0, limit), Self::clamp(&scaled, 0.0, limit));
         let times = |a: &Self::Array, b: &Self::Array| Self::mul(a, b);
         let second = Self::sub(&cq, &q);
@@ -265,11 +267,11 @@ pub trait Backend: Copy + Debug + 'static {
         Self::where_below(&size, limit, &narrow, &wide)
     }
 
-    /// ln(Φ(z_(k+1)) − Φ(z_k)) for each interval of increasing `edges`, along a new last axis, with
-    /// z_k = (edges_k − mean) · inverse_deviation, and what lies beyond the outermost edges in the first and the
-    /// last of the edges + 1 intervals.
+    /// Computes the logarithm of a normal's mass in every interval of increasing `edges`, along a new last axis.
     ///
-    /// All log-probabilities of a discretised normal. An implementation may compute each edge's Φ once.
+    /// The values are ln(Φ(z_(k+1)) − Φ(z_k)) with z_k = (edges_k − mean) · inverse_deviation. The first and the last
+    /// of the edges + 1 intervals hold the mass beyond the outermost edges. These are all log-probabilities of a
+    /// discretised normal. An implementation may compute Φ once per edge.
     ///
     /// # Panics
     ///
@@ -295,11 +297,11 @@ pub trait Backend: Copy + Debug + 'static {
         Self::concat_last(&[&first, &inner, &last])
     }
 
-    /// `f` of arrays whose first axis are independent rows, of one number of them each.
+    /// Applies `f` to arrays whose first axis indexes independent rows, with the same number of rows in each.
     ///
-    /// `f` makes arrays of about `width` numbers per row on its way to a result of one number per row. An
-    /// implementation may call it for some of the rows at a time, so that these arrays never exist as a whole, and
-    /// may take first derivatives alone.
+    /// `f` returns one number per row, and creates arrays of about `width` numbers per row to compute it. An
+    /// implementation may call `f` on some of the rows at a time, so that these arrays never exist as a whole. It may
+    /// support first derivatives only.
     fn by_rows(
         arguments: &[&Self::Array],
         _width: usize,

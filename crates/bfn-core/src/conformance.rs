@@ -1,9 +1,9 @@
-//! The suite that every backend runs in its own tests (feature `conformance`).
+//! The conformance suite that every backend runs in its own tests (feature `conformance`).
 //!
-//! Each primitive and each composite of [`Backend`] is held against plain loops over f64, with
-//! broadcasting and extreme inputs, and each composite against its provided body; mistaken shapes must panic and name both shapes; and the
-//! equations of the three kinds of data, computed on the backend from end to end, must agree with
-//! [`Nd`](crate::Nd) in f64.
+//! Each primitive and each composite of [`Backend`] is compared with plain loops over f64, with broadcasting and
+//! extreme inputs. Each composite is also compared with its provided body. Incompatible shapes must panic with a
+//! message that names both shapes. The equations of the three kinds of data, computed on the backend from end to end,
+//! must agree with [`Nd`](crate::Nd) in f64.
 //!
 //! ```
 //! use bfn_core::conformance::{Tolerance, run};
@@ -30,23 +30,23 @@ use crate::{Backend, Element, Nd, Tensor};
 /// How closely a precision must agree with f64.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Tolerance {
-    /// The largest error of one operation, relative to its result (or to its terms where they cancel).
+    /// The largest allowed error of one operation, relative to its result (or to its terms where they cancel).
     pub relative: f64,
-    /// Results below this may be rounded to 0.
+    /// Results smaller than this may be rounded to 0.
     pub smallest: f64,
 }
 
 impl Tolerance {
-    /// For f64.
+    /// The tolerance for f64.
     pub const DOUBLE: Self = Self { relative: 1e-12, smallest: 1e-300 };
-    /// For f32.
+    /// The tolerance for f32.
     pub const SINGLE: Self = Self { relative: 1e-5, smallest: 1e-37 };
 }
 
 /// One property that a backend must have.
 #[derive(Debug)]
 pub struct Case<B: Backend> {
-    /// What is checked.
+    /// A description of the property.
     pub name: &'static str,
     check: fn(&Context<'_, B>),
 }
@@ -56,13 +56,13 @@ impl<B: Backend> Case<B> {
     ///
     /// # Panics
     ///
-    /// Panics, saying what differs, if the backend lacks the property.
+    /// Panics, stating what differs, if the backend lacks the property.
     pub fn run(&self, like: &Tensor<B>, tolerance: Tolerance) {
         (self.check)(&Context { like, tolerance });
     }
 }
 
-/// All properties that a backend must have.
+/// Returns all properties that a backend must have.
 pub fn cases<B: Backend>() -> Vec<Case<B>> {
     [
         elementwise::cases(),
@@ -81,7 +81,7 @@ pub fn cases<B: Backend>() -> Vec<Case<B>> {
 ///
 /// # Panics
 ///
-/// Panics after the last case, listing every case that failed and why.
+/// Panics after the last case if any case failed, listing each failed case and the reason.
 pub fn run<B: Backend>(like: &Tensor<B>, tolerance: Tolerance) {
     let cases = cases::<B>();
     let mut failures = Vec::new();
@@ -94,11 +94,11 @@ pub fn run<B: Backend>(like: &Tensor<B>, tolerance: Tolerance) {
     assert!(failures.is_empty(), "{failed} of {all} conformance cases failed:\n{}", failures.join("\n"));
 }
 
-/// [`run`] on [`Nd`] in f64 and in f32.
+/// Runs all [`cases`] on [`Nd`] in f64 and in f32.
 ///
 /// # Panics
 ///
-/// As [`run`].
+/// Panics like [`run`].
 pub fn run_on_ndarray() {
     fn like<F: Element>() -> Tensor<Nd<F>> {
         Tensor::from_nd(ArrayD::zeros(vec![1]))
@@ -107,7 +107,7 @@ pub fn run_on_ndarray() {
     run(&like::<f32>(), Tolerance::SINGLE);
 }
 
-/// What a case works with.
+/// The precision and device that a case runs with, and its tolerance.
 #[derive(Debug)]
 struct Context<'a, B: Backend> {
     like: &'a Tensor<B>,
@@ -119,7 +119,7 @@ impl<B: Backend> Context<'_, B> {
         self.like.from_values_like(shape, values)
     }
 
-    /// Varied numbers between −3 and 3 in the given shape.
+    /// Returns varied numbers between −3 and 3 in the given shape.
     fn varied(&self, shape: &[usize], seed: usize) -> Tensor<B> {
         self.tensor(shape, &numbers(shape.iter().product(), seed))
     }
@@ -129,7 +129,7 @@ impl<B: Backend> Context<'_, B> {
         self.check_terms(what, found, shape, expected, 0.0);
     }
 
-    /// As [`Self::check`] where terms of size `magnitude` may have cancelled.
+    /// Checks like [`Self::check`], but allows for terms of size `magnitude` that may have cancelled.
     fn check_terms(&self, what: &str, found: &Tensor<B>, shape: &[usize], expected: &[f64], magnitude: f64) {
         assert_eq!(found.shape(), shape, "{what}: shape");
         let values = found.to_values();
@@ -137,21 +137,21 @@ impl<B: Backend> Context<'_, B> {
         for (i, (found, expected)) in values.iter().zip(expected).enumerate() {
             let same = found == expected || (found.is_nan() && expected.is_nan());
             let allowed = self.tolerance.relative * expected.abs().max(magnitude) + self.tolerance.smallest;
-            // An infinity must be met exactly.
+            // An infinity must match exactly.
             let close = expected.is_finite() && (found - expected).abs() <= allowed;
             assert!(same || close, "{what}: value {i} is {found:e}, expected {expected:e} ± {allowed:e}");
         }
     }
 }
 
-/// Multiples of 1/64 between −3 and 3, which f32 and f64 hold exactly.
+/// Returns multiples of 1/64 between −3 and 3, which f32 and f64 represent exactly.
 fn numbers(count: usize, seed: usize) -> Vec<f64> {
     let golden = 0.618_033_988_749_894_9;
     let fraction = |i: usize| ((i + 1) as f64 * golden + seed as f64 * 0.379).fract();
     (0..count).map(|i| (fraction(i) * 384.0).floor() / 64.0 - 3.0).collect()
 }
 
-/// What `action` says when it panics, or nothing if it does not.
+/// Returns the message with which `action` panics, or `None` if it does not panic.
 fn panic_message(action: impl FnOnce()) -> Option<String> {
     let payload = catch_unwind(AssertUnwindSafe(action)).err()?;
     let text = payload.downcast_ref::<String>().cloned();
@@ -159,7 +159,7 @@ fn panic_message(action: impl FnOnce()) -> Option<String> {
     Some(text.unwrap_or_else(|| "a panic without a message".to_owned()))
 }
 
-/// `f` over two arrays that broadcast, by plain loops: the shape and the values.
+/// Applies `f` to two arrays that broadcast, in plain loops, and returns the shape and the values.
 fn broadcast(
     (a_shape, a): (&[usize], &[f64]),
     (b_shape, b): (&[usize], &[f64]),

@@ -6,19 +6,19 @@ use crate::head::{Context, DeltaHead, HasDeviation, Head, Prediction};
 use crate::shape::{assert_same, with_last};
 use crate::{Backend, BayesianFlow, ExponentialSchedule, OutputDistribution, Schedule, Tensor};
 
-/// Below this time the input distribution says nothing about the data and the prediction is the prior's mean.
+/// The time below which the input distribution carries no information and the prediction is the prior's mean.
 pub const T_MIN: f64 = 1e-6;
 
 /// A belief N(μ, ρ⁻¹) about each variable: the parameters θ of the input distribution.
 #[derive(Debug, Clone)]
 pub struct Belief<B: Backend> {
-    /// μ, of the data's shape.
+    /// The mean μ, in the shape of the data.
     pub mu: Tensor<B>,
-    /// ρ, the precision, of a shape that broadcasts with μ.
+    /// The precision ρ, in a shape that broadcasts with μ.
     pub rho: Tensor<B>,
 }
 
-/// The Bayesian update of a normal belief with a message.
+/// Updates a normal belief with a message by Bayes' rule.
 ///
 /// # Formula
 ///
@@ -40,13 +40,13 @@ pub fn update<B: Backend>(belief: &Belief<B>, y: &Tensor<B>, alpha: f64) -> Beli
     Belief { mu: kept.combine(mu, &learned, y), rho: updated }
 }
 
-/// A sender sample.
+/// Returns a sample of the sender distribution.
 ///
 /// # Formula
 ///
 /// y = x + ε/√α with ε standard normal: y ~ N(x, α⁻¹ I).
 ///
-/// `alpha` is one number per example; `x`, `noise` ε and the result have the data's shape.
+/// `alpha` is one number per example; `x`, `noise` ε and the result have the shape of the data.
 ///
 /// # Panics
 ///
@@ -58,7 +58,7 @@ pub fn send<B: Backend>(x: &Tensor<B>, alpha: &Tensor<B>, noise: &Tensor<B>) -> 
     x + noise / alpha.align(x.rank()).sqrt()
 }
 
-/// A sample of the Bayesian flow distribution.
+/// Returns a sample of the Bayesian flow distribution.
 ///
 /// # Formula
 ///
@@ -66,7 +66,7 @@ pub fn send<B: Backend>(x: &Tensor<B>, alpha: &Tensor<B>, noise: &Tensor<B>) -> 
 ///
 /// # Shapes
 ///
-/// `t` one number per example; `x` and `noise` ε of the data's shape.
+/// `t` is one number per example; `x` and `noise` ε have the shape of the data.
 ///
 /// # Panics
 ///
@@ -85,11 +85,11 @@ where
     Belief { mu: gamma.combine(x, &deviation, noise), rho: variance.recip() }
 }
 
-/// How μ and the network's noise prediction determine a prediction of the data: x̂ = scale · μ − ratio · ε̂.
+/// The factors that turn μ and the predicted noise ε̂ into predicted data: x̂ = scale · μ − ratio · ε̂.
 ///
 /// # Formula
 ///
-/// scale = 1/γ(t), ratio = √((1−γ)/γ), and both 0 where t < [`T_MIN`].
+/// scale = 1/γ(t), ratio = √((1−γ)/γ); both are 0 where t < [`T_MIN`].
 #[derive(Debug, Clone)]
 pub struct NoiseToData<B: Backend> {
     /// 1/γ(t), or 0 before [`T_MIN`].
@@ -100,10 +100,10 @@ pub struct NoiseToData<B: Backend> {
 }
 
 impl<B: Backend> NoiseToData<B> {
-    /// The factors at times `t`, aligned to data of `rank` axes.
+    /// Computes the factors at times `t`, aligned to data of `rank` axes.
     pub fn new<S: Schedule<Tensor<B>>>(schedule: &S, t: &Tensor<B>, rank: usize) -> Self {
         let t = t.align(rank);
-        // Taken at T_MIN before it, so that no infinity enters the branch that is not chosen.
+        // Earlier times are replaced by T_MIN, so that no infinity enters the branch that is not selected.
         let late = t.clamp(T_MIN, 1.0);
         let gamma = schedule.gamma(&late);
         let ratio = (schedule.one_minus_gamma(&late) / &gamma).sqrt();
@@ -111,12 +111,14 @@ impl<B: Backend> NoiseToData<B> {
         Self { scale: known(&gamma.recip()), ratio: known(&ratio), t }
     }
 
-    /// x̂ = μ/γ − √((1−γ)/γ) ε̂, and 0 where t < [`T_MIN`].
+    /// Computes the mean of the data, x̂ = μ/γ − √((1−γ)/γ) ε̂, which is 0 where t < [`T_MIN`].
     pub fn mean(&self, mu: &Tensor<B>, epsilon_hat: &Tensor<B>) -> Tensor<B> {
         self.scale.combine(mu, &-&self.ratio, epsilon_hat)
     }
 
-    /// σ_x = √((1−γ)/γ) e^(ln σ_ε) limited to [1e−3, 10], and 1 where t < [`T_MIN`].
+    /// Computes the deviation of the data, σ_x = √((1−γ)/γ) e^(ln σ_ε).
+    ///
+    /// The deviation is limited to [1e−3, 10], and is 1 where t < [`T_MIN`].
     ///
     /// The exponent is limited to [−10, 10], as in the published code.
     pub fn deviation(&self, ln_sigma: &Tensor<B>) -> Tensor<B> {
@@ -124,33 +126,33 @@ impl<B: Backend> NoiseToData<B> {
         self.t.where_below(T_MIN, &sigma.full(&[1], 1.0), &sigma)
     }
 
-    /// The same factors for parameters with one more axis.
+    /// Returns the same factors for parameters with one more axis.
     pub(crate) fn unsqueeze_last(&self) -> Self {
         let Self { scale, ratio, t } = self;
         Self { scale: scale.unsqueeze_last(), ratio: ratio.unsqueeze_last(), t: t.unsqueeze_last() }
     }
 }
 
-/// What the last message of continuous data is measured against: the output distribution, blurred.
+/// The form of the reconstruction loss of continuous data.
 ///
 /// # Formula
 ///
-/// −ln p̃(x) with p̃ = p_O * N(0, deviation²), the output distribution convolved with a normal; for the
-/// point mass that is N(x̂, deviation²). A head with a deviation of its own may be measured with
-/// `deviation` 0, as −ln p_O(x).
+/// −ln p̃(x), where p̃ = p_O * N(0, deviation²) is the output distribution blurred by convolution with a normal. For
+/// the point mass, p̃ = N(x̂, deviation²). For a head that has its own deviation, `deviation` may be 0, which gives
+/// −ln p_O(x).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Reconstruction {
-    /// Data that was rounded to `bins` equal bins of [−1, 1]: −ln of p̃ discretised to them. The total
-    /// then compares with that of discretised data.
+    /// For data rounded to `bins` equal bins of [−1, 1]: −ln of p̃ discretised to these bins. The total loss is then
+    /// comparable with that of discretised data.
     Bins {
         /// The number of bins.
         bins: usize,
-        /// The standard deviation; σ₁ unless a published figure asks for another.
+        /// The standard deviation; σ₁, unless a published figure requires another value.
         deviation: f64,
         /// How logarithms of probabilities are computed.
         probability: Probability,
     },
-    /// Real numbers: −ln of the density p̃(x). The total bounds a density and may be negative.
+    /// For real numbers: −ln of the density p̃(x). The total loss bounds −ln of a density and may be negative.
     Density {
         /// The standard deviation.
         deviation: f64,
@@ -172,22 +174,24 @@ pub struct ContinuousFlow<S = ExponentialSchedule, H = DeltaHead> {
 }
 
 impl ContinuousFlow<ExponentialSchedule> {
-    /// The flow under the paper's schedule, which ends at standard deviation `sigma_1`.
+    /// Creates the flow with the paper's schedule, which ends at standard deviation `sigma_1`.
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] unless 0 < `sigma_1` < 1, the deviation is above 0 and there are two bins or more.
+    /// Returns [`Error::Parameter`] unless 0 < `sigma_1` < 1, the deviation is finite and above 0, and `bins`, where
+    /// given, is at least 2.
     pub fn new(sigma_1: f64, reconstruction: Reconstruction) -> Result<Self, Error> {
         Self::with_schedule(ExponentialSchedule::new(sigma_1)?, reconstruction)
     }
 }
 
 impl<S> ContinuousFlow<S> {
-    /// The flow under a schedule of one's own.
+    /// Creates the flow with a custom schedule.
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] unless the deviation is above 0 and there are two bins or more.
+    /// Returns [`Error::Parameter`] unless the deviation is finite and above 0 and `bins`, where given, is
+    /// at least 2.
     pub fn with_schedule(schedule: S, reconstruction: Reconstruction) -> Result<Self, Error> {
         let deviation = reconstruction.deviation();
         check("deviation", deviation, "finite and above 0", deviation > 0.0 && deviation.is_finite())?;
@@ -197,29 +201,30 @@ impl<S> ContinuousFlow<S> {
 }
 
 impl<S, H> ContinuousFlow<S, H> {
-    /// The same flow with another output distribution, such as a [`NormalHead`](crate::head::NormalHead) or a
-    /// [`MixtureHead`](crate::head::MixtureHead).
+    /// Replaces the head, and with it the output distribution.
     ///
-    /// The receiver is the output distribution convolved with the sender's normal: N(x̂, α⁻¹) for the point
-    /// mass, N(m, s² + α⁻¹) for a normal, and a mixture of such. As α → 0 only the mean counts, so the
-    /// continuous-time loss is α(t)/2 · (x − mean)² for all.
+    /// Examples are [`NormalHead`](crate::head::NormalHead) and [`MixtureHead`](crate::head::MixtureHead).
+    ///
+    /// The receiver is the output distribution convolved with the sender's normal: N(x̂, α⁻¹) for the point mass,
+    /// N(m, s² + α⁻¹) for a normal, and a mixture of such normals for a mixture. As α → 0 only the mean matters, so
+    /// the continuous-time loss is α(t)/2 · (x − mean)² for all of them.
     pub fn with_head<G>(self, head: G) -> ContinuousFlow<S, G> {
         let Self { schedule, reconstruction, prediction, .. } = self;
         ContinuousFlow { schedule, reconstruction, head, prediction }
     }
 
-    /// The same flow with a network that predicts something else.
+    /// Replaces the quantity that the network predicts.
     #[must_use]
     pub fn with_prediction(self, prediction: Prediction) -> Self {
         Self { prediction, ..self }
     }
 
-    /// The accuracy schedule.
+    /// Returns the accuracy schedule.
     pub fn schedule(&self) -> &S {
         &self.schedule
     }
 
-    /// The accuracy β(to) − β(from) of the message sent between two times; see [`Schedule::step_accuracy`].
+    /// Returns the accuracy β(to) − β(from) of the message sent between two times; see [`Schedule::step_accuracy`].
     pub fn step_accuracy(&self, from: f64, to: f64) -> f64
     where
         S: Schedule<f64>,
@@ -229,11 +234,12 @@ impl<S, H> ContinuousFlow<S, H> {
 }
 
 impl<S, H: HasDeviation> ContinuousFlow<S, H> {
-    /// The same flow measured against another reconstruction, whose `deviation` may be 0: the head has one of its own.
+    /// Replaces the reconstruction loss, whose `deviation` may be 0 because the head has its own deviation.
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] unless the deviation is finite and not below 0 and there are two bins or more.
+    /// Returns [`Error::Parameter`] unless the deviation is finite and at least 0 and `bins`, where given, is
+    /// at least 2.
     pub fn with_reconstruction(self, reconstruction: Reconstruction) -> Result<Self, Error> {
         let deviation = reconstruction.deviation();
         check("deviation", deviation, "finite and at least 0", deviation >= 0.0 && deviation.is_finite())?;
@@ -284,12 +290,12 @@ where
         flow(&self.schedule, x, t, noise)
     }
 
-    /// μ; the network knows ρ from t.
+    /// μ; the network can derive ρ from t.
     fn network_input(&self, theta: &Belief<B>) -> Tensor<B> {
         theta.mu.clone()
     }
 
-    /// What the head makes of the network's output; by default δ(x − x̂) with x̂ from the predicted noise
+    /// The distribution that the head computes; by default δ(x − x̂) with x̂ from the predicted noise
     /// ([`NoiseToData::mean`]), clipped to [−1, 1].
     fn output(&self, theta: &Belief<B>, network_output: &Tensor<B>, t: &Tensor<B>) -> H::Output {
         let mu = theta.mu.clone();
@@ -311,7 +317,7 @@ where
         update(theta, y, alpha)
     }
 
-    /// α(t)/2 · (x − x̂)², which is −ln σ₁ · σ₁^(−2t) (x − x̂)² under the paper's schedule; x̂ is the mean.
+    /// α(t)/2 · (x − x̂)², where x̂ is the mean; under the paper's schedule −ln σ₁ · σ₁^(−2t) (x − x̂)².
     fn loss_continuous_time(&self, x: &Tensor<B>, output: &H::Output, t: &Tensor<B>) -> Tensor<B> {
         let x_hat = output.mean();
         assert_same("data and prediction", &x_hat.shape(), &x.shape());

@@ -8,8 +8,8 @@ use crate::{QuadraticSchedule, Schedule, Tensor};
 
 /// The Bayesian flow of discrete data, x ∈ {0..K−1}^D.
 ///
-/// The input distribution is categorical. Its parameters are kept as logits z, θ = softmax(z),
-/// which never saturate; they are exponentiated once, for the network.
+/// The input distribution is categorical. Its parameters are stored as logits z, θ = softmax(z), which never
+/// saturate. They are exponentiated once, for the network.
 ///
 /// Source: Graves et al. 2023, section 6.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,21 +20,23 @@ pub struct DiscreteFlow<S = QuadraticSchedule> {
     receiver: Receiver,
 }
 
-/// How the network's output becomes the output distribution.
+/// The way in which the network's output determines the output distribution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Readout {
     /// p_O = softmax(net): the network predicts the class, as in the paper.
     #[default]
     Direct,
-    /// p_O = softmax(net + z), that is p_O(k) ∝ θ_k e^(net_k): the network predicts from the other
-    /// variables what is expected of this one, and Bayes' rule adds what θ itself knows of it.
+    /// p_O = softmax(net + z), that is p_O(k) ∝ θ_k e^(net_k).
     ///
-    /// An exact posterior has this form, since the messages about different variables are
-    /// independent given the data; a network that starts at 0 starts with p_O = θ, not at random.
+    /// The network predicts a variable from the other variables, and Bayes' rule adds the information that θ itself
+    /// holds about it.
+    ///
+    /// An exact posterior has this form, because messages about different variables are independent given the data. A
+    /// network whose output starts at 0 starts with p_O = θ, not with random predictions.
     Posterior,
 }
 
-/// The distribution p_R of messages that Bob predicts, for the n-step loss.
+/// The distribution p_R of the messages that Bob expects, for the n-step loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Receiver {
     /// A mixture of K joint normals, one per class: [`log_ratio`]. The exact predictive distribution.
@@ -42,31 +44,31 @@ pub enum Receiver {
     Joint,
     /// The product of the K marginals of that mixture: [`log_ratio_factorised`].
     ///
-    /// Also a valid code, and the one of the published PyTorch code; for comparing with published n-step
-    /// figures. It agrees with the joint one as n → ∞, but not for finite n.
+    /// This is also a valid code, and that of the published PyTorch code. Use it to compare with published n-step
+    /// figures. It agrees with the joint receiver as n → ∞, but not for finite n.
     Factorised,
 }
 
 /// Logits z of the categorical input distribution, θ = softmax(z), of shape `[B, D, K]`.
 ///
-/// Logits that differ by a constant over the classes mean the same distribution.
+/// Logits that differ by a constant over the classes describe the same distribution.
 #[derive(Debug, Clone)]
 pub struct Logits<B: Backend>(pub Tensor<B>);
 
 impl<B: Backend> Logits<B> {
-    /// θ = softmax(z), the class probabilities.
+    /// Returns the class probabilities θ = softmax(z).
     pub fn probabilities(&self) -> Tensor<B> {
         self.0.softmax_last()
     }
 }
 
-/// The Bayesian update of a categorical belief.
+/// Updates a categorical belief with a message by Bayes' rule.
 ///
 /// # Formula
 ///
 /// θ' ∝ e^y θ; in logits z' = z + y.
 ///
-/// `logits` z and the message y have shape `[…, K]`. The accuracy does not appear: y's scale carries it.
+/// `logits` z and the message y have shape `[…, K]`. The scale of y carries the accuracy, so it is not an argument.
 ///
 /// # Panics
 ///
@@ -78,7 +80,7 @@ pub fn update<B: Backend>(logits: &Logits<B>, y: &Tensor<B>) -> Logits<B> {
     Logits(&logits.0 + y)
 }
 
-/// A sender sample, or with α = β(t) a sum of all messages up to time t.
+/// Returns a sender sample or, with α = β(t), the sum of all messages up to time t.
 ///
 /// # Formula
 ///
@@ -86,7 +88,7 @@ pub fn update<B: Backend>(logits: &Logits<B>, y: &Tensor<B>) -> Logits<B> {
 ///
 /// # Shapes
 ///
-/// `x` `[B, D]`, `alpha` one number per example, `noise` ε and the result `[B, D, K]`.
+/// `x` is `[B, D]`, `alpha` is one number per example, `noise` ε and the result are `[B, D, K]`.
 ///
 /// Source: Graves et al. 2023, section 6.
 pub fn send<B: Backend>(x: &Indices<B>, alpha: &Tensor<B>, noise: &Tensor<B>) -> Tensor<B> {
@@ -98,19 +100,19 @@ pub fn send<B: Backend>(x: &Indices<B>, alpha: &Tensor<B>, noise: &Tensor<B>) ->
     background.scatter_add_last(x, &total.squeeze_last())
 }
 
-/// ln p_S(y | x; α) − ln p_R(y | θ; t, α) for the joint mixture receiver.
+/// Computes ln p_S(y | x; α) − ln p_R(y | θ; t, α) for the joint mixture receiver.
 ///
 /// # Formula
 ///
 /// ln p_S/p_R = y_x − ln Σ_k p_O(k) e^(y_k).
 ///
-/// The normals of the mixture share their covariance and ‖K e_k − 1‖² is the same for every k, so
-/// everything else cancels, α included.
+/// The normals of the mixture share their covariance, and ‖K e_k − 1‖² is the same for every k. Everything else
+/// therefore cancels, including α.
 ///
 /// # Shapes
 ///
-/// `x` `[B, D]`; `y` and `logits` `[B, D, K]`, where p_O = softmax(logits), so that ln p_O will do; the result `[B, D]`,
-/// in nats.
+/// `x` is `[B, D]`; `y` and `logits` are `[B, D, K]`; the result is `[B, D]`, in nats. p_O = softmax(logits), so
+/// `logits` may also be ln p_O.
 ///
 /// # Panics
 ///
@@ -122,7 +124,7 @@ pub fn log_ratio<B: Backend>(x: &Indices<B>, y: &Tensor<B>, logits: &Tensor<B>) 
     y.gather_last(x) - logits.log_mean_exp_last(y)
 }
 
-/// ln p_S(y | x; α) − ln p_R(y | θ; t, α) for the factorised receiver.
+/// Computes ln p_S(y | x; α) − ln p_R(y | θ; t, α) for the factorised receiver.
 ///
 /// # Formula
 ///
@@ -133,8 +135,8 @@ pub fn log_ratio<B: Backend>(x: &Indices<B>, y: &Tensor<B>, logits: &Tensor<B>) 
 ///
 /// # Shapes
 ///
-/// `x` `[B, D]`; `y` and `log_probabilities` ln p_O `[B, D, K]`; `alpha` one number per example; the
-/// result `[B, D]`, in nats.
+/// `x` is `[B, D]`; `y` and `log_probabilities` ln p_O are `[B, D, K]`; `alpha` is one number per example; the result
+/// is `[B, D]`, in nats.
 ///
 /// # Panics
 ///
@@ -151,7 +153,7 @@ pub fn log_ratio_factorised<B: Backend>(
     assert_same("message and probabilities", &shape, &y.shape());
     let classes = shape[shape.len() - 1] as f64;
     let ratio = y - alpha.align(shape.len()) * (0.5 * (classes - 2.0));
-    // ln(1 − p) is kept finite where p rounds to 1: the other term decides there.
+    // ln(1 − p) is kept finite where p rounds to 1; the other term dominates there.
     let complement = (-log_probabilities.clamp(f64::NEG_INFINITY, -1e-30).exp_m1()).ln();
     let present = (log_probabilities + &ratio).unsqueeze_last();
     let marginals = Tensor::concat_last(&[&complement.unsqueeze_last(), &present]).log_sum_exp_last();
@@ -159,55 +161,55 @@ pub fn log_ratio_factorised<B: Backend>(
 }
 
 impl DiscreteFlow<QuadraticSchedule> {
-    /// The flow of `classes` classes under the paper's schedule β(t) = β(1) t².
+    /// Creates the flow of `classes` classes with the paper's schedule β(t) = β(1) t².
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] unless `classes` ≥ 2 and `beta_1` > 0.
+    /// Returns [`Error::Parameter`] unless `classes` ≥ 2 and `beta_1` is finite and above 0.
     pub fn new(classes: usize, beta_1: f64) -> Result<Self, Error> {
         Self::with_schedule(classes, QuadraticSchedule::new(beta_1)?)
     }
 }
 
 impl<S> DiscreteFlow<S> {
-    /// The flow of `classes` classes under a schedule of one's own.
+    /// Creates the flow of `classes` classes with a custom schedule.
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] unless `classes` ≥ 2.
+    /// Returns [`Error::Parameter`] unless `classes` ≥ 2.
     pub fn with_schedule(classes: usize, schedule: S) -> Result<Self, Error> {
         let (readout, receiver) = (Readout::Direct, Receiver::Joint);
         Ok(Self { schedule, classes: check_count("classes", classes)?, readout, receiver })
     }
 
-    /// The same flow with another way from the network's output to the output distribution.
+    /// Replaces the way in which the network's output determines the output distribution.
     #[must_use]
     pub fn with_readout(self, readout: Readout) -> Self {
         Self { readout, ..self }
     }
 
-    /// The same flow with another receiver in its n-step loss.
+    /// Replaces the receiver of the n-step loss.
     #[must_use]
     pub fn with_receiver(self, receiver: Receiver) -> Self {
         Self { receiver, ..self }
     }
 
-    /// The accuracy schedule.
+    /// Returns the accuracy schedule.
     pub fn schedule(&self) -> &S {
         &self.schedule
     }
 
-    /// K, the number of classes.
+    /// Returns K, the number of classes.
     pub fn classes(&self) -> usize {
         self.classes
     }
 
-    /// The number of network outputs per variable: K logits, or for K = 2 the one logit of class 1.
+    /// Returns the number of network outputs per variable: K logits, or for K = 2 the single logit of class 1.
     pub fn outputs_per_variable(&self) -> usize {
         if self.classes == 2 { 1 } else { self.classes }
     }
 
-    /// The accuracy β(to) − β(from) of the message sent between two times; see [`Schedule::step_accuracy`].
+    /// Returns the accuracy β(to) − β(from) of the message sent between two times; see [`Schedule::step_accuracy`].
     pub fn step_accuracy(&self, from: f64, to: f64) -> f64
     where
         S: Schedule<f64>,
@@ -225,7 +227,7 @@ where
     type Theta = Logits<B>;
     type Output = Categorical<B>;
 
-    /// K logits, or for K = 2 the one logit of class 1.
+    /// K logits, or for K = 2 the single logit of class 1.
     fn outputs_per_variable(&self) -> usize {
         self.outputs_per_variable()
     }
@@ -247,9 +249,9 @@ where
         Logits(send(x, &self.schedule.beta(t), noise))
     }
 
-    /// For K > 2 the class probabilities θ, shape `[B, D, K]` (the network maps them to 2θ − 1);
-    /// for K = 2 the one number 2θ₀ − 1 per variable, shape `[B, D]`, where θ₀ is the probability
-    /// of class 0, as in the published binary code.
+    /// For K > 2, the class probabilities θ of shape `[B, D, K]`, which the network maps to 2θ − 1. For K = 2, the
+    /// single number 2θ₀ − 1 per variable, of shape `[B, D]`, where θ₀ is the probability of class 0, as in the
+    /// published binary code.
     fn network_input(&self, theta: &Logits<B>) -> Tensor<B> {
         if self.classes == 2 {
             return theta.probabilities().select_last(0) * 2.0 - 1.0;
@@ -257,7 +259,7 @@ where
         theta.probabilities()
     }
 
-    /// softmax of K logits; for K = 2 a sigmoid of one logit, that of class 1 against class 0. See [`Readout`].
+    /// The softmax of K logits, or for K = 2 the sigmoid of the logit of class 1 against class 0. See [`Readout`].
     fn output(&self, theta: &Logits<B>, network_output: &Tensor<B>, _t: &Tensor<B>) -> Categorical<B> {
         let shape = theta.0.shape();
         let per_variable = self.outputs_per_variable();
@@ -295,7 +297,9 @@ where
         rate.align(distance.rank()) * distance
     }
 
-    /// [`log_ratio`] of one message, or that of the chosen [`Receiver`]. Source: Graves et al. 2023, section 6.
+    /// [`log_ratio`] of one message, or the log-ratio of the chosen [`Receiver`].
+    ///
+    /// Source: Graves et al. 2023, section 6.
     fn loss_step(&self, x: &Indices<B>, output: &Categorical<B>, alpha: &Tensor<B>, noise: &Tensor<B>) -> Tensor<B> {
         let y = BayesianFlow::send(self, x, alpha, noise);
         match self.receiver {

@@ -1,4 +1,4 @@
-//! Discretised data: real numbers in [−1, 1], known up to one of K equal bins.
+//! Discretised data: real numbers in [−1, 1], each known only to lie in one of K equal bins.
 
 use crate::continuous::{self, Belief, NoiseToData};
 use crate::distribution::{BinDistribution, Probability, RealValued, centre};
@@ -8,11 +8,11 @@ use crate::shape::{assert_same, with_last};
 use crate::{Backend, BayesianFlow, ExponentialSchedule, Indices};
 use crate::{OutputDistribution, Schedule, Tensor};
 
-/// The Bayesian flow of discretised data: bin indices 0..K−1 outside, bin centres in [−1, 1] inside.
+/// The Bayesian flow of discretised data: bin indices 0..K−1 externally, bin centres in [−1, 1] internally.
 ///
-/// Input distribution, sender, update and flow are those of continuous data at the bin centres. By
-/// default the output distribution is a discretised normal, whose mean and logarithm of the deviation
-/// the network predicts for the noise; see [`Self::with_head`] and [`Self::with_prediction`].
+/// The input distribution, sender, update and flow are those of continuous data at the bin centres. By default the
+/// output distribution is a discretised normal; the network predicts the mean and the logarithm of the deviation of
+/// the noise. See [`Self::with_head`] and [`Self::with_prediction`].
 ///
 /// Source: Graves et al. 2023, section 5.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,7 +24,7 @@ pub struct DiscretisedFlow<S = ExponentialSchedule, H = NormalHead> {
     prediction: Prediction,
 }
 
-/// ln p_S(y | x; α) − ln p_R(y | θ; t, α) of a message about bin centres.
+/// Computes ln p_S(y | x; α) − ln p_R(y | θ; t, α) of a message about bin centres.
 ///
 /// # Formula
 ///
@@ -32,8 +32,8 @@ pub struct DiscretisedFlow<S = ExponentialSchedule, H = NormalHead> {
 ///
 /// # Shapes
 ///
-/// `x` (bin centres) and `noise` ε `[B, D]`, `alpha` one number per example, `log_probabilities` ln p_O
-/// `[B, D, K]`; the result `[B, D]`, in nats.
+/// `x` (bin centres) and `noise` ε are `[B, D]`, `alpha` is one number per example, `log_probabilities` ln p_O are
+/// `[B, D, K]`; the result is `[B, D]`, in nats.
 ///
 /// # Panics
 ///
@@ -53,29 +53,29 @@ pub fn log_ratio<B: Backend>(
     let every: Vec<f64> = (0..bins).map(|k| k as f64).collect();
     let centres = centre(&x.from_values_like(&[bins], &every), bins);
     let root_alpha = alpha.align(x.rank()).sqrt();
-    // √α (y − k_c) = √α (x − k_c) + ε keeps the digits of ε where α is large.
+    // √α (y − k_c) = √α (x − k_c) + ε preserves the digits of ε where α is large.
     let distance = root_alpha.unsqueeze_last() * (x.unsqueeze_last() - centres) + noise.unsqueeze_last();
     let receiver = (log_probabilities - distance.square() * 0.5).log_sum_exp_last();
     noise.square() * -0.5 - receiver
 }
 
 impl DiscretisedFlow<ExponentialSchedule> {
-    /// The flow of `bins` bins under the paper's schedule, which ends at standard deviation `sigma_1`.
+    /// Creates the flow of `bins` bins with the paper's schedule, which ends at standard deviation `sigma_1`.
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] unless `bins` ≥ 2 and 0 < `sigma_1` < 1.
+    /// Returns [`Error::Parameter`] unless `bins` ≥ 2 and 0 < `sigma_1` < 1.
     pub fn new(bins: usize, sigma_1: f64) -> Result<Self, Error> {
         Self::with_schedule(bins, ExponentialSchedule::new(sigma_1)?)
     }
 }
 
 impl<S> DiscretisedFlow<S> {
-    /// The flow of `bins` bins under a schedule of one's own.
+    /// Creates the flow of `bins` bins with a custom schedule.
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] unless `bins` ≥ 2.
+    /// Returns [`Error::Parameter`] unless `bins` ≥ 2.
     pub fn with_schedule(bins: usize, schedule: S) -> Result<Self, Error> {
         let bins = check_count("bins", bins)?;
         let (probability, prediction) = (Probability::Exact, Prediction::Noise);
@@ -84,31 +84,32 @@ impl<S> DiscretisedFlow<S> {
 }
 
 impl<S, H> DiscretisedFlow<S, H> {
-    /// The same flow with another output distribution, such as a [`MixtureHead`](crate::head::MixtureHead) or a
-    /// [`CategoricalHead`](crate::head::CategoricalHead).
+    /// Replaces the head, and with it the output distribution.
+    ///
+    /// Examples are [`MixtureHead`](crate::head::MixtureHead) and [`CategoricalHead`](crate::head::CategoricalHead).
     pub fn with_head<G>(self, head: G) -> DiscretisedFlow<S, G> {
         let Self { schedule, bins, probability, prediction, .. } = self;
         DiscretisedFlow { schedule, bins, probability, head, prediction }
     }
 
-    /// The same flow with a network that predicts something else.
+    /// Replaces the quantity that the network predicts.
     #[must_use]
     pub fn with_prediction(self, prediction: Prediction) -> Self {
         Self { prediction, ..self }
     }
 
-    /// The same flow with another way of computing logarithms of probabilities.
+    /// Replaces the method for computing logarithms of probabilities.
     #[must_use]
     pub fn with_probability(self, probability: Probability) -> Self {
         Self { probability, ..self }
     }
 
-    /// The accuracy schedule.
+    /// Returns the accuracy schedule.
     pub fn schedule(&self) -> &S {
         &self.schedule
     }
 
-    /// The accuracy β(to) − β(from) of the message sent between two times; see [`Schedule::step_accuracy`].
+    /// Returns the accuracy β(to) − β(from) of the message sent between two times; see [`Schedule::step_accuracy`].
     pub fn step_accuracy(&self, from: f64, to: f64) -> f64
     where
         S: Schedule<f64>,
@@ -116,7 +117,7 @@ impl<S, H> DiscretisedFlow<S, H> {
         self.schedule.step_accuracy(&from, &to)
     }
 
-    /// K, the number of bins.
+    /// Returns K, the number of bins.
     pub fn bins(&self) -> usize {
         self.bins
     }
@@ -137,7 +138,7 @@ where
     type Theta = Belief<B>;
     type Output = H::Output;
 
-    /// Those of the head; by default two, the mean and ln of the deviation.
+    /// The outputs of the head; by default two, the mean and the logarithm of the deviation.
     fn outputs_per_variable(&self) -> usize {
         self.head.outputs_per_variable(self.bins)
     }
@@ -156,13 +157,15 @@ where
         continuous::flow(&self.schedule, &self.centres(x, noise), t, noise)
     }
 
-    /// μ; the network knows ρ from t.
+    /// μ; the network can derive ρ from t.
     fn network_input(&self, theta: &Belief<B>) -> Tensor<B> {
         theta.mu.clone()
     }
 
-    /// What the head makes of the network's output; by default the discretised normal of mean
-    /// μ/γ − √((1−γ)/γ) μ_ε and deviation √((1−γ)/γ) σ_ε, where the network predicts (μ_ε, ln σ_ε); see [`NoiseToData`].
+    /// The distribution that the head computes from the network's output.
+    ///
+    /// By default this is the discretised normal of mean μ/γ − √((1−γ)/γ) μ_ε and deviation √((1−γ)/γ) σ_ε, where the
+    /// network predicts (μ_ε, ln σ_ε); see [`NoiseToData`].
     fn output(&self, theta: &Belief<B>, network_output: &Tensor<B>, t: &Tensor<B>) -> H::Output {
         let mu = theta.mu.clone();
         let expected = with_last(&mu.shape(), self.head.outputs_per_variable(self.bins));
@@ -185,7 +188,7 @@ where
         continuous::update(theta, y, alpha)
     }
 
-    /// α(t)/2 · (x − k̂)², which is −ln σ₁ · σ₁^(−2t) (x − k̂)² under the paper's schedule.
+    /// α(t)/2 · (x − k̂)²; under the paper's schedule −ln σ₁ · σ₁^(−2t) (x − k̂)².
     fn loss_continuous_time(&self, x: &Indices<B>, output: &H::Output, t: &Tensor<B>) -> Tensor<B> {
         let k_hat = output.mean();
         assert_same("data and prediction", &k_hat.shape(), &x.shape());
@@ -193,7 +196,7 @@ where
         rate.squared_error(&self.centres(x, &k_hat), &k_hat)
     }
 
-    /// [`log_ratio`] of one message, by [`BinDistribution::divergence`].
+    /// [`log_ratio`] of one message, computed by [`BinDistribution::divergence`].
     fn loss_step(&self, x: &Indices<B>, output: &H::Output, alpha: &Tensor<B>, noise: &Tensor<B>) -> Tensor<B> {
         output.divergence(&self.centres(x, noise), alpha, noise)
     }

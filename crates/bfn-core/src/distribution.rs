@@ -6,10 +6,10 @@
 //! | bins of [−1, 1], by index | [`DiscretisedNormal`], [`DiscretisedMixture`], [`BinCategorical`] |
 //! | classes, by index | [`Bernoulli`], [`Categorical`] |
 //!
-//! Each has a mode, log-probabilities and draws ([`OutputDistribution`]); those over finitely many
-//! values all their probabilities ([`FiniteDistribution`]), which for classes are the mean of the
-//! one-hot vector; those whose values are numbers a mean ([`RealValued`]). `sample` takes its random
-//! numbers as arguments, `draw` from a [`NoiseSource`](crate::NoiseSource).
+//! Each distribution has a mode, log-probabilities and draws ([`OutputDistribution`]). Distributions over finitely
+//! many values also have all their probabilities ([`FiniteDistribution`]), which for classes are the mean of the
+//! one-hot vector. Distributions whose values are numbers also have a mean ([`RealValued`]). `sample` takes its
+//! random numbers as arguments; `draw` takes them from a [`NoiseSource`](crate::NoiseSource).
 
 mod bernoulli;
 mod bin_categorical;
@@ -35,34 +35,37 @@ use crate::discretised::log_ratio;
 use crate::shape::assert_same;
 use crate::{Backend, FiniteDistribution, Indices, OutputDistribution, Tensor};
 
-/// An [`OutputDistribution`] over numbers: over real numbers, or over bins that stand for their centres.
+/// An [`OutputDistribution`] over numbers: real numbers, or bins represented by their centres.
 pub trait RealValued<B: Backend>: OutputDistribution<B> + Sized {
-    /// The mean, x̂ or k̂ = Σ_k p(k) k_c, of the shape of the data.
+    /// Returns the mean, x̂ or k̂ = Σ_k p(k) k_c, in the shape of the data.
     fn mean(&self) -> Tensor<B>;
 
-    /// The distribution at a temperature T: logits divided by T, standard deviations times √T.
+    /// Returns the distribution at temperature T: logits divided by T, standard deviations multiplied by √T.
     ///
-    /// For a normal that is the density to the power 1/T, normalised; a mixture's components and
-    /// weights are tempered each on their own. A point mass stays.
+    /// For a normal this is the density to the power 1/T, normalised. The components and weights of a mixture are
+    /// tempered separately. A point mass is unchanged.
     #[must_use]
     fn tempered(&self, temperature: f64) -> Self;
 }
 
 /// A distribution over the K equal bins of [−1, 1].
 pub trait BinDistribution<B: Backend>: FiniteDistribution<B, Value = Indices<B>> + RealValued<B> {
-    /// The estimate ln p_S(y | x; α) − ln p_R(y | θ; t, α) of KL(p_S ‖ p_R) from one message y = x + ε/√α, in
-    /// nats, per variable: [`log_ratio`] of all log-probabilities, or the same without an array of them all.
+    /// Estimates KL(p_S ‖ p_R) from one message y = x + ε/√α, in nats, per variable.
     ///
-    /// `x` are bin centres of shape `[B, D]`, `alpha` is one number per example (or any shape that broadcasts
-    /// once axes of length 1 are appended), `noise` ε standard normal of the shape of `x`.
+    /// The estimate is ln p_S(y | x; α) − ln p_R(y | θ; t, α): [`log_ratio`] of all log-probabilities, or the same
+    /// value without an array of them all.
+    ///
+    /// `x` holds bin centres of shape `[B, D]`, `alpha` is one number per example (or any shape that broadcasts once
+    /// axes of length 1 are appended), and `noise` ε is standard normal, in the shape of `x`.
     fn divergence(&self, x: &Tensor<B>, alpha: &Tensor<B>, noise: &Tensor<B>) -> Tensor<B> {
         log_ratio(x, alpha, noise, &self.log_probabilities())
     }
 }
 
-/// [`log_ratio`] of a distribution with these parameters, some variables at a time.
+/// Computes [`log_ratio`] of the distribution with these parameters, in blocks of variables.
 ///
-/// `parameters` have the shape of `x`, with any axes after it; `width` numbers per variable come up on the way.
+/// `parameters` have the shape of `x`, possibly followed by further axes; `width` is the number of intermediate
+/// values per variable.
 fn divergence_by_rows<B, D, const N: usize>(
     x: &Tensor<B>,
     alpha: &Tensor<B>,
@@ -92,29 +95,31 @@ where
     divergence.reshape(&shape)
 }
 
-/// A distribution over real numbers that has a density and can be gathered into bins.
+/// A distribution over real numbers that has a density and can be discretised to bins.
 pub trait Density<B: Backend>: RealValued<B> + OutputDistribution<B, Value = Tensor<B>> {
-    /// The distribution of the bin that holds the number.
+    /// The distribution of the bin that contains the number.
     type Discretised: BinDistribution<B>;
 
-    /// The mass gathered into `bins` equal bins of [−1, 1]; the mass beyond ±1 belongs to the outermost bins.
+    /// Gathers the mass into `bins` equal bins of [−1, 1]; the mass beyond ±1 belongs to the outermost bins.
     fn discretised(&self, bins: usize, probability: Probability) -> Self::Discretised;
 }
 
 /// An output distribution of continuous data.
 pub trait ContinuousDistribution<B: Backend>: RealValued<B> + OutputDistribution<B, Value = Tensor<B>> {
-    /// The distribution after normal noise was added.
+    /// The distribution with normal noise added.
     type Blurred: Density<B>;
 
-    /// The distribution of x + ε with independent ε ~ N(0, deviation²): the convolution with a normal.
+    /// Returns the distribution of x + ε with independent ε ~ N(0, deviation²): the convolution with a normal.
     ///
-    /// The receiver p_R(y | θ; t, α) is this with deviation² = 1/α.
+    /// The receiver p_R(y | θ; t, α) is this distribution with deviation² = 1/α.
     fn blurred(&self, deviation: f64) -> Self::Blurred;
 
-    /// KL(N(x, α⁻¹) ‖ p_R) of one message about `x`, in nats, per variable: in closed form where there
-    /// is one, else the unbiased estimate ln p_S(y) − ln p_R(y) from the message y = x + ε/√α.
+    /// Computes KL(N(x, α⁻¹) ‖ p_R) of one message about `x`, in nats, per variable.
     ///
-    /// `x` and the result have the shape `[B, D]`, `alpha` is one number per example (or any shape that
-    /// broadcasts once axes of length 1 are appended), `noise` ε standard normal of the shape of `x`.
+    /// This is exact where there is a closed form, else the unbiased estimate ln p_S(y) − ln p_R(y) from the message
+    /// y = x + ε/√α.
+    ///
+    /// `x` and the result have the shape `[B, D]`, `alpha` is one number per example (or any shape that broadcasts
+    /// once axes of length 1 are appended), and `noise` ε is standard normal, in the shape of `x`.
     fn divergence(&self, x: &Tensor<B>, alpha: &Tensor<B>, noise: &Tensor<B>) -> Tensor<B>;
 }

@@ -1,14 +1,14 @@
 //! The expected entropy of the input distribution, and the schedule and the grid along which it falls evenly.
 //!
-//! The paper asks of an accuracy schedule that the expected entropy of the input distribution fall linearly
-//! with t. For continuous data that has a solution in closed form, the [`ExponentialSchedule`]; for discrete
-//! data it has none. Here the entropy is computed to full precision ([`normal`], [`Categorical`]) or
-//! simulated ([`simulated`]), and inverted ([`linear_schedule`]).
+//! The paper requires that the expected entropy of the input distribution fall linearly with t along an accuracy
+//! schedule. For continuous data this has a solution in closed form, the [`ExponentialSchedule`]; for discrete data
+//! it has none. This module computes the entropy to full precision ([`normal`], [`Categorical`]) or simulates it
+//! ([`simulated`]), and inverts it ([`linear_schedule`]).
 //!
 //! # How close the closed forms come
 //!
-//! The largest distance of H(β(t)) from the straight line, in shares of the total fall H(0) − H(β(1))
-//! ([`nonlinearity`]), and the share of ln K that is left at t = 1:
+//! The table shows the largest distance of H(β(t)) from the straight line, as a share of the total fall
+//! H(0) − H(β(1)) ([`nonlinearity`]), and the share of ln K that is left at t = 1:
 //!
 //! | K | β(1) | left at t = 1 | [`QuadraticSchedule`] | [`LogarithmicSchedule`] |
 //! | --- | --- | --- | --- | --- |
@@ -21,12 +21,11 @@
 //! | 27 | 1.5 | 0.0001 | 0.366 | 0.135 |
 //! | 256 | 0.2 | 0.0000 | 0.351 | 0.287 |
 //!
-//! The rows (2, 3) and (27, 0.75) are the settings that the paper names for binary images and for text; the published
-//! code takes these numbers as √β(1), so that its runs are those of the rows (2, 9) and (27, 0.5625). A
-//! [`linear_schedule`] of 100 knots comes within 2e−5 in every row, and for continuous data the exponential
-//! schedule's distance is 0. For discrete data dH/dβ is −(K − 1)/2 at β = 0, so that a straight fall starts
-//! at α(0) = 2 (H(0) − H(β(1)))/(K − 1), which is above 0: the quadratic schedule, with α(0) = 0, starts too
-//! slowly.
+//! The rows (2, 3) and (27, 0.75) are the paper's settings for binary images and for text. The published code takes
+//! these numbers as √β(1), so its runs correspond to the rows (2, 9) and (27, 0.5625). A [`linear_schedule`] of 100
+//! knots comes within 2e−5 in every row. For continuous data the distance of the exponential schedule is 0. For
+//! discrete data dH/dβ is −(K − 1)/2 at β = 0, so a straight fall starts at α(0) = 2 (H(0) − H(β(1)))/(K − 1), which
+//! is above 0. The quadratic schedule, with α(0) = 0, starts too slowly.
 //!
 //! [`ExponentialSchedule`]: crate::ExponentialSchedule
 //! [`QuadraticSchedule`]: crate::QuadraticSchedule
@@ -39,11 +38,11 @@ use crate::error::{Error, check, check_count, check_increasing};
 use crate::schedule::{Knot, TabulatedSchedule};
 use crate::{Backend, Grid, Schedule, Tensor};
 
-/// The entropy of the input distribution of one continuous variable, in nats.
+/// Returns the entropy of the input distribution of one continuous variable, in nats.
 ///
 /// # Formula
 ///
-/// H = ½ ln(2πe / (1 + β)): that of N(μ, 1/(1 + β)), whatever the data.
+/// H = ½ ln(2πe / (1 + β)), the entropy of N(μ, 1/(1 + β)), which does not depend on the data.
 ///
 /// Source: Graves et al. 2023, section 4.5.
 pub fn normal(beta: f64) -> f64 {
@@ -57,13 +56,13 @@ pub fn normal(beta: f64) -> f64 {
 /// H(β) = E H(softmax z) with z ~ N(β(K e_x − 1), βK I), the same for every class x.
 ///
 /// Since softmax z is the exact posterior of x under a uniform prior, H is also E[−ln θ_x] = E ln(1 + Y) with
-/// Y = Σ_(k≠x) e^(z_k − z_x), and ln(1 + Y) = ∫ e^(−s) (1 − e^(−sY)) ds/s separates the classes. With s = e^w,
-/// ε standard normal and L(w) = E exp(−e^(w + √(βK) ε)),
+/// Y = Σ_(k≠x) e^(z_k − z_x). The integral ln(1 + Y) = ∫ e^(−s) (1 − e^(−sY)) ds/s separates the classes. With
+/// s = e^w, ε standard normal and L(w) = E exp(−e^(w + √(βK) ε)),
 ///
-/// H(β) = ∫ (1 − L(w)^(K−1)) L(w + βK) dw:
+/// H(β) = ∫ (1 − L(w)^(K−1)) L(w + βK) dw.
 ///
-/// two nested integrals for any K, without cancellation. Both are taken by the trapezoidal rule, whose error
-/// is below 1e−9 of H as long as H itself is above 1e−20.
+/// These are two nested integrals for any K, without cancellation. Both are computed by the trapezoidal rule, whose
+/// error is below 1e−9 of H as long as H itself is above 1e−20.
 ///
 /// # Examples
 ///
@@ -79,23 +78,23 @@ pub struct Categorical {
 }
 
 impl Categorical {
-    /// The entropy of a variable of `classes` classes.
+    /// Creates the entropy function of a variable of `classes` classes.
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] unless `classes` ≥ 2.
+    /// Returns [`Error::Parameter`] unless `classes` ≥ 2.
     pub fn new(classes: usize) -> Result<Self, Error> {
         Ok(Self { classes: check_count("classes", classes)? })
     }
 
-    /// K, the number of classes.
+    /// Returns K, the number of classes.
     pub fn classes(&self) -> usize {
         self.classes
     }
 
-    /// H(β) in nats, from ln K at β = 0 to 0; NaN at NaN.
+    /// Computes H(β) in nats, which falls from ln K at β = 0 to 0; NaN for NaN.
     pub fn at(&self, beta: f64) -> f64 {
-        // Wide enough for tails of 1e−17 and for e^(−e^w) to be 0 or 1.
+        // Wide enough to reach tails of 1e−17 and values of 0 or 1 in e^(−e^w).
         const DEVIATIONS: f64 = 10.0;
         const STEP: f64 = 0.35;
         let classes = self.classes as f64;
@@ -108,7 +107,7 @@ impl Categorical {
         let shift = beta * classes;
         let deviation = shift.sqrt();
         let nodes = normal_nodes(DEVIATIONS, (STEP / deviation).min(0.5));
-        // 1 − L(w), whose digits count where L is close to 1.
+        // 1 − L(w), computed directly to keep its digits where L is close to 1.
         let missing = |w: f64| -> f64 {
             nodes.iter().map(|node| -node.weight * (-(w + deviation * node.at).exp()).exp_m1()).sum()
         };
@@ -122,23 +121,22 @@ impl Categorical {
     }
 }
 
-/// The mean entropy of the input distribution of one discrete variable after messages of accuracy β with the
-/// given noise, in nats.
+/// Simulates the expected entropy of the input distribution of one discrete variable at accuracy β, in nats.
 ///
 /// # Formula
 ///
-/// The mean over N examples of H(softmax z), z = β(K e_x − 1) + √(βK) ε.
+/// The mean over N examples of H(softmax z), z = β(K e_x − 1) + √(βK) ε, with the given noise ε.
 ///
 /// # Shapes
 ///
-/// `noise` ε is standard normal, `[N, K]`; with the same noise for every β the result is smooth in β. The
-/// class x is the first: by symmetry the mean is the same for all.
+/// `noise` ε is standard normal, of shape `[N, K]`. With the same noise for every β, the result is smooth in β. The
+/// class x is the first; by symmetry the expectation is the same for all classes.
 ///
-/// This is the simulation of [`Categorical`], of use as its check and as a pattern for other flows.
+/// This simulates [`Categorical`]: it serves as a check and as a template for other flows.
 ///
 /// # Panics
 ///
-/// Panics if `noise` has another number of axes.
+/// Panics if `noise` does not have exactly two axes.
 pub fn simulated<B: Backend>(beta: f64, noise: &Tensor<B>) -> f64 {
     let shape = noise.shape();
     assert_eq!(shape.len(), 2, "noise of shape {shape:?} must have the shape [examples, classes]");
@@ -148,22 +146,23 @@ pub fn simulated<B: Backend>(beta: f64, noise: &Tensor<B>) -> f64 {
     -entropies.iter().sum::<f64>() / entropies.len() as f64
 }
 
-/// The schedule from 0 to `beta_1` along which `entropy` falls linearly with t, as a table of at most
-/// `knots` points.
+/// Computes the schedule from 0 to `beta_1` along which `entropy` falls linearly with t.
+///
+/// The schedule is a table of at most `knots` points.
 ///
 /// # Formula
 ///
 /// H(β(t)) = H(0) + t (H(β(1)) − H(0)).
 ///
-/// `entropy` maps β to H(β), continuous and falling: [`normal`], [`Categorical::at`], [`simulated`], or the
-/// mean entropy of one's own data. It is called once for each knot. Starting from both ends, the interval
-/// with the largest fall of the entropy and rise of ln(1 + β) is halved until there are enough knots; about
-/// 100 bring the distance from the straight line to 1e−5 of the fall.
+/// `entropy` maps β to H(β) and must be continuous and falling: [`normal`], [`Categorical::at`], [`simulated`], or
+/// the mean entropy of custom data. It is called once for each knot. Starting from the two ends, the interval with
+/// the largest combined fall of the entropy and rise of ln(1 + β) is halved until there are enough knots. About 100
+/// knots bring the distance from the straight line to 1e−5 of the fall.
 ///
 /// # Errors
 ///
-/// [`Error::Parameter`] unless `beta_1` is finite and above 0 and `knots` ≥ 2; [`Error::Grid`] where the
-/// entropy does not fall.
+/// Returns [`Error::Parameter`] unless `beta_1` is finite and above 0 and `knots` ≥ 2; [`Error::Grid`] if the entropy
+/// does not fall.
 pub fn linear_schedule(entropy: impl Fn(f64) -> f64, beta_1: f64, knots: usize) -> Result<TabulatedSchedule, Error> {
     check("beta_1", beta_1, "finite and above 0", beta_1 > 0.0 && beta_1.is_finite())?;
     check_count("knots", knots)?;
@@ -172,7 +171,7 @@ pub fn linear_schedule(entropy: impl Fn(f64) -> f64, beta_1: f64, knots: usize) 
     check_increasing("the entropy lost between beta = 0 and beta_1", &[0.0, fall])?;
 
     let mut table = vec![Knot { t: 0.0, beta: 0.0 }, Knot { t: 1.0, beta: beta_1 }];
-    // Intervals whose halves could not be told apart are left alone.
+    // Intervals whose halves cannot be distinguished numerically are left alone.
     let mut settled = vec![false];
     while table.len() < knots {
         let size = |i: &usize| {
@@ -199,18 +198,18 @@ pub fn linear_schedule(entropy: impl Fn(f64) -> f64, beta_1: f64, knots: usize) 
     TabulatedSchedule::new(&table)
 }
 
-/// The entropy grid: n steps from `eta` to 1 along a schedule that each take the same amount from `entropy`.
+/// Computes the entropy grid: n steps from `eta` to 1 along a schedule, each lowering `entropy` by the same amount.
 ///
 /// # Formula
 ///
 /// t₀ = η < … < t_n = 1 with H(β(t_i)) = H(β(η)) + (i/n)(H(β(1)) − H(β(η))).
 ///
-/// Under a [`linear_schedule`] of the same entropy it is the uniform grid.
+/// Under a [`linear_schedule`] of the same entropy, this is the uniform grid.
 ///
 /// # Errors
 ///
-/// [`Error::Parameter`] unless `steps` ≥ 1 and 0 ≤ `eta` < 1, the errors of [`linear_schedule`], and
-/// [`Error::Grid`] where steps are too small to be told apart.
+/// Returns [`Error::Parameter`] unless `steps` ≥ 1 and 0 ≤ `eta` < 1; [`Error::Grid`] if steps are so small that
+/// times coincide; and the errors of [`linear_schedule`].
 pub fn grid(
     entropy: impl Fn(f64) -> f64,
     schedule: &impl Schedule<f64>,
@@ -220,7 +219,7 @@ pub fn grid(
     check("steps", steps as f64, "at least 1", steps >= 1)?;
     check("eta", eta, "at least 0 and below 1", (0.0..1.0).contains(&eta))?;
     let linear = linear_schedule(entropy, schedule.beta(&1.0), steps.clamp(200, 1000))?;
-    // The share of the entropy that is gone at η.
+    // The share of the entropy's fall that is complete at η.
     let gone = linear.time(&schedule.beta(&eta));
     let time = |i: usize| match i {
         0 => eta,
@@ -232,19 +231,20 @@ pub fn grid(
     Grid::new(times)
 }
 
-/// How far from linear the entropy falls along a schedule: the largest distance over `intervals` + 1 equally
-/// spaced times from the straight line, in shares of the total fall.
+/// Measures how far the fall of the entropy along a schedule deviates from a straight line.
+///
+/// The result is the largest distance over `intervals` + 1 equally spaced times, as a share of the total fall.
 ///
 /// # Formula
 ///
-/// max_t |H(β(t)) − H(0) + t (H(0) − H(β(1)))| / (H(0) − H(β(1))); NaN where the entropy is.
+/// max_t |H(β(t)) − H(0) + t (H(0) − H(β(1)))| / (H(0) − H(β(1))); NaN if the entropy is NaN.
 pub fn nonlinearity(entropy: impl Fn(f64) -> f64, schedule: &impl Schedule<f64>, intervals: usize) -> f64 {
     let (start, end) = (entropy(0.0), entropy(schedule.beta(&1.0)));
     let distance = |i: usize| {
         let t = i as f64 / intervals as f64;
         ((start - entropy(schedule.beta(&t))) / (start - end) - t).abs()
     };
-    // f64::max would pass over what is no number.
+    // f64::max would ignore NaN.
     (0..=intervals).map(distance).fold(0.0, |most, next| if next <= most { most } else { next })
 }
 
@@ -254,7 +254,7 @@ struct Node {
     weight: f64,
 }
 
-/// ∫ f(ε) N(ε; 0, 1) dε by the trapezoidal rule up to `deviations` on both sides.
+/// Returns the nodes of the trapezoidal rule for ∫ f(ε) N(ε; 0, 1) dε, up to `deviations` on both sides.
 fn normal_nodes(deviations: f64, step: f64) -> Vec<Node> {
     let side = (deviations / step).ceil() as i64;
     let density = |x: f64| (-0.5 * x * x).exp() / (2.0 * PI).sqrt();

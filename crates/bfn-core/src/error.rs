@@ -1,4 +1,4 @@
-//! What can be wrong with a parameter from outside.
+//! Errors for parameters that the caller supplies.
 
 /// A parameter that the mathematics does not allow.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -17,29 +17,29 @@ pub enum Error {
     /// A grid that does not increase strictly.
     #[error("{grid} must increase strictly, but entry {index} is {value} after {previous}")]
     Grid {
-        /// Which grid.
+        /// The name of the grid.
         grid: &'static str,
         /// The first entry that does not increase, counted from 0.
         index: usize,
-        /// That entry.
+        /// The value of that entry.
         value: f64,
-        /// The entry before it.
+        /// The value of the entry before it.
         previous: f64,
     },
 }
 
-/// Accepts `value` if `allowed`, else names the parameter.
+/// Returns `value` if it is `allowed`, else an error that names the parameter.
 pub(crate) fn check(parameter: &'static str, value: f64, expected: &'static str, allowed: bool) -> Result<f64, Error> {
     if allowed { Ok(value) } else { Err(Error::Parameter { parameter, value, expected }) }
 }
 
-/// Accepts a number of classes or bins, at least two.
+/// Checks that a number of classes or bins is at least two.
 pub(crate) fn check_count(parameter: &'static str, count: usize) -> Result<usize, Error> {
     check(parameter, count as f64, "at least 2", count >= 2)?;
     Ok(count)
 }
 
-/// Accepts numbers of which each is above the one before it.
+/// Checks that each number is above the one before it.
 pub(crate) fn check_increasing(grid: &'static str, values: &[f64]) -> Result<(), Error> {
     let increases = |pair: &[f64]| pair[1] > pair[0];
     match values.windows(2).position(|pair| !increases(pair)) {

@@ -1,4 +1,4 @@
-//! What the three kinds of Bayesian flow have in common.
+//! The common interface of the three kinds of Bayesian flow.
 
 use crate::{Backend, NoiseSource, Tensor};
 
@@ -7,22 +7,22 @@ pub trait OutputDistribution<B: Backend> {
     /// A batch of data: [`Tensor`] for real numbers, [`Indices`](crate::Indices) for classes and bins.
     type Value;
 
-    /// The most probable value of every variable.
+    /// Returns the most probable value of every variable.
     fn mode(&self) -> Self::Value;
 
-    /// ln p_O(x), in nats, per variable. A density where the values are real numbers.
+    /// Returns ln p_O(x), in nats, per variable: the logarithm of a density where the values are real numbers.
     fn log_prob(&self, x: &Self::Value) -> Tensor<B>;
 
-    /// A draw of every variable.
+    /// Draws a value of every variable.
     fn draw(&self, noise: &mut dyn NoiseSource<B>) -> Self::Value;
 }
 
 /// An [`OutputDistribution`] over finitely many values.
 pub trait FiniteDistribution<B: Backend>: OutputDistribution<B> {
-    /// ln p_O(k) of every value k, in nats, along a new last axis, normalised.
+    /// Returns the normalised ln p_O(k) of every value k, in nats, along a new last axis.
     fn log_probabilities(&self) -> Tensor<B>;
 
-    /// p_O(k) of every value k, along a new last axis.
+    /// Returns p_O(k) of every value k, along a new last axis.
     fn probabilities(&self) -> Tensor<B> {
         self.log_probabilities().exp()
     }
@@ -30,8 +30,8 @@ pub trait FiniteDistribution<B: Backend>: OutputDistribution<B> {
 
 /// A Bayesian flow: the game between sender and receiver for one kind of data.
 ///
-/// The flow owns the accuracy schedule and all equations of one kind of data; the network stands
-/// outside. A training step is
+/// The flow owns the accuracy schedule and all equations of one kind of data; the network is separate. A training
+/// step is
 ///
 /// ```text
 /// theta  = flow.flow(x, t, noise)                      θ ~ p_F(θ | x; t)
@@ -54,58 +54,61 @@ pub trait BayesianFlow<B: Backend> {
     /// The output distribution.
     type Output: OutputDistribution<B, Value = Self::Data>;
 
-    /// The number P of network outputs per variable.
+    /// Returns the number P of network outputs per variable.
     fn outputs_per_variable(&self) -> usize;
 
-    /// The shape of a message, and of the noise in it, for data of the given shape.
+    /// Returns the shape of a message and of its noise, for data of the given shape.
     fn message_shape(&self, data_shape: &[usize]) -> Vec<usize>;
 
-    /// θ₀, what Bob knows before the first message, in the shape of the message `like`.
+    /// Returns θ₀, Bob's belief before the first message, in the shape of the message `like`.
     fn prior(&self, like: &Tensor<B>) -> Self::Theta;
 
-    /// θ ~ p_F(θ | x; t), from standard normal `noise` in the shape of a message.
+    /// Draws θ ~ p_F(θ | x; t) from standard normal `noise` in the shape of a message.
     fn flow(&self, x: &Self::Data, t: &Tensor<B>, noise: &Tensor<B>) -> Self::Theta;
 
-    /// What the network is shown of θ.
+    /// Computes the network's input from θ.
     fn network_input(&self, theta: &Self::Theta) -> Tensor<B>;
 
-    /// p_O(· | θ; t) from the network's output.
+    /// Computes p_O(· | θ; t) from the network's output.
     fn output(&self, theta: &Self::Theta, network_output: &Tensor<B>, t: &Tensor<B>) -> Self::Output;
 
-    /// The accuracy β(to) − β(from) of the message sent between two times.
+    /// Returns the accuracy β(to) − β(from) of the message sent between two times.
     fn step_accuracy(&self, from: f64, to: f64) -> f64;
 
-    /// y ~ p_S(y | x; α), from standard normal `noise` in the shape of a message.
+    /// Draws y ~ p_S(y | x; α) from standard normal `noise` in the shape of a message.
     ///
     /// `alpha` is one number per example (or any shape that broadcasts, as for `t`).
     fn send(&self, x: &Self::Data, alpha: &Tensor<B>, noise: &Tensor<B>) -> Tensor<B>;
 
-    /// θ' = h(θ, y, α), the Bayesian update.
+    /// Computes the Bayesian update θ' = h(θ, y, α).
     fn update(&self, theta: &Self::Theta, y: &Tensor<B>, alpha: f64) -> Self::Theta;
 
-    /// The integrand of L^∞(x) at time t, in nats, per variable: its mean over uniform t and over θ is L^∞.
+    /// Computes the integrand of L^∞(x) at time t, in nats, per variable.
+    ///
+    /// Its mean over uniform t and over θ is L^∞.
     fn loss_continuous_time(&self, x: &Self::Data, output: &Self::Output, t: &Tensor<B>) -> Tensor<B>;
 
-    /// KL(p_S(·|x; α) ‖ p_R(·|θ; t, α)) of one message, in nats, per variable; unbiased where it is
-    /// estimated from one message drawn with standard normal `noise`.
+    /// Computes KL(p_S(·|x; α) ‖ p_R(·|θ; t, α)) of one message, in nats, per variable.
     ///
-    /// Its sum over the steps of a grid is the n-step loss; n times its mean over uniformly drawn
-    /// steps of the uniform grid is L^n.
+    /// Where the divergence is estimated from one message, drawn with standard normal `noise`, the estimate is
+    /// unbiased. The sum over the steps of a grid is the n-step loss; n times the mean over uniformly drawn steps of
+    /// the uniform grid is L^n.
     fn loss_step(&self, x: &Self::Data, output: &Self::Output, alpha: &Tensor<B>, noise: &Tensor<B>) -> Tensor<B>;
 
-    /// [`loss_step`](Self::loss_step) with the same mean and, at any accuracy, no more noise: the mean over the noise
-    /// and its mirror image.
+    /// Computes [`loss_step`](Self::loss_step) averaged over the noise and its negative.
+    ///
+    /// The mean is the same and, at any accuracy, the variance is no larger.
     ///
     /// # Formula
     ///
     /// ½ (`loss_step`(ε) + `loss_step`(−ε)).
     ///
-    /// All odd orders of the noise cancel, the first above all: √α ε·(x − x̂) for discretised and √(Kα) ε·(e_x − ê)
-    /// for discrete data, where x̂ and ê are the means of p_O. As α → 0 the standard deviation of these falls as √α, that
-    /// of what remains as α. Scaled to n steps the error of `loss_step` grows as √n; that of this method stays near
-    /// that of the continuous-time loss. At large α, where the loss is no polynomial of low degree in ε, its variance
-    /// is still at most that of `loss_step`, as for every mean of two numbers of one distribution. Where the
-    /// divergence has a closed form, both are the same.
+    /// All odd orders of the noise cancel. The most important is the first: √α ε·(x − x̂) for discretised data and
+    /// √(Kα) ε·(e_x − ê) for discrete data, where x̂ and ê are the means of p_O. As α → 0, the standard deviation of
+    /// the odd orders falls as √α, and that of the remaining orders as α. Scaled to n steps, the error of `loss_step`
+    /// grows as √n, while the error of this method stays near that of the continuous-time loss. At large α the loss
+    /// is not a polynomial of low degree in ε. The variance is still at most that of `loss_step`, as for every mean
+    /// of two numbers with the same distribution. Where the divergence has a closed form, both methods agree.
     ///
     /// Source: antithetic variates, Hammersley and Morton 1956.
     fn loss_step_steady(
@@ -118,6 +121,6 @@ pub trait BayesianFlow<B: Backend> {
         (self.loss_step(x, output, alpha, noise) + self.loss_step(x, output, alpha, &-noise)) * 0.5
     }
 
-    /// The integrand of L^r(x), −ln p_O(x | θ; 1), in nats, per variable; `output` is the one at t = 1.
+    /// Computes the integrand of L^r(x), −ln p_O(x | θ; 1), in nats, per variable; `output` is the one at t = 1.
     fn loss_reconstruction(&self, x: &Self::Data, output: &Self::Output) -> Tensor<B>;
 }

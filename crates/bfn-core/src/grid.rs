@@ -9,8 +9,7 @@ use crate::error::{Error, check};
 
 /// Times t₀ < t₁ < … < t_n in [0, 1]: n steps.
 ///
-/// A grid that exists is valid: its times are numbers of [0, 1] that increase strictly, and there is at
-/// least one step.
+/// Every grid is valid: its times lie in [0, 1] and increase strictly, and it has at least one step.
 ///
 /// # Examples
 ///
@@ -32,17 +31,17 @@ pub struct Grid {
 pub struct Interval {
     /// t_(i−1), where the step begins.
     pub from: f64,
-    /// t_i, where it ends.
+    /// t_i, where the step ends.
     pub to: f64,
 }
 
 impl Grid {
-    /// The grid of the given times.
+    /// Creates the grid of the given times.
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] for fewer than two times or a time outside [0, 1]; [`Error::Grid`] where
-    /// the times do not increase strictly.
+    /// Returns [`Error::Parameter`] for fewer than two times or a time outside [0, 1]; [`Error::Grid`] if the times
+    /// do not increase strictly.
     pub fn new(times: Vec<f64>) -> Result<Self, Error> {
         check("the number of times in a grid", times.len() as f64, "at least 2", times.len() >= 2)?;
         for time in &times {
@@ -54,41 +53,41 @@ impl Grid {
         }
     }
 
-    /// t_i = i/n: n equal steps from 0 to 1.
+    /// Creates n equal steps from 0 to 1: t_i = i/n.
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] if `n` is 0.
+    /// Returns [`Error::Parameter`] if `n` is 0.
     pub fn uniform(n: usize) -> Result<Self, Error> {
         Self::uniform_from(0.0, n)
     }
 
-    /// t_i = η + (1 − η) i/n: n equal steps from `eta` to 1.
+    /// Creates n equal steps from `eta` to 1: t_i = η + (1 − η) i/n.
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] if `n` is 0 or not 0 ≤ `eta` < 1.
+    /// Returns [`Error::Parameter`] unless `n` ≥ 1 and 0 ≤ `eta` < 1.
     pub fn uniform_from(eta: f64, n: usize) -> Result<Self, Error> {
         check_steps(n)?;
         check("eta", eta, "at least 0 and below 1", (0.0..1.0).contains(&eta))?;
-        // The last time is 1 exactly, whatever the sum rounds to.
+        // The last time is exactly 1, whatever the sum rounds to.
         let time = |i: usize| if i == n { 1.0 } else { eta + (1.0 - eta) * (i as f64 / n as f64) };
         Self::new((0..=n).map(time).collect())
     }
 
-    /// n steps from `eta` to 1 that are equal in λ(t) = ½ ln β(t).
+    /// Creates n steps from `eta` to 1 that are equal in λ(t) = ½ ln β(t).
     ///
     /// # Formula
     ///
     /// β(t_i) = β(η) (β(1)/β(η))^(i/n).
     ///
-    /// For continuous and discretised data λ = ln(γ/√(γ(1−γ))) is the logarithm of the ratio of signal and
-    /// noise in μ, the variable in which the solvers of higher order expand the prediction.
+    /// For continuous and discretised data, λ = ln(γ/√(γ(1−γ))) is the logarithm of the signal-to-noise ratio of μ.
+    /// The solvers of higher order expand the prediction in this variable.
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] if `n` is 0 or not 0 < `eta` < 1; [`Error::Grid`] if the steps are so small
-    /// that two times coincide.
+    /// Returns [`Error::Parameter`] unless `n` ≥ 1 and 0 < `eta` < 1; [`Error::Grid`] if the steps are so small that
+    /// two times coincide.
     ///
     /// Source: Xue et al. 2024, section 5.
     pub fn uniform_in_lambda<S: Schedule + ?Sized>(schedule: &S, eta: f64, n: usize) -> Result<Self, Error> {
@@ -104,27 +103,27 @@ impl Grid {
         Self::new((0..=n).map(time).collect())
     }
 
-    /// The times t₀ … t_n.
+    /// Returns the times t₀ … t_n.
     pub fn times(&self) -> &[f64] {
         &self.times
     }
 
-    /// t₀, where the grid begins.
+    /// Returns t₀, where the grid begins.
     pub fn first(&self) -> f64 {
         self.times[0]
     }
 
-    /// t_n, where it ends.
+    /// Returns t_n, where the grid ends.
     pub fn last(&self) -> f64 {
         self.times[self.times.len() - 1]
     }
 
-    /// The number of steps n.
+    /// Returns the number of steps n.
     pub fn count(&self) -> usize {
         self.times.len() - 1
     }
 
-    /// The steps in order.
+    /// Returns an iterator over the steps, in order.
     pub fn steps(&self) -> impl ExactSizeIterator<Item = Interval> + '_ {
         self.times.windows(2).map(|pair| Interval { from: pair[0], to: pair[1] })
     }

@@ -1,8 +1,8 @@
-//! What a network's output means: the parametrisations of output distributions.
+//! Heads: the parametrisations of output distributions by a network's output.
 //!
-//! A flow of continuous or discretised data is open to its output distribution through a *head*,
-//! which turns P numbers per variable into a distribution. This module has those of the paper and of the
-//! published code; a head of one's own implements [`Head`].
+//! A flow of continuous or discretised data takes its output distribution from a *head*, which turns P numbers per
+//! variable into a distribution. This module contains the heads of the paper and of the published code; a custom head
+//! implements [`Head`].
 
 use std::fmt::Debug;
 
@@ -12,29 +12,29 @@ use crate::distribution::{Normal, NormalMixture, Probability};
 use crate::error::{Error, check};
 use crate::{Backend, Tensor};
 
-/// What the network predicts, and so what its means and deviations are those of.
+/// The quantity that the network predicts, to which its means and deviations refer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Prediction {
-    /// The noise ε of the flow, from which the data follow by [`NoiseToData`].
+    /// The noise ε of the flow, from which [`NoiseToData`] computes the data.
     #[default]
     Noise,
     /// The data themselves.
     Data,
 }
 
-/// What a head is told beside the network's output.
+/// The input of a head besides the network's output.
 #[derive(Debug, Clone)]
 pub struct Context<B: Backend> {
-    /// μ of the input distribution, of the shape of the data.
+    /// μ of the input distribution, in the shape of the data.
     pub mu: Tensor<B>,
-    /// How a predicted noise becomes data.
+    /// The factors that convert predicted noise into data.
     pub noise_to_data: NoiseToData<B>,
-    /// What the network predicts.
+    /// The quantity that the network predicts.
     pub prediction: Prediction,
 }
 
 impl<B: Backend> Context<B> {
-    /// The mean of the data from the network's mean.
+    /// Computes the mean of the data from the network's mean.
     pub fn mean(&self, predicted: &Tensor<B>) -> Tensor<B> {
         match self.prediction {
             Prediction::Noise => self.noise_to_data.mean(&self.mu, predicted),
@@ -42,7 +42,7 @@ impl<B: Backend> Context<B> {
         }
     }
 
-    /// The standard deviation of the data from the logarithm of the network's deviation.
+    /// Computes the standard deviation of the data from the logarithm of the network's deviation.
     ///
     /// The exponent is limited to [−10, 10] and the deviation to [1e−3, 10], as in the published code.
     pub fn deviation(&self, ln_sigma: &Tensor<B>) -> Tensor<B> {
@@ -52,7 +52,7 @@ impl<B: Backend> Context<B> {
         }
     }
 
-    /// The same for parameters with one more axis, that of a mixture's components.
+    /// Returns the context for parameters with one more axis, that of a mixture's components.
     fn per_component(&self) -> Self {
         Self {
             mu: self.mu.unsqueeze_last(),
@@ -62,33 +62,33 @@ impl<B: Backend> Context<B> {
     }
 }
 
-/// From network output to a distribution over real numbers, for [`ContinuousFlow`](crate::ContinuousFlow).
+/// A map from network output to a distribution over real numbers, for [`ContinuousFlow`](crate::ContinuousFlow).
 pub trait Head<B: Backend>: Debug {
     /// The distribution.
     type Output;
 
-    /// The number P of network outputs per variable.
+    /// Returns the number P of network outputs per variable.
     fn outputs_per_variable(&self) -> usize;
 
-    /// The distribution for network output of shape `[B, D, P]`.
+    /// Returns the distribution for network output of shape `[B, D, P]`.
     fn output(&self, context: &Context<B>, network_output: &Tensor<B>) -> Self::Output;
 }
 
-/// A head whose distributions have a deviation of their own, so that a reconstruction may add none to it.
+/// A head whose distributions have their own deviation, so that a reconstruction need not add one.
 pub trait HasDeviation {}
 
 impl HasDeviation for NormalHead {}
 impl HasDeviation for MixtureHead {}
 
-/// From network output to a distribution over bins, for [`DiscretisedFlow`](crate::DiscretisedFlow).
+/// A map from network output to a distribution over bins, for [`DiscretisedFlow`](crate::DiscretisedFlow).
 pub trait BinHead<B: Backend>: Debug {
     /// The distribution.
     type Output;
 
-    /// The number P of network outputs per variable, for K bins.
+    /// Returns the number P of network outputs per variable, for K bins.
     fn outputs_per_variable(&self, bins: usize) -> usize;
 
-    /// The distribution over K bins for network output of shape `[B, D, P]`.
+    /// Returns the distribution over K bins for network output of shape `[B, D, P]`.
     fn output(
         &self,
         context: &Context<B>,
@@ -98,39 +98,40 @@ pub trait BinHead<B: Backend>: Debug {
     ) -> Self::Output;
 }
 
-/// δ(x − x̂): one output, the mean; x̂ is clipped to [−1, 1].
+/// A point mass δ(x − x̂), with one output: the mean. x̂ is clipped to [−1, 1].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DeltaHead;
 
-/// A normal, or a normal discretised to bins: two outputs, the mean and ln of the deviation.
+/// A normal, or a normal discretised to bins, with two outputs: the mean and the logarithm of the deviation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NormalHead;
 
-/// A mixture of M normals, or one discretised to bins: 3M outputs, the logits of the weights, then
-/// the means, then the logarithms of the deviations.
+/// A mixture of M normals, or one discretised to bins, with 3M outputs.
+///
+/// The outputs are the logits of the weights, then the means, then the logarithms of the deviations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MixtureHead {
     components: usize,
 }
 
-/// A categorical distribution over the K bins: K logits.
+/// A categorical distribution over the K bins, with K outputs: the logits.
 ///
-/// The logits are the distribution: [`Prediction`] makes no difference to them.
+/// The logits define the distribution directly, so [`Prediction`] has no effect on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CategoricalHead;
 
 impl MixtureHead {
-    /// A mixture of `components` normals.
+    /// Creates a head for mixtures of `components` normals.
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] unless `components` ≥ 1.
+    /// Returns [`Error::Parameter`] unless `components` ≥ 1.
     pub fn new(components: usize) -> Result<Self, Error> {
         check("components", components as f64, "at least 1", components >= 1)?;
         Ok(Self { components })
     }
 
-    /// M, the number of components.
+    /// Returns M, the number of components.
     pub fn components(&self) -> usize {
         self.components
     }
@@ -181,7 +182,7 @@ impl<B: Backend> Head<B> for MixtureHead {
     }
 }
 
-/// A head over real numbers serves bins as well: its density is gathered into them.
+/// Implements a head over bins by gathering the density of a head over real numbers into them.
 macro_rules! discretised {
     ($Head:ty => $Output:ident) => {
         impl<B: Backend> BinHead<B> for $Head {
@@ -214,7 +215,7 @@ impl<B: Backend> BinHead<B> for CategoricalHead {
         bins
     }
 
-    /// The logits as they are; exactly normalised, so that `probability` makes no difference.
+    /// Uses the logits unchanged; the distribution is exactly normalised, so `probability` has no effect.
     fn output(
         &self,
         _context: &Context<B>,

@@ -1,23 +1,23 @@
 //! Mixed data: data points whose variables are of different kinds.
 //!
-//! A row of a table may hold a measurement, a rounded number and a few choices. Bayesian flows join
-//! without further ado: input distributions are independent over the variables, the network sees all
-//! of them together, and the loss of a message is the sum over the variables. [`MixedFlow`] holds one flow
-//! per *part*, a group of variables of one kind that share a schedule.
+//! A row of a table may hold a measurement, a rounded number and a few choices. Bayesian flows combine directly:
+//! input distributions are independent over the variables, the network sees all of them together, and the loss of a
+//! message is the sum over the variables. [`MixedFlow`] holds one flow per *part*, a group of variables of one kind
+//! that share a schedule.
 //!
 //! # Shapes
 //!
-//! Everything that passes between the flow and a network is flat, `[B, …]`, with the parts one after the
-//! other and each part's variables in row-major order:
+//! Every tensor that passes between the flow and a network is flat, `[B, …]`, with the parts one after the other and
+//! the variables of each part in row-major order:
 //!
 //! | tensor | width |
 //! | --- | --- |
 //! | noise, messages | [`message_width`](MixedFlow::message_width): per variable 1, or K for discrete data |
 //! | network input | [`input_width`](MixedFlow::input_width): per variable 1, or K for more than two classes |
-//! | network output | [`output_width`](MixedFlow::output_width): per variable as many as its flow asks for |
+//! | network output | [`output_width`](MixedFlow::output_width): per variable the outputs that its flow needs |
 //!
-//! Each part has its own accuracies, so messages and step losses are told the two *times* of a step, where
-//! a [`BayesianFlow`] of one kind is told the accuracy.
+//! Each part has its own accuracies. Messages and step losses therefore take the two *times* of a step, where a
+//! [`BayesianFlow`] of one kind takes the accuracy.
 
 mod conditional;
 mod motion;
@@ -40,8 +40,8 @@ use crate::{Indices, Nd, Tensor};
 
 /// The Bayesian flow of data points with variables of different kinds.
 ///
-/// Schedules, heads and numbers of bins or classes may differ from part to part; where they differ in
-/// type, name the types `C`, `X` and `D` of the three kinds of flow.
+/// Schedules, heads and numbers of bins or classes may differ from part to part. If the types differ from the
+/// defaults, name the types `C`, `X` and `D` of the three kinds of flow.
 ///
 /// # Examples
 ///
@@ -69,7 +69,7 @@ use crate::{Indices, Nd, Tensor};
 /// # Ok::<(), bfn_core::Error>(())
 /// ```
 ///
-/// Source: Graves et al. 2023, section 3, where nothing asks for variables of one kind.
+/// Source: Graves et al. 2023, section 3, which does not require variables of one kind.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MixedFlow<B: Backend = Nd, C = ContinuousFlow, X = DiscretisedFlow, D = DiscreteFlow> {
     parts: Vec<Part<C, X, D>>,
@@ -80,11 +80,11 @@ pub struct MixedFlow<B: Backend = Nd, C = ContinuousFlow, X = DiscretisedFlow, D
 pub type Predicted<B, C, X, D> =
     MixedOutput<<C as BayesianFlow<B>>::Output, <X as BayesianFlow<B>>::Output, <D as BayesianFlow<B>>::Output>;
 
-/// The same of one part.
+/// The output distribution that one part of a [`MixedFlow`] predicts.
 type PartPredicted<B, C, X, D> =
     PartOutput<<C as BayesianFlow<B>>::Output, <X as BayesianFlow<B>>::Output, <D as BayesianFlow<B>>::Output>;
 
-/// Evaluates an expression for the flow of a part, whatever its kind.
+/// Evaluates an expression for the flow of a part of any kind.
 macro_rules! with_flow {
     ($part:expr, $variables:ident, $flow:ident => $value:expr) => {
         match $part {
@@ -95,7 +95,7 @@ macro_rules! with_flow {
     };
 }
 
-/// The same with data, of the part's type.
+/// Evaluates an expression for the flow of a part and its data, in the data type of the part.
 macro_rules! with_values {
     ($part:expr, $values:expr, $flow:ident, $x:ident => $value:expr) => {
         match $part {
@@ -115,7 +115,7 @@ macro_rules! with_values {
     };
 }
 
-/// The same with data and output distribution.
+/// Evaluates an expression for the flow of a part, its data and its output distribution.
 macro_rules! with_output {
     ($part:expr, $values:expr, $output:expr, $flow:ident, $x:ident, $o:ident => $value:expr) => {
         match ($part, $output) {
@@ -143,11 +143,11 @@ where
     X: BayesianFlow<B, Data = Indices<B>, Theta = Belief<B>>,
     D: BayesianFlow<B, Data = Indices<B>, Theta = Logits<B>>,
 {
-    /// The flow of data points made of these parts, in this order.
+    /// Creates the flow of data points made of these parts, in this order.
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] unless there is a part, and each has a variable.
+    /// Returns [`Error::Parameter`] unless there is at least one part and each part has at least one variable.
     pub fn new(parts: Vec<Part<C, X, D>>) -> Result<Self, Error> {
         check("parts", parts.len() as f64, "at least 1", !parts.is_empty())?;
         for part in &parts {
@@ -156,33 +156,33 @@ where
         Ok(Self { parts, backend: PhantomData })
     }
 
-    /// The parts.
+    /// Returns the parts.
     pub fn parts(&self) -> &[Part<C, X, D>] {
         &self.parts
     }
 
-    /// D, the number of variables of a data point.
+    /// Returns D, the number of variables of a data point.
     pub fn variables(&self) -> usize {
         self.parts.iter().map(Part::variables).sum()
     }
 
-    /// The numbers in a message about one data point, and so of the noise in it.
+    /// Returns the number of values in a message about one data point, and in its noise.
     pub fn message_width(&self) -> usize {
         self.parts.iter().map(Self::part_width).sum()
     }
 
-    /// The numbers that the network is shown of one data point's θ; `like` fixes the precision.
+    /// Returns the number of network inputs computed from θ of one data point; `like` sets the precision.
     pub fn input_width(&self, like: &Tensor<B>) -> usize {
         let theta = self.prior(&like.full(&[1, self.message_width()], 0.0));
         self.network_input(&theta).shape()[1]
     }
 
-    /// The network's outputs for one data point.
+    /// Returns the number of network outputs for one data point.
     pub fn output_width(&self) -> usize {
         self.parts.iter().map(|part| with_flow!(part, variables, flow => variables * flow.outputs_per_variable())).sum()
     }
 
-    /// θ₀ of every part, in the shape of the message `like`, `[B, W]`.
+    /// Returns θ₀ of every part, for messages in the shape of `like`, `[B, W]`.
     pub fn prior(&self, like: &Tensor<B>) -> Vec<PartTheta<B>> {
         self.split_message(like)
             .zip(&self.parts)
@@ -194,7 +194,7 @@ where
             .collect()
     }
 
-    /// θ ~ p_F(θ | x; t), each part under its own schedule, from standard normal `noise` `[B, W]`.
+    /// Draws θ ~ p_F(θ | x; t) from standard normal `noise` `[B, W]`, each part under its own schedule.
     ///
     /// `t` is one number per example, `[B]`.
     pub fn flow(&self, x: &MixedValues<B>, t: &Tensor<B>, noise: &Tensor<B>) -> Vec<PartTheta<B>> {
@@ -209,7 +209,7 @@ where
             .collect()
     }
 
-    /// What the network is shown of θ, `[B, input_width]`: that of every part, flat, one after the other.
+    /// Converts θ into the network input `[B, input_width]`: the inputs of all parts, flat, one after the other.
     pub fn network_input(&self, theta: &[PartTheta<B>]) -> Tensor<B> {
         let inputs = self.parts.iter().zip(theta).map(|(part, theta)| match part {
             Part::Continuous { flow, .. } => flow.network_input(theta.belief()),
@@ -219,7 +219,7 @@ where
         join(inputs)
     }
 
-    /// p_O(· | θ; t) of every part from network output of shape `[B, output_width]`.
+    /// Returns p_O(· | θ; t) of every part, from network output of shape `[B, output_width]`.
     ///
     /// # Panics
     ///
@@ -240,8 +240,9 @@ where
         MixedOutput(outputs.collect())
     }
 
-    /// y ~ p_S(y | x; α_p) `[B, W]` with the accuracy α_p of every part between the times `from` and `to`, from standard
-    /// normal `noise` `[B, W]`.
+    /// Draws the message y ~ p_S(y | x; α_p) `[B, W]` from standard normal `noise` `[B, W]`.
+    ///
+    /// α_p is the accuracy of each part between the times `from` and `to`.
     pub fn send(&self, x: &MixedValues<B>, from: f64, to: f64, noise: &Tensor<B>) -> Tensor<B> {
         let messages =
             self.split_message(noise).zip(&self.parts).zip(self.split_values(x)).map(|((noise, part), x)| {
@@ -253,7 +254,7 @@ where
         join(messages)
     }
 
-    /// θ' = h(θ, y, α_p), the Bayesian update with a message y `[B, W]` sent between the times `from` and `to`.
+    /// Computes θ' = h(θ, y, α_p), the Bayesian update with a message y `[B, W]` sent between `from` and `to`.
     pub fn update(&self, theta: &[PartTheta<B>], y: &Tensor<B>, from: f64, to: f64) -> Vec<PartTheta<B>> {
         self.split_message(y)
             .zip(&self.parts)
@@ -269,7 +270,7 @@ where
             .collect()
     }
 
-    /// The integrand of L^∞(x) at the times `t` `[B]`, in nats.
+    /// Computes the integrand of L^∞(x) at the times `t` `[B]`, in nats.
     pub fn loss_continuous_time(
         &self,
         x: &MixedValues<B>,
@@ -281,8 +282,10 @@ where
         })
     }
 
-    /// KL(p_S ‖ p_R) of the message sent between the times `from` and `to`, one number per example each, in nats: the mean
-    /// over standard normal `noise` `[B, W]` and its mirror image, [`BayesianFlow::loss_step_steady`] of every part.
+    /// Computes KL(p_S ‖ p_R) of the message sent between the times `from` and `to`, in nats.
+    ///
+    /// `from` and `to` hold one number per example each. The loss is the mean over standard normal `noise` `[B, W]`
+    /// and its mirror image, [`BayesianFlow::loss_step_steady`] of every part.
     ///
     /// # Panics
     ///
@@ -306,7 +309,7 @@ where
         })
     }
 
-    /// The integrand of L^r(x), in nats; `output` is the one at t = 1.
+    /// Computes the integrand of L^r(x), in nats; `output` is the prediction at t = 1.
     pub fn loss_reconstruction(&self, x: &MixedValues<B>, output: &Predicted<B, C, X, D>) -> MixedLoss<B> {
         self.losses(
             x,
@@ -332,7 +335,7 @@ where
         with_flow!(part, variables, flow => flow.message_shape(&[*variables]).iter().product())
     }
 
-    /// The parts of a message, each in the shape its flow gives it.
+    /// Splits a message into the parts, each in the shape of its flow's messages.
     fn split_message<'a>(&'a self, message: &Tensor<B>) -> impl Iterator<Item = Tensor<B>> + use<'a, B, C, X, D> {
         let slices = split("message", message, self.parts.iter().map(Self::part_width));
         slices.into_iter().zip(&self.parts).map(|(slice, part)| {
@@ -351,7 +354,7 @@ where
     }
 }
 
-/// Consecutive parts of the last axis of `[B, Σ widths]`.
+/// Splits the last axis of `[B, Σ widths]` into consecutive parts.
 fn split<B: Backend>(what: &str, tensor: &Tensor<B>, widths: impl Iterator<Item = usize>) -> Vec<Tensor<B>> {
     let widths: Vec<usize> = widths.collect();
     let shape = tensor.shape();
@@ -364,7 +367,7 @@ fn split<B: Backend>(what: &str, tensor: &Tensor<B>, widths: impl Iterator<Item 
     starts.zip(&widths).map(|(start, width)| tensor.slice_last(start, *width)).collect()
 }
 
-/// Tensors `[B, …]` made flat and joined: `[B, Σ widths]`.
+/// Flattens tensors `[B, …]` and joins them: `[B, Σ widths]`.
 fn join<B: Backend>(tensors: impl Iterator<Item = Tensor<B>>) -> Tensor<B> {
     let flat: Vec<Tensor<B>> = tensors
         .map(|tensor| {

@@ -21,8 +21,7 @@ use crate::special;
 use crate::special::exponential::{exp_f32, exp_f64};
 use crate::{Backend, Indices, Tensor};
 
-/// The `ndarray` backend in precision `F` (f64 by default, or f32), on the CPU, without automatic
-/// differentiation.
+/// The `ndarray` backend in precision `F` (f64 by default, or f32), on the CPU, without automatic differentiation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Nd<F = f64>(PhantomData<F>);
 
@@ -30,9 +29,9 @@ pub struct Nd<F = f64>(PhantomData<F>);
 pub trait Element: Float + Debug + Send + Sync + 'static {
     /// Rounds a number to this precision.
     fn of(value: f64) -> Self;
-    /// The number as f64.
+    /// Converts the number to f64.
     fn widen(self) -> f64;
-    /// `e^self` within 2 units in the last place, in a form that loops over many numbers turn into vector instructions.
+    /// Computes `e^self` within 2 units in the last place, in a form that compiles to vector instructions in loops.
     fn exponential(self) -> Self;
 }
 
@@ -71,7 +70,7 @@ impl<F: Element> Tensor<Nd<F>> {
         Self::new(standard(array))
     }
 
-    /// The array, to be read with `ndarray`.
+    /// Returns a view of the array for reading with `ndarray`.
     pub fn view(&self) -> ArrayViewD<'_, F> {
         self.array().view()
     }
@@ -84,14 +83,16 @@ impl<F: Element> Indices<Nd<F>> {
     }
 }
 
-/// Every array of this backend is in row-major order, so that reshaping is free and flat loops are allowed.
+/// Converts an array to row-major order, the order of every array of this backend.
+///
+/// Reshaping is therefore free and flat loops are allowed.
 fn standard<F: Element>(array: ArrayD<F>) -> Array<F> {
     if array.is_standard_layout() { array.into_shared() } else { array.as_standard_layout().into_owned().into_shared() }
 }
 
 fn map<F: Element>(a: &Array<F>, f: impl Fn(F) -> F + Copy + Sync) -> Array<F> {
     let values = flat(a);
-    // Moved, so that what `f` holds is not read again from memory after every number that is written.
+    // `f` is moved, so that its captures are not read again from memory after every number that is written.
     let append = |range: Range<usize>, out: &mut Vec<F>| out.extend(values[range].iter().map(move |x| f(*x)));
     from_vec(a.shape(), collected(values.len(), 1, append))
 }
@@ -196,7 +197,7 @@ impl<F: Element> Backend for Nd<F> {
     }
     fn clamp(a: &Self::Array, low: f64, high: f64) -> Self::Array {
         let (low, high) = (F::of(low), F::of(high));
-        // Not `max` and `min`, which would hide a NaN; two choices without a branch.
+        // Not `max` and `min`, which would hide a NaN, but two selections without a branch.
         map(a, move |x| {
             let x = if x < low { low } else { x };
             if x > high { high } else { x }
@@ -271,7 +272,7 @@ impl<F: Element> Backend for Nd<F> {
         indices.mapv(|index| F::of(index as f64)).into_shared()
     }
     fn reals_to_indices(a: &Self::Array, count: usize) -> Self::Indices {
-        // `as` saturates: below 0 and NaN give 0.
+        // `as` saturates: negative numbers and NaN give 0.
         a.mapv(|x| (x.widen() as usize).min(count - 1)).into_shared()
     }
 
@@ -279,7 +280,7 @@ impl<F: Element> Backend for Nd<F> {
         fused("a · x + b · y", [a, x, b, y], |[a, x, b, y]| a * x + b * y)
     }
     fn weighted_sum(weights: &[f64], arrays: &[&Self::Array]) -> Self::Array {
-        /// Numbers that stay in the fastest memory from one array to the next.
+        /// The number of elements that stay in the fastest memory from one array to the next.
         const PART: usize = 1024;
         assert!(
             !arrays.is_empty() && weights.len() == arrays.len(),
@@ -363,7 +364,7 @@ impl<F: Element> Backend for Nd<F> {
         width: usize,
         f: &(dyn Fn(&[Self::Array]) -> Self::Array + Sync),
     ) -> Self::Array {
-        /// Numbers per array that `f` makes, few enough for the caches.
+        /// The numbers per array that `f` creates, few enough to fit into the caches.
         const BLOCK: usize = 1 << 13;
         let count = arguments[0].shape()[0];
         let per_block = (BLOCK / width.max(1)).max(1);
@@ -378,7 +379,7 @@ impl<F: Element> Backend for Nd<F> {
     }
 }
 
-/// Some rows of an array, along its first axis, without a copy.
+/// Returns some rows of an array, along its first axis, without a copy.
 fn part<F: Element>(a: &Array<F>, start: usize, count: usize) -> Array<F> {
     let mut part = a.clone();
     part.slice_axis_inplace(Axis(0), (start..start + count).into());

@@ -1,4 +1,4 @@
-//! Where random numbers come from: always from the caller.
+//! Sources of random numbers, which the caller always provides.
 
 use rand::Rng;
 use rand_distr::StandardNormal;
@@ -7,14 +7,14 @@ use crate::{Backend, Tensor};
 
 /// A source of random numbers for a sampler.
 ///
-/// No equation of this crate draws a number itself: a loss takes its noise as a tensor, a sampler
-/// takes a source. A program that must repeat a run exactly implements this trait on a generator
-/// keyed by (seed, step, example); [`RngNoise`] is enough for everything else.
+/// No equation of this crate draws random numbers itself: a loss takes its noise as a tensor, and a sampler takes a
+/// source. A program that must repeat a run exactly implements this trait on a generator keyed by (seed, step,
+/// example). [`RngNoise`] is sufficient for everything else.
 pub trait NoiseSource<B: Backend> {
-    /// Standard normal numbers in the shape of `like`, in its precision and on its device.
+    /// Draws standard normal numbers in the shape of `like`, in its precision and on its device.
     fn normal(&mut self, like: &Tensor<B>) -> Tensor<B>;
 
-    /// Numbers uniform on [0, 1) in the shape of `like`, in its precision and on its device.
+    /// Draws numbers uniform on [0, 1) in the shape of `like`, in its precision and on its device.
     fn uniform(&mut self, like: &Tensor<B>) -> Tensor<B>;
 }
 
@@ -31,7 +31,7 @@ impl<B: Backend, R: Rng> NoiseSource<B> for RngNoise<R> {
 
     fn uniform(&mut self, like: &Tensor<B>) -> Tensor<B> {
         let shape = like.shape();
-        // In f32 the last numbers before 1 would be rounded to it.
+        // In f32 the largest numbers below 1 would be rounded to 1.
         let below_1 = |value: f64| value.min(1.0 - f64::from(f32::EPSILON) / 2.0);
         let values: Vec<f64> = (0..shape.iter().product()).map(|_| below_1(self.0.random())).collect();
         like.from_values_like(&shape, &values)

@@ -1,11 +1,12 @@
-//! What an accuracy schedule computes with: a number, or a tensor of them.
+//! The numbers that an accuracy schedule computes with: one number, or a tensor of them.
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use crate::{Backend, Tensor};
 
-/// A real number (`f64`) or a tensor of real numbers, so that a schedule is written once for the
-/// step grids on the host and for the times of a batch.
+/// A real number (`f64`) or a tensor of real numbers.
+///
+/// A schedule is written once over this trait, for the step grids on the host and for the times of a batch.
 pub trait Real:
     Clone
     + Add<Output = Self>
@@ -20,25 +21,25 @@ pub trait Real:
 {
     /// `e^self`.
     fn exp(&self) -> Self;
-    /// `e^self − 1`, exact where the number is small.
+    /// `e^self − 1`, accurate where the number is small.
     fn exp_m1(&self) -> Self;
     /// `ln self`.
     fn ln(&self) -> Self;
-    /// `ln(1 + self)`, exact where the number is small.
+    /// `ln(1 + self)`, accurate where the number is small.
     fn ln_1p(&self) -> Self;
     /// `√self`.
     fn sqrt(&self) -> Self;
-    /// The number limited to `[low, high]`.
+    /// Limits the number to `[low, high]`.
     fn clamp(&self, low: f64, high: f64) -> Self;
-    /// `below` where `self < threshold`, else `otherwise`.
+    /// Selects `below` where `self < threshold`, else `otherwise`.
     fn where_below(&self, threshold: f64, below: &Self, otherwise: &Self) -> Self;
-    /// The same number everywhere, like `self`.
+    /// Returns `value` everywhere, in the form of `self`.
     fn constant(&self, value: f64) -> Self;
-    /// For each number the entries of `columns` at the interval of `edges` that holds it.
+    /// Looks up, for each number, the entries of `columns` for the interval of `edges` that contains it.
     ///
-    /// `edges` increase and interval i, from `edges[i]` up to `edges[i + 1]`, belongs to entry i of each
-    /// column. Numbers before the first edge are in the first interval, numbers after the last in the last.
-    /// No gradient flows through the choice.
+    /// `edges` increase. Interval i, from `edges[i]` up to `edges[i + 1]`, belongs to entry i of each column. Numbers
+    /// before the first edge belong to the first interval, numbers after the last edge to the last. No gradient flows
+    /// through the choice of the interval.
     ///
     /// # Panics
     ///
@@ -120,7 +121,7 @@ impl<B: Backend> Real for Tensor<B> {
     }
 }
 
-/// The edges between intervals.
+/// Returns the edges between intervals.
 fn inner_edges(edges: &[f64]) -> &[f64] {
     assert!(edges.len() >= 2, "a table needs an interval, but has {} edges", edges.len());
     &edges[1..edges.len() - 1]

@@ -1,9 +1,9 @@
 //! Drawing data: the paper's sampler, and fast solvers of the same flow as a differential equation.
 //!
-//! [`ancestral`] needs a [`BayesianFlow`](crate::BayesianFlow) alone. A [`Sampler`] runs every [`Solver`] on a flow
-//! whose [`Motion`] is known, that of each kind of data in this crate and of mixed data. [`Conditioned`] is a flow of
-//! which some variables are known, [`Particles`] draw the others from their exact conditional distribution, and
-//! [`Steered`] is a flow under a score of one's own.
+//! [`ancestral`] needs only a [`BayesianFlow`](crate::BayesianFlow). A [`Sampler`] runs every [`Solver`] on a flow
+//! with a [`Motion`], which this crate provides for each kind of data and for mixed data. [`Conditioned`] is a flow
+//! with some known variables. [`Particles`] draw the unknown variables from their exact conditional distribution.
+//! [`Steered`] is a flow guided by a custom score.
 //!
 //! ```
 //! use bfn_core::continuous::{Belief, Reconstruction};
@@ -17,7 +17,7 @@
 //! let sampler = Sampler::new(Solver::Ode2, Grid::uniform_from(0.01, 10)?)?;
 //! let like: Tensor = Tensor::from_nd(ndarray::ArrayD::zeros(vec![4, 2]));
 //! let mut noise = RngNoise(Xoshiro256PlusPlus::seed_from_u64(7));
-//! // All data are 0.3; a network goes in here.
+//! // All data are 0.3; a network would be evaluated here.
 //! let predict = |theta: &Belief<Nd>, _t: f64| Ok::<_, Error>(Delta { x_hat: theta.mu.full_like(0.3) });
 //! let sample = sampler.sample(&flow, &like, &mut noise, predict, |_| ())?;
 //! assert_eq!(sample.output.x_hat.to_values(), [0.3; 8]);
@@ -49,12 +49,12 @@ use self::passes::Leg;
 use crate::error::{Error, check};
 use crate::{Backend, Grid, Interval, NoiseSource, OutputDistribution, Tensor};
 
-/// A moment of a generative loop, shown to an observer: for progress bars and pictures.
+/// A moment of a generative loop, passed to an observer for progress bars and pictures.
 #[derive(Debug)]
 pub struct Moment<'a, Theta, Output> {
-    /// The number of steps done, from 0; the final prediction counts as the last.
+    /// The number of completed steps: 0 at the start, `steps` at the final prediction.
     pub step: usize,
-    /// The number of steps in all.
+    /// The total number of steps.
     pub steps: usize,
     /// The time t of θ.
     pub t: f64,
@@ -64,16 +64,16 @@ pub struct Moment<'a, Theta, Output> {
     pub output: &'a Output,
 }
 
-/// What a [`Sampler`] ends with.
+/// The result of a [`Sampler`].
 #[derive(Debug, Clone)]
 pub struct Sample<Theta, Output> {
     /// The parameters of the input distribution at the time `t`.
     pub theta: Theta,
-    /// The time of the last prediction: the grid's last, or the one before it under [`Last::Prediction`].
+    /// The time of the last prediction: the last of the grid, or the one before it under [`Last::Prediction`].
     pub t: f64,
-    /// The last prediction, of which a caller takes the mode, a draw, or [`Motion::nearest`].
+    /// The last prediction; callers use its mode, a draw from it, or [`Motion::nearest`].
     pub output: Output,
-    /// How often the predictor was evaluated.
+    /// The number of evaluations of the predictor.
     pub evaluations: usize,
 }
 
@@ -81,14 +81,14 @@ pub struct Sample<Theta, Output> {
 ///
 /// # Formula
 ///
-/// θ at t₀ from the start distribution p_F(θ | x = 0; t₀), then for each step of the grid
+/// θ at t₀ is drawn from the start distribution p_F(θ | x = 0; t₀). Each step of the grid then computes
 ///
 /// ```text
 /// θ' = a θ + b x̂ + c (x̂ − x̂_other) + √T d ε
 /// ```
 ///
 /// with the solver's coefficients a, b, c, d ([`Coefficients`]), standard normal ε and a temperature T
-/// (1 unless asked for); x̂ is the mean prediction unless another [`Choice`] is made.
+/// (1 by default). x̂ is the mean prediction unless another [`Choice`] is made.
 ///
 /// Source: Graves et al. 2023, section 3; Xue et al. 2024, section 5.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,12 +102,12 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// The solver on the grid, at temperature 1, with a final prediction at the grid's last time.
+    /// Creates a sampler at temperature 1 that ends with a prediction at the last time of the grid.
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] if the grid begins at 0 and the solver is one of an ordinary differential
-    /// equation: there all paths start in one point.
+    /// Returns [`Error::Parameter`] if the grid begins at 0 and the solver is one of an ordinary differential
+    /// equation, because all its paths start from the same point there.
     pub fn new(solver: Solver, grid: Grid) -> Result<Self, Error> {
         if !solver.starts_at_zero() {
             check("the first time of an ODE solver's grid", grid.first(), "above 0", grid.first() > 0.0)?;
@@ -116,46 +116,47 @@ impl Sampler {
         Ok(Self { solver, grid, choice, temperature: 1.0, last: Last::Evaluate, passes: Passes::ONCE })
     }
 
-    /// The same sampler at temperature T: logits of the output distribution are divided by T, noise is
-    /// scaled by √T ([`Motion::heated`]), but not that of variables that are known ([`Conditioned`]).
+    /// Sets the temperature T: logits of the output distribution are divided by T.
+    ///
+    /// Noise is scaled by √T ([`Motion::heated`]), except that of known variables ([`Conditioned`]).
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] unless `temperature` is finite and above 0.
+    /// Returns [`Error::Parameter`] unless `temperature` is finite and above 0.
     pub fn with_temperature(self, temperature: f64) -> Result<Self, Error> {
         let allowed = temperature > 0.0 && temperature.is_finite();
         Ok(Self { temperature: check("temperature", temperature, "finite and above 0", allowed)?, ..self })
     }
 
-    /// The same sampler with another value standing for the prediction.
+    /// Sets the value that represents the prediction.
     #[must_use]
     pub fn with_choice(self, choice: Choice) -> Self {
         Self { choice, ..self }
     }
 
-    /// The same sampler with another end.
+    /// Sets how sampling ends.
     #[must_use]
     pub fn with_last(self, last: Last) -> Self {
         Self { last, ..self }
     }
 
-    /// The same sampler going through each stretch of its grid more than once.
+    /// Sets how often the sampler goes through each stretch of its grid.
     #[must_use]
     pub fn with_passes(self, passes: Passes) -> Self {
         Self { passes, ..self }
     }
 
-    /// The number of steps that are taken, those of further passes included.
+    /// Returns the number of steps taken, including those of further passes.
     pub fn steps(&self) -> usize {
         self.passes.legs(&self.grid, self.grid_steps()).filter(|leg| matches!(leg, Leg::Advance(_))).count()
     }
 
-    /// The solver.
+    /// Returns the solver.
     pub fn solver(&self) -> Solver {
         self.solver
     }
 
-    /// The grid of times.
+    /// Returns the grid of times.
     pub fn grid(&self) -> &Grid {
         &self.grid
     }
@@ -163,12 +164,13 @@ impl Sampler {
     /// Draws a batch of samples.
     ///
     /// `like` has the shape of a message ([`BayesianFlow::message_shape`](crate::BayesianFlow::message_shape), or
-    /// `[B, W]` for mixed data), and the precision and device of the result. `predict` maps (θ, t) to the output distribution; a network goes in there, and so does an
-    /// exact posterior in a test. `observe` is shown the beginning of every step and the end.
+    /// `[B, W]` for mixed data), and the precision and device of the result. `predict` maps (θ, t) to the output
+    /// distribution; it usually evaluates a network, or in a test an exact posterior. `observe` is called at the
+    /// beginning of every step and at the end.
     ///
     /// # Errors
     ///
-    /// Whatever `predict` returns.
+    /// Returns any error of `predict`.
     pub fn sample<B, F, E>(
         &self,
         flow: &F,
@@ -184,7 +186,7 @@ impl Sampler {
         let mut predictor = Predictor { flow, temperature: self.temperature, predict, evaluations: 0 };
         let steps = self.steps();
         let scheme = self.solver.scheme();
-        // At t = 0 the start is a point, and noise would be drawn in vain.
+        // At t = 0 the start is a point and needs no noise.
         let initial = if self.grid.first() > 0.0 || self.solver == Solver::FixedNoise {
             self.heated(flow, noise.normal(like))
         } else {
@@ -241,7 +243,7 @@ impl Sampler {
         Ok(Sample { theta, t, output, evaluations: predictor.evaluations })
     }
 
-    /// The steps of the grid that are taken in one pass.
+    /// Returns the number of steps of the grid that one pass takes.
     fn grid_steps(&self) -> usize {
         match self.last {
             Last::Evaluate => self.grid.count(),
@@ -249,7 +251,7 @@ impl Sampler {
         }
     }
 
-    /// What stands for the prediction, as a signal.
+    /// Returns the signal of the value that represents the prediction.
     fn signal<B, F>(
         &self,
         flow: &F,
@@ -269,7 +271,7 @@ impl Sampler {
         }
     }
 
-    /// Noise at the sampler's temperature.
+    /// Scales noise to the sampler's temperature.
     fn heated<B: Backend, F: Motion<B>>(&self, flow: &F, noise: Tensor<B>) -> Tensor<B> {
         if self.temperature == 1.0 { noise } else { flow.heated(noise, self.temperature) }
     }

@@ -1,4 +1,4 @@
-//! Accuracy schedules: how much the messages up to time t tell about the data.
+//! Accuracy schedules: how much information the messages up to time t carry about the data.
 
 mod exponential;
 mod logarithmic;
@@ -18,35 +18,35 @@ use crate::Real;
 ///
 /// # Formula
 ///
-/// β(0) = 0, β increasing, α(t) = dβ/dt; a message sent between times s < t has accuracy β(t) − β(s).
+/// β(0) = 0, β is increasing, α(t) = dβ/dt; a message sent between times s < t has accuracy β(t) − β(s).
 ///
-/// The type `R` is what the schedule computes with: `f64` for step grids on the host, a tensor for
-/// the times of a batch. The schedules of this crate implement both with one body; a schedule of
-/// one's own that has learned parameters may implement it for its tensors alone.
+/// `R` is the type of number that the schedule computes with: `f64` for step grids on the host, a tensor for the
+/// times of a batch. The schedules of this crate implement both with one body. A custom schedule that has learned
+/// parameters may implement the trait for its tensors only.
 ///
 /// Source: Graves et al. 2023, section 3.
 pub trait Schedule<R: Real = f64>: Debug {
-    /// β(t), the accuracy that all messages up to time t add up to.
+    /// Returns β(t), the total accuracy of all messages up to time t.
     fn beta(&self, t: &R) -> R;
 
-    /// α(t) = dβ/dt, the accuracy rate.
+    /// Returns α(t) = dβ/dt, the accuracy rate.
     fn alpha(&self, t: &R) -> R;
 
-    /// The time at which the accuracy reaches `beta`: the inverse of β(t).
+    /// Returns the time at which the accuracy reaches `beta`: the inverse of β(t).
     fn time(&self, beta: &R) -> R;
 
-    /// β(to) − β(from), the accuracy of one message; override it where digits cancel.
+    /// Returns β(to) − β(from), the accuracy of one message; override it where digits cancel.
     fn step_accuracy(&self, from: &R, to: &R) -> R {
         self.beta(to) - self.beta(from)
     }
 
-    /// γ(t) = β(t) / (1 + β(t)), the share of the data in the mean of the flow distribution.
+    /// Returns γ(t) = β(t) / (1 + β(t)), the weight of the data in the mean of the flow distribution.
     fn gamma(&self, t: &R) -> R {
         let beta = self.beta(t);
         beta.clone() / (beta + 1.0)
     }
 
-    /// 1 − γ(t) = 1 / (1 + β(t)), the variance of the input distribution; override it where digits cancel.
+    /// Returns 1 − γ(t) = 1 / (1 + β(t)), the variance of the input distribution; override it where digits cancel.
     fn one_minus_gamma(&self, t: &R) -> R {
         let beta = self.beta(t);
         beta.constant(1.0) / (beta + 1.0)

@@ -1,19 +1,21 @@
-//! The normal distribution's functions in f64, for the `ndarray` backend and the schedules, and an exponential for
+//! Functions of the normal distribution in f64, for the `ndarray` backend and the schedules, and an exponential for
 //! loops over many numbers.
 
 pub(crate) mod exponential;
 
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
-/// Φ(x) = ½ erfc(−x/√2), the distribution function of the standard normal; relative accuracy in both tails.
+/// Computes Φ(x) = ½ erfc(−x/√2), the distribution function of the standard normal.
+///
+/// The result has relative accuracy in both tails.
 pub fn normal_cdf(x: f64) -> f64 {
     0.5 * libm::erfc(-x * FRAC_1_SQRT_2)
 }
 
-/// ln Φ(x), finite as long as x² is.
+/// Computes ln Φ(x), which is finite as long as x² is.
 ///
-/// Below −30, where Φ nears the smallest f64, it is the asymptotic series
-/// ln φ(x) − ln(−x) + ln(1 − x⁻² + 3x⁻⁴ − 15x⁻⁶ + 105x⁻⁸), whose first omitted term is under 2e−12.
+/// Below −30, where Φ approaches the smallest f64, this is the asymptotic series ln φ(x) − ln(−x) +
+/// ln(1 − x⁻² + 3x⁻⁴ − 15x⁻⁶ + 105x⁻⁸), whose first omitted term is below 2e−12.
 pub fn normal_ln_cdf(x: f64) -> f64 {
     if x > 0.0 {
         return libm::log1p(-normal_cdf(-x));
@@ -26,28 +28,30 @@ pub fn normal_ln_cdf(x: f64) -> f64 {
     -0.5 * x * x - 0.5 * (2.0 * PI).ln() - (-x).ln() + ln_1p_of_little(series)
 }
 
-/// ln(1 + x) for |x| under 0.0015, where the next term is under 2e−15.
+/// Computes ln(1 + x) for |x| below 0.0015, where the next term is below 2e−15.
 fn ln_1p_of_little(x: f64) -> f64 {
     x * (1.0 - x * (0.5 - x * (1.0 / 3.0 - x * 0.25)))
 }
 
-/// The largest width, in units of the deviation and for bins away from the mean in units of 1/|offset|, up to which
-/// [`normal_ln_mass`] is a series about the middle.
+/// The largest width at which [`normal_ln_mass`] is a series about the middle.
+///
+/// Its unit is the deviation or, for bins away from the mean, 1/|offset|.
 pub(crate) const NARROW: f64 = 0.1;
 
-/// ln(Φ(offset + half_width) − Φ(offset − half_width)), the logarithm of a standard normal's mass in a bin.
+/// Computes ln(Φ(offset + half_width) − Φ(offset − half_width)), the log-mass of a standard normal in a bin.
 ///
 /// # Formula
 ///
-/// With the width δ = 2 · `half_width` and c = `offset`, for δ max(1, |c|) < 0.1
+/// With the width δ = 2 · `half_width` and c = `offset`, the result for δ max(1, |c|) < 0.1 is
 ///
 /// −½c² − ½ ln 2π + ln δ + ln(1 + (c² − 1)δ²/24 + (c⁴ − 6c² + 3)δ⁴/1920 + (c⁶ − 15c⁴ + 45c² − 15)δ⁶/322560),
 ///
-/// the series of φ about the middle, whose first omitted term is under 1e−13; a difference would lose as many
-/// digits as δ max(1, |c|) is small. Else the difference, on the side of the mean where Φ is small, and where
-/// that underflows through [`normal_ln_cdf`].
+/// the series of φ about the middle, whose first omitted term is below 1e−13. A difference would lose digits there,
+/// more of them the smaller δ max(1, |c|) is. Otherwise the result is the logarithm of the difference, taken on the
+/// side of the mean where Φ is small. Where the difference underflows, the result is computed through
+/// [`normal_ln_cdf`].
 ///
-/// `half_width` is above 0.
+/// `half_width` must be above 0.
 pub fn normal_ln_mass(offset: f64, half_width: f64) -> f64 {
     let width = 2.0 * half_width;
     if is_narrow(offset, width) {
@@ -67,13 +71,13 @@ pub fn normal_ln_mass(offset: f64, half_width: f64) -> f64 {
     ln_near + libm::log1p(-(normal_ln_cdf(far) - ln_near).exp())
 }
 
-/// Where Φ nears the smallest f64.
+/// The point at which Φ approaches the smallest f64.
 const LEAST: f64 = -37.0;
 
-/// e^(−40) is nothing beside 1.
+/// The exponent at which a term is negligible: e^(−40) relative to 1.
 const NOTHING: f64 = 40.0;
 
-/// Whether δ max(1, |c|) < 0.1.
+/// Returns whether δ max(1, |c|) < 0.1.
 pub(crate) fn is_narrow(offset: f64, delta: f64) -> bool {
     delta * delta * (offset * offset).max(1.0) < NARROW * NARROW
 }
@@ -90,7 +94,7 @@ impl Width {
         Self { delta, ln_density: delta.ln() - 0.5 * (2.0 * PI).ln() }
     }
 
-    /// The series of [`normal_ln_mass`] about a bin's middle.
+    /// Computes the series of [`normal_ln_mass`] about a bin's middle.
     pub(crate) fn ln_mass(&self, offset: f64) -> f64 {
         let (square, q) = (offset * offset, self.delta * self.delta);
         let cq = square * q;
@@ -108,7 +112,7 @@ mod tests {
 
     #[test]
     fn ln_cdf_has_known_values() {
-        // ln(½ erfc(−x/√2)) from the C library's erfc; for x > 0 minus the upper tail, as ln(1 − p) = −p there.
+        // ln(½ erfc(−x/√2)) from the C library's erfc; for x > 0, minus the upper tail, since ln(1 − p) = −p there.
         for (x, expected) in [
             (0.0, -std::f64::consts::LN_2),
             (-1.0, -1.841_021_645_009_263_5),
@@ -145,7 +149,7 @@ mod tests {
                 let expected = (width * sum / 6000.0).ln() - 0.5 * offset * offset - 0.5 * (2.0 * PI).ln();
                 let found = normal_ln_mass(offset, half);
                 let error = (found - expected).abs() / expected.abs().max(1.0);
-                // Simpson's own error shows where the density falls by e^(−80) over the bin.
+                // The error of Simpson's rule itself is visible where the density falls by e^(−80) over the bin.
                 let allowed = if (offset * width).abs() > 10.0 { 1e-7 } else { 1e-13 };
                 assert!(error < allowed, "c = {offset}, δ = {width}: {found}, not {expected}");
             }

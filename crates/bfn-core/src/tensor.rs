@@ -1,4 +1,4 @@
-//! Arrays with operators, so that an equation reads like the paper.
+//! Arrays with operators, so that equations read as in the paper.
 
 use std::fmt;
 
@@ -6,15 +6,14 @@ mod operators;
 
 use crate::{Backend, Nd};
 
-/// An array of real numbers on backend `B`, with the operators `+ − · /` and the functions that the
-/// equations need.
+/// An array of real numbers on backend `B`, with the operators `+ − · /` and the functions of the equations.
 ///
-/// Operators take tensors by value or by reference, in any mixture, and numbers (`f64`) on either
-/// side. They broadcast as NumPy does, aligned at the last axis. Cloning shares the data.
+/// Operators take tensors by value or by reference, in any combination, and numbers (`f64`) on either side. They
+/// broadcast as in NumPy, aligned at the last axis. Cloning shares the data.
 ///
 /// # Examples
 ///
-/// The mean of the flow distribution at γ = 0.75 for three numbers:
+/// A sample of the flow distribution at γ = 0.75 for three numbers:
 ///
 /// ```
 /// use bfn_core::{Nd, Tensor};
@@ -34,13 +33,15 @@ pub struct Indices<B: Backend = Nd> {
 }
 
 impl<B: Backend> Tensor<B> {
-    /// Wraps an array of the backend, in the order that the backend works with: on [`Nd`] an array in row-major order,
-    /// without which later operations panic. [`Tensor::from_nd`] takes any.
+    /// Wraps an array of the backend, which must be in the order that the backend works with.
+    ///
+    /// On [`Nd`] this is row-major order; with other orders, later operations panic. [`Tensor::from_nd`] takes any
+    /// order.
     pub fn new(array: B::Array) -> Self {
         Self { array }
     }
 
-    /// The backend's array.
+    /// Returns the backend's array.
     pub fn array(&self) -> &B::Array {
         &self.array
     }
@@ -50,22 +51,22 @@ impl<B: Backend> Tensor<B> {
         self.array
     }
 
-    /// The lengths of the axes.
+    /// Returns the lengths of the axes.
     pub fn shape(&self) -> Vec<usize> {
         B::shape(&self.array)
     }
 
-    /// The number of axes.
+    /// Returns the number of axes.
     pub fn rank(&self) -> usize {
         self.shape().len()
     }
 
-    /// The numbers in row-major order, on the host.
+    /// Returns the numbers in row-major order, on the host.
     pub fn to_values(&self) -> Vec<f64> {
         B::to_values(&self.array)
     }
 
-    /// A tensor of the given shape and numbers (row-major), in the precision and on the device of `self`.
+    /// Creates a tensor of the given shape and numbers (row-major), in the precision and on the device of `self`.
     ///
     /// # Panics
     ///
@@ -74,7 +75,7 @@ impl<B: Backend> Tensor<B> {
         Self::new(B::from_values(&self.array, shape, values))
     }
 
-    /// Indices of the given shape (row-major), on the device of `self`.
+    /// Creates indices of the given shape (row-major), on the device of `self`.
     ///
     /// # Panics
     ///
@@ -83,17 +84,17 @@ impl<B: Backend> Tensor<B> {
         Indices::new(B::from_indices(&self.array, shape, indices))
     }
 
-    /// A tensor of this shape filled with one number.
+    /// Creates a tensor of the shape of `self`, filled with one number.
     pub fn full_like(&self, value: f64) -> Self {
         self.full(&self.shape(), value)
     }
 
-    /// A tensor of another shape filled with one number, in the precision and on the device of `self`.
+    /// Creates a tensor of the given shape, filled with one number, in the precision and on the device of `self`.
     pub fn full(&self, shape: &[usize], value: f64) -> Self {
         Self::new(B::full(&self.array, shape, value))
     }
 
-    /// The same numbers in row-major order under another shape.
+    /// Returns the same numbers, in row-major order, with another shape.
     ///
     /// # Panics
     ///
@@ -102,8 +103,9 @@ impl<B: Backend> Tensor<B> {
         Self::new(B::reshape(&self.array, shape))
     }
 
-    /// Appends axes of length 1 until the tensor has `rank` axes, so that one number per example
-    /// broadcasts over the example's variables.
+    /// Appends axes of length 1 until the tensor has `rank` axes.
+    ///
+    /// One number per example then broadcasts over the example's variables.
     ///
     /// # Panics
     ///
@@ -118,12 +120,12 @@ impl<B: Backend> Tensor<B> {
         self.reshape(&shape)
     }
 
-    /// The same numbers with a last axis of length 1.
+    /// Returns the same numbers with an additional last axis of length 1.
     pub fn unsqueeze_last(&self) -> Self {
         self.align(self.rank() + 1)
     }
 
-    /// The same numbers without their last axis.
+    /// Returns the same numbers without their last axis, which has length 1.
     ///
     /// # Panics
     ///
@@ -149,11 +151,11 @@ impl<B: Backend> Tensor<B> {
         Self::new(B::squared_error(&self.array, &x.array, &y.array))
     }
 
-    /// Σ_i `weights[i]` · `tensors[i]`, for tensors of one shape.
+    /// Computes Σ_i `weights[i]` · `tensors[i]`, for tensors of the same shape.
     ///
     /// # Panics
     ///
-    /// Panics if there are no tensors, or not as many weights.
+    /// Panics if there are no tensors, or if the numbers of weights and tensors differ.
     pub fn weighted_sum(weights: &[f64], tensors: &[&Self]) -> Self {
         let arrays: Vec<&B::Array> = tensors.iter().map(|tensor| &tensor.array).collect();
         Self::new(B::weighted_sum(weights, &arrays))
@@ -164,98 +166,97 @@ impl<B: Backend> Tensor<B> {
         self * self
     }
 
-    /// The numbers limited to `[low, high]`.
+    /// Limits the numbers to `[low, high]`.
     pub fn clamp(&self, low: f64, high: f64) -> Self {
         Self::new(B::clamp(&self.array, low, high))
     }
 
-    /// Element by element `below` where `self < threshold`, else `otherwise`.
+    /// Selects `below` where `self < threshold`, else `otherwise`, element by element.
     pub fn where_below(&self, threshold: f64, below: &Self, otherwise: &Self) -> Self {
         Self::new(B::where_below(&self.array, threshold, &below.array, &otherwise.array))
     }
 
-    /// Part `start..start + length` of the last axis.
+    /// Returns the part `start..start + length` of the last axis.
     pub fn slice_last(&self, start: usize, length: usize) -> Self {
         Self::new(B::slice_last(&self.array, start, length))
     }
 
-    /// One entry of the last axis, which is removed.
+    /// Returns one entry of the last axis, which is removed.
     pub fn select_last(&self, index: usize) -> Self {
         self.slice_last(index, 1).squeeze_last()
     }
 
-    /// These rows, counted from 0 along the first axis, in this order.
+    /// Selects rows, counted from 0 along the first axis, in the given order.
     ///
     /// # Panics
     ///
-    /// Panics if there is no such row.
+    /// Panics if one of the rows does not exist.
     pub fn select_rows(&self, rows: &[usize]) -> Self {
         Self::new(B::select_rows(&self.array, rows))
     }
 
-    /// Tensors joined along the last axis.
+    /// Joins tensors along the last axis.
     pub fn concat_last(parts: &[&Self]) -> Self {
         let arrays: Vec<&B::Array> = parts.iter().map(|part| &part.array).collect();
         Self::new(B::concat_last(&arrays))
     }
 
-    /// `out[…] = self[…, indices[…]]`.
+    /// Picks one number along the last axis, which is removed: `out[…] = self[…, indices[…]]`.
     pub fn gather_last(&self, indices: &Indices<B>) -> Self {
         Self::new(B::gather_last(&self.array, &indices.array))
     }
 
-    /// `self` with `values` added at `[…, indices[…]]`; the memory of `self` may be used again.
+    /// Adds `values` to `self` at `[…, indices[…]]`; the memory of `self` may be reused.
     pub fn scatter_add_last(self, indices: &Indices<B>, values: &Self) -> Self {
         Self::new(B::scatter_add_last(self.array, &indices.array, &values.array))
     }
 
-    /// `scale · e^self / Σ e^self + offset` over the last axis.
+    /// Computes `scale · e^self / Σ e^self + offset` over the last axis.
     pub fn affine_softmax_last(&self, scale: f64, offset: f64) -> Self {
         Self::new(B::affine_softmax_last(&self.array, scale, offset))
     }
 
-    /// The normalised log-probability of one class: `self[…, indices[…]] − ln Σ e^self` over the last axis.
+    /// Computes the normalised log-probability of one class over the last axis: `self[…, indices[…]] − ln Σ e^self`.
     pub fn log_softmax_at_last(&self, indices: &Indices<B>) -> Self {
         Self::new(B::log_softmax_at_last(&self.array, &indices.array))
     }
 
-    /// ‖softmax(self) − e_x‖² over the last axis, for the classes x; see [`Backend::squared_distance_last`].
+    /// Computes ‖softmax(self) − e_x‖² over the last axis, for the classes x; see [`Backend::squared_distance_last`].
     pub fn squared_distance_last(&self, indices: &Indices<B>) -> Self {
         Self::new(B::squared_distance_last(&self.array, &indices.array))
     }
 
-    /// ln Σ softmax(self) e^`exponents` over the last axis, which is removed.
+    /// Computes ln Σ softmax(self) e^`exponents` over the last axis, which is removed.
     pub fn log_mean_exp_last(&self, exponents: &Self) -> Self {
         Self::new(B::log_mean_exp_last(&self.array, &exponents.array))
     }
 
-    /// The index of the largest number along the last axis, which is removed.
+    /// Returns the index of the largest number along the last axis, which is removed.
     pub fn argmax_last(&self) -> Indices<B> {
         Indices::new(B::argmax_last(&self.array))
     }
 
-    /// The integer parts, limited to `0..count`, as indices.
+    /// Converts the integer parts, limited to `0..count`, to indices.
     pub fn to_index(&self, count: usize) -> Indices<B> {
         Indices::new(B::reals_to_indices(&self.array, count))
     }
 
-    /// Σ_j Φ((edges_j − self) · inverse_deviation); see [`Backend::sum_normal_cdf`].
+    /// Computes Σ_j Φ((edges_j − self) · inverse_deviation); see [`Backend::sum_normal_cdf`].
     pub fn sum_normal_cdf(&self, edges: &[f64], inverse_deviation: &Self) -> Self {
         Self::new(B::sum_normal_cdf(edges, &self.array, &inverse_deviation.array))
     }
 
-    /// ln(Φ(self + half_width) − Φ(self − half_width)); see [`Backend::normal_ln_mass`].
+    /// Computes ln(Φ(self + half_width) − Φ(self − half_width)); see [`Backend::normal_ln_mass`].
     pub fn normal_ln_mass(&self, half_width: &Self) -> Self {
         Self::new(B::normal_ln_mass(&self.array, &half_width.array))
     }
 
-    /// The logarithms of the masses of N(self, 1/inverse_deviation²) between `edges`; see
-    /// [`Backend::normal_ln_masses`].
+    /// Computes the log-masses of N(self, 1/inverse_deviation²) between `edges`; see [`Backend::normal_ln_masses`].
     pub fn normal_ln_masses(&self, edges: &[f64], inverse_deviation: &Self) -> Self {
         Self::new(B::normal_ln_masses(edges, &self.array, &inverse_deviation.array))
     }
 
-    /// `f` of tensors whose first axis are independent rows; see [`Backend::by_rows`].
+    /// Applies `f` to tensors whose first axis indexes independent rows; see [`Backend::by_rows`].
     ///
     /// # Panics
     ///
@@ -284,11 +285,11 @@ macro_rules! functions {
 functions! {
     /// `e^self`.
     exp => exp;
-    /// `e^self − 1`, exact where the number is small.
+    /// `e^self − 1`, accurate where the number is small.
     exp_m1 => exp_m1;
     /// `ln self`.
     ln => ln;
-    /// `ln(1 + self)`, exact where the number is small.
+    /// `ln(1 + self)`, accurate where the number is small.
     ln_1p => ln_1p;
     /// `√self`.
     sqrt => sqrt;
@@ -300,21 +301,21 @@ functions! {
     normal_cdf => normal_cdf;
     /// ln Φ(self), finite far into the lower tail.
     normal_ln_cdf => normal_ln_cdf;
-    /// Σ over the last axis, which is removed.
+    /// Computes Σ over the last axis, which is removed.
     sum_last => sum_last;
-    /// The largest number along the last axis, which is removed. Carries no gradient.
+    /// Returns the largest number along the last axis, which is removed. The result carries no gradient.
     max_last => max_last;
-    /// Σ self² over the last axis, which is removed.
+    /// Computes Σ self² over the last axis, which is removed.
     sum_of_squares_last => sum_of_squares_last;
-    /// Running sums along the last axis.
+    /// Computes the running sums along the last axis.
     cumulative_sum_last => cumulative_sum_last;
-    /// ln Σ e^self over the last axis, which is removed.
+    /// Computes ln Σ e^self over the last axis, which is removed.
     log_sum_exp_last => log_sum_exp_last;
-    /// Normalised log-probabilities over the last axis.
+    /// Computes normalised log-probabilities over the last axis.
     log_softmax_last => log_softmax_last;
-    /// Normalised probabilities over the last axis.
+    /// Computes normalised probabilities over the last axis.
     softmax_last => softmax_last;
-    /// The same numbers, cut off from automatic differentiation where there is any.
+    /// Returns the same numbers, detached from automatic differentiation where there is any.
     detach => detach;
 }
 
@@ -324,22 +325,22 @@ impl<B: Backend> Indices<B> {
         Self { array }
     }
 
-    /// The backend's index array.
+    /// Returns the backend's index array.
     pub fn array(&self) -> &B::Indices {
         &self.array
     }
 
-    /// The lengths of the axes.
+    /// Returns the lengths of the axes.
     pub fn shape(&self) -> Vec<usize> {
         B::shape_indices(&self.array)
     }
 
-    /// The indices in row-major order, on the host.
+    /// Returns the indices in row-major order, on the host.
     pub fn to_vec(&self) -> Vec<usize> {
         B::to_indices(&self.array)
     }
 
-    /// The indices as real numbers, in the precision and on the device of `like`.
+    /// Converts the indices to real numbers, in the precision and on the device of `like`.
     pub fn to_reals(&self, like: &Tensor<B>) -> Tensor<B> {
         Tensor::new(B::indices_to_reals(&self.array, &like.array))
     }

@@ -1,14 +1,14 @@
-//! Which times and which steps a loss is measured at: sampling with weights that keep it unbiased.
+//! The times and steps at which a loss is measured: sampling with weights that keep it unbiased.
 //!
-//! The continuous-time loss is an expectation over uniform t, the loss of a grid a sum over its steps. Both
-//! are estimated from few draws, and how these are spread decides the variance: [`Spread`] turns independent
-//! uniform numbers into evenly spread ones, [`TimeDensity`] turns uniform numbers into times of another
-//! density with the weight 1/p(t), and [`Steps`] turns them into steps of any grid, with the weight that
-//! makes the mean of the draws the sum over the steps.
+//! The continuous-time loss is an expectation over uniform t; the loss of a grid is a sum over its steps. Both are
+//! estimated from few draws, and the spread of these draws determines the variance. [`Spread`] turns independent
+//! uniform numbers into evenly spread ones. [`TimeDensity`] turns uniform numbers into times of another density, with
+//! the weight 1/p(t). [`Steps`] turns them into steps of any grid, with the weight that makes the mean of the draws
+//! equal to the sum over the steps.
 //!
 //! # Examples
 //!
-//! An estimate of ∫₀¹ t² dt from 64 draws, more of them late:
+//! The example estimates ∫₀¹ t² dt from 64 draws, more of them late than early:
 //!
 //! ```
 //! use bfn_core::times::{Spread, TimeDensity};
@@ -22,13 +22,13 @@
 use crate::error::{Error, check, check_count, check_increasing};
 use crate::{Backend, BayesianFlow, Grid, Interval, Tensor};
 
-/// How numbers in [0, 1] are spread over a batch.
+/// The rule by which numbers in [0, 1] are spread over a batch.
 ///
-/// Under each the mean of f over the batch is an unbiased estimate of ∫₀¹ f. Its variance with n numbers and
-/// a smooth f falls as 1/n for independent numbers and as 1/n³ for stratified ones; antithetic pairs lose
-/// all of f's odd part about ½.
+/// Under every rule, the mean of f over the batch is an unbiased estimate of ∫₀¹ f. With n numbers and a smooth f,
+/// its variance falls as 1/n for independent numbers and as 1/n³ for stratified ones. Antithetic pairs cancel the
+/// part of f that is odd about ½.
 ///
-/// Apart from the independent ones the numbers are in order, so the examples of the batch should not be.
+/// Except for independent numbers, the order is systematic, so the order of the examples in the batch should not be.
 ///
 /// Source: Kingma et al. 2021, "Variational Diffusion Models", for the low-discrepancy rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,14 +37,14 @@ pub enum Spread {
     Independent,
     /// (j + u_j)/n: one number in each of n equal strata.
     Stratified,
-    /// u_j and 1 − u_j: pairs about ½; of an odd batch the last number is alone.
+    /// u_j and 1 − u_j: pairs about ½; in a batch of odd size, the last number has no partner.
     Antithetic,
-    /// The fractional part of u + j/n: equal distances from one random start. Each number by itself is uniform.
+    /// The fractional part of u + j/n: equal distances from one random start. Each number on its own is uniform.
     LowDiscrepancy,
 }
 
 impl Spread {
-    /// How many independent uniform numbers a batch of `count` takes.
+    /// Returns the number of independent uniform numbers that a batch of `count` needs.
     pub fn uniforms(self, count: usize) -> usize {
         match self {
             Self::Independent | Self::Stratified => count,
@@ -53,11 +53,11 @@ impl Spread {
         }
     }
 
-    /// `count` numbers in [0, 1] from independent ones, uniform on [0, 1).
+    /// Spreads independent numbers, uniform on [0, 1), to `count` numbers in [0, 1].
     ///
     /// # Panics
     ///
-    /// Panics if there are not [`uniforms`](Self::uniforms) of them.
+    /// Panics unless there are as many numbers as [`uniforms`](Self::uniforms) returns.
     pub fn spread(self, count: usize, uniforms: &[f64]) -> Vec<f64> {
         let needed = self.uniforms(count);
         assert!(
@@ -82,7 +82,7 @@ impl Spread {
 pub struct WeightedTime {
     /// The time t.
     pub t: f64,
-    /// 1/p(t), the factor of a loss at this time.
+    /// 1/p(t), the factor for a loss at this time.
     pub weight: f64,
 }
 
@@ -90,28 +90,28 @@ pub struct WeightedTime {
 ///
 /// # Formula
 ///
-/// p(t) = m_i / ((t_(i+1) − t_i) Σ_j m_j) on interval i of mass m_i. With t of density p, E[f(t)/p(t)] = ∫₀¹
-/// f, and its variance is least with m_i ∝ (t_(i+1) − t_i) √E(f²) on interval i: a training loop may keep
-/// such an average.
+/// p(t) = m_i / ((t_(i+1) − t_i) Σ_j m_j) on interval i of mass m_i. For t of density p, E[f(t)/p(t)] = ∫₀¹ f. The
+/// variance is lowest with m_i ∝ (t_(i+1) − t_i) √E(f²) on interval i; a training loop may keep such an average.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TimeDensity {
     edges: Vec<f64>,
-    /// The share of the mass before each edge.
+    /// The share of the mass that lies before each edge.
     cumulative: Vec<f64>,
 }
 
 impl TimeDensity {
-    /// The density 1.
+    /// Returns the uniform density, p(t) = 1.
     pub fn uniform() -> Self {
         Self { edges: vec![0.0, 1.0], cumulative: vec![0.0, 1.0] }
     }
 
-    /// The density with the given masses between the given edges; the masses need not sum to 1.
+    /// Creates the density with the given masses between the given edges; the masses need not sum to 1.
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] unless the edges run from 0 to 1 and each mass is finite and above 0 (a time
-    /// that is never drawn would bias the loss); [`Error::Grid`] where the edges do not increase.
+    /// Returns [`Error::Parameter`] unless the edges run from 0 to 1 and each mass is finite and above 0 (a time that
+    /// is never drawn would bias the loss); [`Error::Grid`] if the edges do not increase or a mass vanishes next to
+    /// the others.
     ///
     /// # Panics
     ///
@@ -125,14 +125,14 @@ impl TimeDensity {
         Ok(Self { edges: edges.to_vec(), cumulative: cumulative_shares(edges.len() - 1, masses)? })
     }
 
-    /// p(t).
+    /// Returns p(t).
     pub fn at(&self, t: f64) -> f64 {
         self.on_interval(interval(&self.edges, t))
     }
 
-    /// The time below which the share `uniform` of the mass lies, with its weight 1/p(t).
+    /// Returns the time below which the share `uniform` of the mass lies, with its weight 1/p(t).
     ///
-    /// Evenly spread numbers stay evenly spread.
+    /// Evenly spread numbers give evenly spread draws.
     pub fn draw(&self, uniform: f64) -> WeightedTime {
         let i = interval(&self.cumulative, uniform);
         let density = self.on_interval(i);
@@ -150,38 +150,40 @@ impl TimeDensity {
 pub struct Step {
     /// The time s at which the step starts and the receiver predicts.
     pub from: f64,
-    /// The time t at which it ends; its message has accuracy β(t) − β(s).
+    /// The time t at which the step ends; its message has accuracy β(t) − β(s).
     pub to: f64,
-    /// The factor of the step's loss: 1/p with p the probability of drawing it.
+    /// The factor for the step's loss: 1/p, where p is the probability of drawing the step.
     pub weight: f64,
 }
 
-/// The steps of a grid of times, to be drawn at random.
+/// The steps of a grid of times, for random draws.
 ///
 /// # Formula
 ///
-/// Σ_i f_i = E[f_i / p_i] with step i drawn with probability p_i. Where all steps are equally likely the
-/// weight is n, and with the uniform grid the estimate is that of L^n.
+/// Σ_i f_i = E[f_i / p_i] with step i drawn with probability p_i. If all steps are equally likely, the weight is n;
+/// with the uniform grid, the estimate is that of L^n.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Steps {
     grid: Grid,
-    /// The probability of the steps before each grid point.
+    /// The total probability of the steps before each grid point.
     cumulative: Vec<f64>,
 }
 
 impl Steps {
-    /// The steps of a grid, all equally likely.
+    /// Creates the steps of a grid, all equally likely.
     pub fn new(grid: Grid) -> Self {
         let n = grid.count();
         Self { grid, cumulative: (0..=n).map(|i| i as f64 / n as f64).collect() }
     }
 
-    /// The steps of a grid, each drawn in proportion to its mass; least variance is at masses proportional
-    /// to √E(f_i²).
+    /// Creates the steps of a grid, each drawn in proportion to its mass.
+    ///
+    /// The variance is lowest for masses proportional to √E(f_i²).
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] unless each mass is finite and above 0; [`Error::Grid`] where one vanishes beside the others.
+    /// Returns [`Error::Parameter`] unless each mass is finite and above 0; [`Error::Grid`] if a mass vanishes next
+    /// to the others.
     ///
     /// # Panics
     ///
@@ -191,12 +193,12 @@ impl Steps {
         Ok(Self { grid, cumulative })
     }
 
-    /// Every step once, with weight 1: their losses sum to the loss of the grid.
+    /// Returns every step once, with weight 1: their losses sum to the loss of the grid.
     pub fn all(&self) -> Vec<Step> {
         self.grid.steps().map(|Interval { from, to }| Step { from, to, weight: 1.0 }).collect()
     }
 
-    /// The step at which the share `uniform` of the probability is reached.
+    /// Returns the step at which the cumulative probability reaches the share `uniform`.
     pub fn draw(&self, uniform: f64) -> Step {
         let i = interval(&self.cumulative, uniform);
         let weight = 1.0 / (self.cumulative[i + 1] - self.cumulative[i]);
@@ -204,22 +206,22 @@ impl Steps {
     }
 }
 
-/// The loss of a grid, estimated from one step per example, in nats, per variable.
+/// Estimates the loss of a grid from one step per example, in nats, per variable.
 ///
 /// # Formula
 ///
-/// weight · KL(p_S(·|x; β(t) − β(s)) ‖ p_R(·|θ; s, β(t) − β(s))) with θ ~ p_F(θ | x; s), for each example's
-/// step from s to t. Its mean over steps drawn from [`Steps`] is the sum over the grid; over uniform steps
-/// of the uniform grid it is L^n.
+/// weight · KL(p_S(·|x; β(t) − β(s)) ‖ p_R(·|θ; s, β(t) − β(s))) with θ ~ p_F(θ | x; s), for each example's step from
+/// s to t. The mean over steps drawn from [`Steps`] is the sum over the grid; over uniform steps of the uniform grid
+/// it is L^n.
 ///
 /// # Shapes
 ///
-/// B `steps` for B examples; `flow_noise` and `sender_noise` in the shape of a message; the result `[B, D]`.
-/// `predict` maps θ and the times `[B]` to the output distribution.
+/// There are B `steps` for B examples; `flow_noise` and `sender_noise` have the shape of a message; the result is
+/// `[B, D]`. `predict` maps θ and the times `[B]` to the output distribution.
 ///
 /// # Errors
 ///
-/// Whatever `predict` returns.
+/// Returns an error if `predict` does.
 ///
 /// Source: Graves et al. 2023, section 3.
 pub fn loss_of_steps<B, F, E>(
@@ -246,12 +248,12 @@ where
     Ok(column(&|step| step.weight).align(loss.rank()) * loss)
 }
 
-/// The interval of increasing `edges` that holds `value`; outside, the first or the last.
+/// Returns the interval of increasing `edges` that contains `value`; for values outside, the first or the last.
 fn interval(edges: &[f64], value: f64) -> usize {
     edges[1..edges.len() - 1].partition_point(|edge| *edge <= value)
 }
 
-/// 0, and the shares of the total that are reached after each mass.
+/// Returns 0, followed by the share of the total that is reached after each mass.
 fn cumulative_shares(intervals: usize, masses: &[f64]) -> Result<Vec<f64>, Error> {
     assert!(masses.len() == intervals, "{} masses do not fit {intervals} intervals", masses.len());
     for mass in masses {
@@ -265,9 +267,9 @@ fn cumulative_shares(intervals: usize, masses: &[f64]) -> Result<Vec<f64>, Error
         sum += mass;
         shares.push(sum / total);
     }
-    // Exact, so that no draw falls behind the last interval.
+    // Exactly 1, so that no draw falls beyond the last interval.
     shares[intervals] = 1.0;
-    // A mass that vanishes beside the others would be drawn never and divided by.
+    // A mass that vanishes next to the others would never be drawn, and its share of 0 would be a divisor.
     check_increasing("shares of the masses", &shares)?;
     Ok(shares)
 }

@@ -6,13 +6,13 @@ use std::path::Path;
 
 use crate::error::DataError;
 
-/// A list of distinct characters; the class of a character is its place in the list.
+/// A list of distinct characters; the class of a character is its index in the list.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Alphabet {
     symbols: Vec<char>,
-    /// The class of each ASCII character, NONE where it has none.
+    /// The class of each ASCII character, or NONE if it has none.
     ascii: Box<[u16; 128]>,
-    /// The other characters in order, each with its class.
+    /// The other characters in sorted order, each with its class.
     others: Vec<Entry>,
 }
 
@@ -22,17 +22,17 @@ struct Entry {
     class: u16,
 }
 
-/// The most symbols an alphabet may have.
+/// The maximum number of symbols in an alphabet.
 pub const MAX_SYMBOLS: usize = 65_535;
 
 const NONE: u16 = u16::MAX;
 
 impl Alphabet {
-    /// These characters, in this order.
+    /// Creates an alphabet of these characters, in this order.
     ///
     /// # Errors
     ///
-    /// [`DataError::Invalid`] unless there are 2 to 65,535 characters, all different.
+    /// Returns [`DataError::Invalid`] unless there are 2 to 65,535 characters, all different.
     pub fn new(symbols: &str) -> Result<Self, DataError> {
         let symbols: Vec<char> = symbols.chars().collect();
         let mut seen = BTreeSet::new();
@@ -48,17 +48,17 @@ impl Alphabet {
         Ok(Self::from_distinct(symbols))
     }
 
-    /// The characters that occur in `text`, sorted by code point.
+    /// Creates an alphabet of the characters that occur in `text`, sorted by code point.
     ///
     /// # Errors
     ///
-    /// [`DataError::Invalid`] unless 2 to 65,535 different characters occur.
+    /// Returns [`DataError::Invalid`] unless 2 to 65,535 different characters occur.
     pub fn of_text(text: &str) -> Result<Self, DataError> {
         Self::of_characters(text.chars())
     }
 
     pub(crate) fn of_characters(characters: impl Iterator<Item = char>) -> Result<Self, DataError> {
-        // A set of flags below the last ASCII character is much faster than a tree.
+        // For ASCII characters, an array of flags is much faster than a tree.
         let mut ascii = [false; 128];
         let mut symbols = BTreeSet::new();
         for symbol in characters {
@@ -73,25 +73,25 @@ impl Alphabet {
         Self::new(&ascii.chain(symbols).collect::<String>())
     }
 
-    /// The 27 symbols of text8: the space is class 0, a to z are 1 to 26.
+    /// Returns the alphabet of text8 with its 27 symbols: the space is class 0, a to z are 1 to 26.
     #[must_use]
     pub fn text8() -> Self {
         Self::from_distinct(std::iter::once(' ').chain('a'..='z').collect())
     }
 
-    /// The number of symbols, K.
+    /// Returns the number of symbols, K.
     #[must_use]
     pub fn classes(&self) -> usize {
         self.symbols.len()
     }
 
-    /// The characters in the order of their classes.
+    /// Returns the characters in the order of their classes.
     #[must_use]
     pub fn symbols(&self) -> &[char] {
         &self.symbols
     }
 
-    /// The class of a character.
+    /// Returns the class of a character, or `None` if the alphabet lacks it.
     #[must_use]
     pub fn class(&self, symbol: char) -> Option<u16> {
         match self.ascii.get(symbol as usize) {
@@ -105,18 +105,18 @@ impl Alphabet {
         }
     }
 
-    /// The classes of a text's characters; `path` only serves messages.
+    /// Returns the classes of a text's characters; `path` is used only in messages.
     ///
-    /// Characters that are not in the alphabet become `unknown`, where that is given.
+    /// Characters that are not in the alphabet become `unknown`, if it is given.
     ///
     /// # Errors
     ///
-    /// Without `unknown`, [`DataError::UnknownSymbol`] for the first character that is not in the alphabet.
+    /// Without `unknown`, returns [`DataError::UnknownSymbol`] for the first character that is not in the alphabet.
     pub fn encode(&self, path: &Path, text: &str, unknown: Option<u16>) -> Result<Vec<u16>, DataError> {
         self.encode_as(path, text, unknown, |class| class)
     }
 
-    /// The same, each class as `narrow` makes of it.
+    /// Encodes a text as `encode` does, and converts each class by `narrow`.
     pub(crate) fn encode_as<T>(
         &self,
         path: &Path,
@@ -129,11 +129,11 @@ impl Alphabet {
         classes.ok_or_else(|| self.unknown(path, text))
     }
 
-    /// The text that these classes spell.
+    /// Returns the text that these classes spell.
     ///
     /// # Panics
     ///
-    /// If a class is not below [`Self::classes`].
+    /// Panics if a class is not below [`Self::classes`].
     pub fn decode(&self, classes: impl IntoIterator<Item = usize>) -> String {
         let symbol = |class| {
             let known = self.symbols.get(class);
@@ -155,7 +155,9 @@ impl Alphabet {
         Self { symbols, ascii, others }
     }
 
-    /// Found by a second pass, so that the first need not count lines.
+    /// Returns the error for the first unknown character.
+    ///
+    /// It is found in a second pass, so that the first need not count lines.
     fn unknown(&self, path: &Path, text: &str) -> DataError {
         let (mut line, mut column, mut found) = (1, 1, char::REPLACEMENT_CHARACTER);
         for symbol in text.chars() {

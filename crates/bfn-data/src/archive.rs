@@ -1,4 +1,4 @@
-//! Single files out of zip archives, read in memory.
+//! Single files from zip archives, read in memory.
 
 use std::io::{Cursor, Read};
 use std::path::Path;
@@ -8,14 +8,14 @@ use zip::result::ZipError;
 
 use crate::error::DataError;
 
-/// A zip archive in memory. Nothing is ever written under the paths that it holds.
+/// A zip archive in memory. Nothing is ever written to the paths that it names.
 pub(crate) struct Zip<'a> {
     path: &'a Path,
     archive: ZipArchive<Cursor<&'a [u8]>>,
 }
 
 impl<'a> Zip<'a> {
-    /// Whether these bytes begin as a zip archive does.
+    /// Returns whether the bytes begin like a zip archive.
     pub(crate) fn is(bytes: &[u8]) -> bool {
         bytes.starts_with(b"PK\x03\x04")
     }
@@ -25,14 +25,14 @@ impl<'a> Zip<'a> {
         Ok(Self { path, archive })
     }
 
-    /// The names of the files inside.
+    /// Returns the names of the files inside.
     pub(crate) fn names(&self) -> Vec<String> {
         self.archive.file_names().filter(|name| !name.ends_with('/')).map(str::to_owned).collect()
     }
 
-    /// The content of a file, of which more than `most` bytes are refused.
+    /// Returns the content of a file; more than `most` bytes are refused.
     ///
-    /// Memory grows with what is really unpacked, and the file's checksum is compared.
+    /// Memory grows only with what is actually unpacked, and the file's checksum is verified.
     pub(crate) fn file(&mut self, name: &str, most: u64) -> Result<Vec<u8>, DataError> {
         let path = self.path;
         let entry = self.archive.by_name(name).map_err(|error| broken(path, &error))?;

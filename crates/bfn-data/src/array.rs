@@ -13,24 +13,24 @@ use crate::rows::{Kinds, Rows};
 use crate::split::Shares;
 use crate::values::Values;
 
-/// What the numbers of an array mean.
+/// The meaning of an array's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Meaning {
-    /// Indices of this many bins of [−1, 1].
+    /// Indices of the given number of bins of [−1, 1].
     Bins(usize),
-    /// Indices of this many classes.
+    /// Indices of the given number of classes.
     Classes(usize),
-    /// Intensities 0 to 255, to be put into this many equal bins.
+    /// Intensities from 0 to 255, to be sorted into the given number of equal bins.
     Intensities(usize),
-    /// Real numbers from `lowest` to `highest`, which become −1 and 1.
+    /// Real numbers from `lowest` to `highest`, which are mapped to −1 and 1.
     Reals {
-        /// What becomes −1.
+        /// The number that is mapped to −1.
         lowest: f64,
-        /// What becomes 1.
+        /// The number that is mapped to 1.
         highest: f64,
     },
-    /// Real numbers from `lowest` to `highest`, to be put into equal bins.
+    /// Real numbers from `lowest` to `highest`, to be sorted into equal bins.
     Binned {
         /// The lower end of the first bin.
         lowest: f64,
@@ -41,16 +41,16 @@ pub enum Meaning {
     },
 }
 
-/// One split of an array: its first dimension counts the examples.
+/// Returns one split of an array, whose first dimension counts the examples.
 ///
-/// Of one more dimension, an example is a sequence; of two, a grey image `[height, width]`; of three, an image
-/// `[height, width, channels]` of 1 or 3 channels. `labels`, an array of one integer for each example, gives them
-/// classes. The examples that `shares` holds out are chosen at random, the same in every run.
+/// With one more dimension, an example is a sequence; with two, a grey image `[height, width]`; with three, an image
+/// `[height, width, channels]` of 1 or 3 channels. `labels`, an array with one integer per example, gives the
+/// examples classes. The examples that `shares` holds out are chosen at random but are the same in every run.
 ///
 /// # Errors
 ///
-/// [`DataError::Malformed`] where the shapes do not fit, or a number is not what `meaning` says: `path` and
-/// `labels_path` serve the messages; [`DataError::Invalid`] for a meaning or shares out of range.
+/// Returns [`DataError::Malformed`] if the shapes do not fit or a number is not what `meaning` states (`path` and
+/// `labels_path` are used in the messages); [`DataError::Invalid`] if the meaning or the shares are out of range.
 pub fn array(
     path: &Path,
     array: &NpyArray,
@@ -105,10 +105,10 @@ pub fn array(
     Ok(rows.labelled(members.iter().map(|member| all[*member as usize]).collect(), names))
 }
 
-/// More classes than any data set has; a label beyond it is no label.
+/// More classes than any data set has; a greater number is not a label.
 const MOST_LABELS: usize = 1 << 20;
 
-/// How the element at a place becomes a value.
+/// The function that turns the element at an index into a value.
 enum Reader<'a> {
     Indices(Box<dyn Fn(usize) -> Result<u32, DataError> + 'a>),
     Reals(Box<dyn Fn(usize) -> Result<f32, DataError> + 'a>),
@@ -159,7 +159,7 @@ impl Meaning {
     }
 }
 
-/// An element that is an index below `most`.
+/// Returns the element at `place`, which must be an index below `most`.
 fn index_below(path: &Path, elements: &Elements, place: usize, most: usize) -> Result<u32, DataError> {
     let found = match elements {
         Elements::Bytes(values) => i64::from(values[place]),
@@ -179,7 +179,7 @@ fn index_below(path: &Path, elements: &Elements, place: usize, most: usize) -> R
     }
 }
 
-/// How far an element is on the way from `lowest` to `highest`.
+/// Returns how far an element is on the way from `lowest` to `highest`, from 0 to 1.
 fn share(path: &Path, elements: &Elements, place: usize, lowest: f64, highest: f64) -> Result<f64, DataError> {
     let value = match elements {
         Elements::Bytes(values) => values[place].into(),

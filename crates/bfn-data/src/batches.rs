@@ -9,22 +9,22 @@ use crate::order::{Order, Place, Shard};
 use crate::random::Seed;
 use crate::values::{Storage, Values};
 
-/// Some examples of one split.
+/// A batch of examples of one split.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
-    /// Where in the run each example stands: different for all examples that a run ever sees, on
-    /// whichever rank. Noise for an example is drawn from a stream with this index.
+    /// The position of each example in the run, unique among all examples that a run ever sees, on any rank. The
+    /// noise for an example is drawn from the stream with this index.
     pub positions: Vec<u64>,
-    /// Which example of the split each one is.
+    /// The index of each example in the split.
     pub indices: Vec<u64>,
     /// The examples, `[B, D]`: the index of each variable's bin or class, or a real number.
     pub values: Values,
-    /// The examples' classes, `[B]`, where the data set has classes.
+    /// The examples' classes, `[B]`, if the data set has classes.
     pub labels: Option<Vec<u32>>,
 }
 
 impl Batch {
-    /// A batch of no examples, to be filled.
+    /// Creates a batch without examples, to be filled.
     #[must_use]
     pub fn empty() -> Self {
         let values = Values::zeros(Storage::Bytes, 0, 0);
@@ -34,8 +34,7 @@ impl Batch {
 
 /// The endless batches of a training run; the batch of a step is a pure function of the step.
 ///
-/// Batches cross from one epoch into the next, so that all have the same size and no example is
-/// dropped.
+/// Batches continue from one epoch into the next, so that all have the same size and no example is dropped.
 #[derive(Clone)]
 pub struct Batches {
     dataset: Arc<dyn Dataset>,
@@ -47,22 +46,22 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// Batches of `size` examples in the order that `seed` gives.
+    /// Creates batches of `size` examples in the order that `seed` gives.
     ///
     /// # Errors
     ///
-    /// [`DataError::Invalid`] if `size` is 0 or the data set is empty.
+    /// Returns [`DataError::Invalid`] if `size` is 0 or the data set is empty.
     pub fn new(dataset: Arc<dyn Dataset>, seed: Seed, size: usize) -> Result<Self, DataError> {
         check(&*dataset, size)?;
         let order = Order::new(seed, dataset.len() as u64);
         Ok(Self { seed, order, size, shard: Shard::WHOLE, storage: dataset.storage(), dataset })
     }
 
-    /// The same batches as seen by one of several ranks, `size` examples on each.
+    /// Restricts the batches to those of one of several ranks, `size` examples on each.
     ///
     /// # Errors
     ///
-    /// [`DataError::Invalid`] unless rank < ranks.
+    /// Returns [`DataError::Invalid`] unless rank < ranks.
     pub fn sharded(self, shard: Shard) -> Result<Self, DataError> {
         if shard.rank >= shard.ranks {
             return Err(DataError::invalid(
@@ -74,11 +73,11 @@ impl Batches {
         Ok(Self { shard, ..self })
     }
 
-    /// The batch of `step`, counted from 0.
+    /// Returns the batch of `step`, counted from 0.
     ///
     /// # Errors
     ///
-    /// What the data set finds wrong with its files.
+    /// Returns an error if the data set finds a fault in its files.
     pub fn batch(&self, step: u64) -> Result<Batch, DataError> {
         let mut batch = Batch::empty();
         self.fill(step, &mut batch)?;
@@ -89,19 +88,19 @@ impl Batches {
     ///
     /// # Errors
     ///
-    /// As [`Self::batch`].
+    /// Returns the errors of [`Self::batch`].
     pub fn fill(&self, step: u64, batch: &mut Batch) -> Result<(), DataError> {
         let places = self.order.batch(step, self.size as u64, self.shard);
         collect(&*self.dataset, self.seed, places, self.size, self.storage, batch)
     }
 
-    /// The examples in a batch of this rank.
+    /// Returns the number of examples in a batch of this rank.
     #[must_use]
     pub fn size(&self) -> usize {
         self.size
     }
 
-    /// The data set.
+    /// Returns the data set.
     #[must_use]
     pub fn dataset(&self) -> &Arc<dyn Dataset> {
         &self.dataset
@@ -119,21 +118,21 @@ pub struct InOrder {
 }
 
 impl InOrder {
-    /// All examples in batches of `size`, drawn as `draw` says.
+    /// Creates batches of `size` over all examples, each example read with `draw`.
     ///
     /// # Errors
     ///
-    /// [`DataError::Invalid`] if `size` is 0 or the data set is empty.
+    /// Returns [`DataError::Invalid`] if `size` is 0 or the data set is empty.
     pub fn new(dataset: Arc<dyn Dataset>, draw: Draw, size: usize) -> Result<Self, DataError> {
         check(&*dataset, size)?;
         Ok(Self { draw, size, examples: dataset.len(), storage: dataset.storage(), dataset })
     }
 
-    /// Only the first `limit` examples, or all where there are fewer.
+    /// Keeps only the first `limit` examples, or all if there are fewer.
     ///
     /// # Errors
     ///
-    /// [`DataError::Invalid`] if `limit` is 0.
+    /// Returns [`DataError::Invalid`] if `limit` is 0.
     pub fn limited(self, limit: usize) -> Result<Self, DataError> {
         if limit == 0 {
             return Err(DataError::invalid("limit", "at least 1 example", limit));
@@ -141,27 +140,27 @@ impl InOrder {
         Ok(Self { examples: self.examples.min(limit), ..self })
     }
 
-    /// How many examples there are in all.
+    /// Returns the total number of examples.
     #[must_use]
     pub fn examples(&self) -> usize {
         self.examples
     }
 
-    /// How many batches there are.
+    /// Returns the number of batches.
     #[must_use]
     pub fn batches(&self) -> u64 {
         self.examples.div_ceil(self.size) as u64
     }
 
-    /// Batch `number`, counted from 0.
+    /// Returns batch `number`, counted from 0.
     ///
     /// # Errors
     ///
-    /// What the data set finds wrong with its files.
+    /// Returns an error if the data set finds a fault in its files.
     ///
     /// # Panics
     ///
-    /// If `number` is not below [`Self::batches`].
+    /// Panics if `number` is not below [`Self::batches`].
     pub fn batch(&self, number: u64) -> Result<Batch, DataError> {
         assert!(number < self.batches(), "expected a batch below {}, found {number}", self.batches());
         let first = number * self.size as u64;

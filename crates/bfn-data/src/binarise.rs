@@ -1,4 +1,4 @@
-//! Grey levels made 0 or 1 at random.
+//! Random binarisation of grey levels.
 
 use rand::RngCore;
 
@@ -6,8 +6,7 @@ use crate::random::Stream;
 
 /// Writes 1 with probability v/255, else 0, for each intensity v.
 ///
-/// The probability is the multiple of 2⁻¹⁶ nearest to v/255: off by 2⁻¹⁷ at most, and exact for 0
-/// and 255.
+/// The probability is the multiple of 2⁻¹⁶ nearest to v/255: it is off by at most 2⁻¹⁷, and exact for 0 and 255.
 ///
 /// # Shapes
 ///
@@ -15,10 +14,10 @@ use crate::random::Stream;
 ///
 /// # Panics
 ///
-/// If the lengths differ.
+/// Panics if the lengths differ.
 pub fn binarise(intensities: &[u8], stream: &mut Stream, out: &mut [u8]) {
     assert_eq!(intensities.len(), out.len(), "expected as many intensities as outputs");
-    // Blocks of a fixed size, so that the comparison compiles to vector instructions.
+    // Blocks have a fixed size, so that the comparison compiles to vector instructions.
     let mut bits = [0_u16; BLOCK];
     for (intensities, out) in intensities.chunks(BLOCK).zip(out.chunks_mut(BLOCK)) {
         for four in bits.chunks_exact_mut(4).take(out.len().div_ceil(4)) {
@@ -36,10 +35,10 @@ pub fn binarise(intensities: &[u8], stream: &mut Stream, out: &mut [u8]) {
 
 const BLOCK: usize = 64;
 
-/// 1 for round(65536 v / 255) of the 65536 values of `bits`.
+/// Returns 1 for round(65536 v / 255) of the 65536 values of `bits`, else 0.
 ///
-/// 65536 v / 255 = 257 v + v/255, so the count is 257 v, and one more from v = 128 on; written so
-/// that it fits 16 bits for v = 255 too.
+/// 65536 v / 255 = 257 v + v/255, so the count is 257 v, plus one from v = 128 on. The computation is arranged so
+/// that it fits into 16 bits for v = 255 too.
 fn is_one(intensity: u8, bits: u16) -> u8 {
     let count = u16::from(intensity) * 257;
     let below = u8::from(bits < count);

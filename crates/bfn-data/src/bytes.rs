@@ -1,4 +1,4 @@
-//! Files as bytes, plain or packed by gzip.
+//! Files as bytes, plain or gzipped.
 
 use std::fs;
 use std::io::{self, Read};
@@ -8,15 +8,17 @@ use flate2::bufread::MultiGzDecoder;
 
 use crate::error::DataError;
 
-/// More than any text or table that is modelled in memory, less than what a hostile gzip can unpack to.
+/// The maximum size of a text or table in memory.
+///
+/// It is more than any that is modelled, and less than what a hostile gzip can unpack to.
 pub(crate) const MOST_BYTES: u64 = 1 << 30;
 
-/// The bytes of a file as they lie on disk.
+/// Reads the bytes of a file as they are on disk.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, DataError> {
     fs::read(path).map_err(|reason| DataError::unreadable(path, reason))
 }
 
-/// A number of bytes, in GiB where there are whole ones.
+/// Formats a number of bytes, in GiB if it is a whole number of them.
 pub(crate) fn size(bytes: u64) -> String {
     if bytes >= 1 << 30 && bytes.is_multiple_of(1 << 30) {
         return format!("{} GiB", bytes >> 30);
@@ -24,12 +26,12 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{bytes} bytes")
 }
 
-/// A file's content from front to end, unpacked on the way where its first bytes are gzip's.
+/// A file's content from front to end, unpacked on the way if its first bytes are those of gzip.
 pub(crate) struct Content<'a> {
     path: &'a Path,
     source: Source<'a>,
     offset: u64,
-    /// The most bytes that the file can hold, or may, when unpacked.
+    /// The most bytes that the file can hold or, if packed, may unpack to.
     pub(crate) most: u64,
 }
 
@@ -38,11 +40,12 @@ enum Source<'a> {
     Gzip(Box<MultiGzDecoder<&'a [u8]>>),
 }
 
-/// Deflate packs at most 258 bytes into 2 bits.
+/// The greatest compression ratio of deflate, which packs at most 258 bytes into 2 bits.
 pub(crate) const DEFLATE_RATIO: u64 = 1032;
 
-/// The most bytes of an array that a packed file of `packed` bytes may unpack to: what deflate can, but no more than
-/// 2 GiB, unless the file itself is larger.
+/// Returns the most bytes of an array that a packed file of `packed` bytes may unpack to.
+///
+/// This is the limit of deflate, but no more than 2 GiB unless the file itself is larger.
 pub(crate) fn most_unpacked(packed: u64) -> u64 {
     packed.saturating_mul(DEFLATE_RATIO).min(packed.max(2 << 30))
 }
@@ -59,9 +62,9 @@ impl<'a> Content<'a> {
         }
     }
 
-    /// The next bytes, up to `limit` of them: fewer only at the content's end.
+    /// Reads the next bytes, up to `limit` of them; fewer only at the end of the content.
     ///
-    /// Memory grows with what is really there, so a small file cannot ask for much of it.
+    /// Memory grows only with what is actually there, so a small file cannot claim much of it.
     pub(crate) fn take(&mut self, limit: u64) -> Result<Vec<u8>, DataError> {
         let mut taken = Vec::new();
         let outcome = match &mut self.source {
@@ -75,7 +78,7 @@ impl<'a> Content<'a> {
         }
     }
 
-    /// All that is left, which is kept in memory: more than `most` bytes are refused.
+    /// Reads all that is left, to be kept in memory; more than `most` bytes are refused.
     pub(crate) fn rest(&mut self, most: u64) -> Result<Vec<u8>, DataError> {
         let rest = self.take(most.saturating_add(1))?;
         if rest.len() as u64 > most {
@@ -90,7 +93,7 @@ impl<'a> Content<'a> {
         Ok(rest)
     }
 
-    /// The next `count` bytes; `what` says what they are.
+    /// Reads the next `count` bytes; `what` names them in messages.
     pub(crate) fn exactly(&mut self, count: u64, what: &str) -> Result<Vec<u8>, DataError> {
         let start = self.offset;
         let taken = self.take(count)?;
@@ -105,7 +108,7 @@ impl<'a> Content<'a> {
         Ok(taken)
     }
 
-    /// Refuses whatever follows; for gzip, this is also where its checksum is compared.
+    /// Checks that nothing follows; for gzip, this is also where its checksum is verified.
     pub(crate) fn end(&mut self) -> Result<(), DataError> {
         let start = self.offset;
         if self.take(1)?.is_empty() {

@@ -1,4 +1,4 @@
-//! A file of our own making, mapped into memory.
+//! A cache file of this crate, mapped into memory.
 #![allow(unsafe_code, reason = "a file is mapped here and nowhere else in this crate")]
 
 use std::fs::File;
@@ -8,7 +8,7 @@ use memmap2::Mmap;
 
 use crate::error::DataError;
 
-/// A file that is mapped into memory, and whose every byte is checked to be there before it is read.
+/// A file that is mapped into memory and checked to be complete before every read.
 #[derive(Debug)]
 pub(crate) struct MappedFile {
     path: PathBuf,
@@ -20,18 +20,18 @@ impl MappedFile {
     pub(crate) fn open(path: &Path) -> Result<Self, DataError> {
         let unreadable = |reason| DataError::unreadable(path, reason);
         let file = File::open(path).map_err(unreadable)?;
-        // SAFETY: the map is read only while the file is as long as it was when it was mapped, see `bytes`. The
-        // file is written once, under another name, and never changed: a new one takes its name, and leaves this
-        // one as it is until it is closed.
+        // SAFETY: the map is read only while the file is as long as it was when it was mapped, see `bytes`. The file
+        // is written once, under another name, and never modified: a new file takes over the name and leaves this one
+        // intact until it is closed.
         let bytes = unsafe { Mmap::map(&file) }.map_err(unreadable)?;
         Ok(Self { path: path.to_owned(), file, bytes })
     }
 
-    /// The content, if the file still has all of it.
+    /// Returns the content if the file still has its full length.
     ///
     /// # Errors
     ///
-    /// [`DataError::Malformed`] where somebody has cut the file short since.
+    /// Returns [`DataError::Malformed`] if the file's length has changed since.
     pub(crate) fn bytes(&self) -> Result<&[u8], DataError> {
         let length = self.file.metadata().map_err(|reason| DataError::unreadable(&self.path, reason))?.len();
         if length != self.bytes.len() as u64 {

@@ -1,4 +1,4 @@
-//! The data sets that are known by name: where they come from, and how to tell that they are whole.
+//! The data sets that are known by name: their sources, and how to check that their files are intact.
 
 use std::path::{Path, PathBuf};
 
@@ -11,15 +11,15 @@ use crate::root::Root;
 /// A data set that is known by name.
 #[derive(Debug, Clone, Copy)]
 pub struct KnownDataset {
-    /// What it is called on the command line.
+    /// The name on the command line.
     pub name: &'static str,
-    /// What it is.
+    /// A short description.
     pub title: &'static str,
-    /// Whose it is, and what may be done with it.
+    /// The authors, and what may be done with the data.
     pub licence: &'static str,
-    /// Where its addresses were found; no address is guessed.
+    /// The source of the addresses; none is guessed.
     pub source: &'static str,
-    /// Its files; none where it is part of the program.
+    /// The files; none if the data set is part of the program.
     pub files: &'static [KnownFile],
     folders: &'static [&'static str],
 }
@@ -27,17 +27,17 @@ pub struct KnownDataset {
 /// A file of a known data set.
 #[derive(Debug, Clone, Copy)]
 pub struct KnownFile {
-    /// Where it goes when it is fetched, from the folder of data on.
+    /// The path under which it is stored when fetched, relative to the data folder.
     pub path: &'static str,
-    /// Where it is to be had, in the order to try.
+    /// The addresses that offer it, in the order to try.
     pub addresses: &'static [&'static str],
-    /// How many bytes it has at most.
+    /// The maximum size in bytes.
     pub most_bytes: u64,
-    /// What its bytes add up to.
+    /// The checksum.
     pub sum: Sum,
-    /// The names under which its content may lie instead: unpacked, or packed otherwise.
+    /// The names under which its content may be stored: as fetched, unpacked, or packed in another way.
     names: &'static [&'static str],
-    /// Other names under which it, or a part of it, may lie; no sum of that is known.
+    /// Other names under which the file, or a part of it, may be stored; no checksum of these is known.
     others: &'static [&'static str],
     /// The SHA-256 of the files that it unpacks to, by name.
     contents: &'static [(&'static str, &'static str)],
@@ -46,9 +46,9 @@ pub struct KnownFile {
 /// A SHA-256 in hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sum {
-    /// Of the file as it is.
+    /// The sum of the file as it is.
     File(&'static str),
-    /// Of the file unpacked by gzip: for its archive none is published.
+    /// The sum of the file unpacked by gzip, if none is published for the packed file.
     Unpacked(&'static str),
 }
 
@@ -140,39 +140,39 @@ pub const KNOWN: [KnownDataset; 4] = [
     },
 ];
 
-/// A file that was found, and whether it is what it should be.
+/// A file that was found, and the verdict on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checked {
     /// The file.
     pub path: PathBuf,
     /// Its size in bytes.
     pub bytes: u64,
-    /// Whether it is whole.
+    /// Whether the file is intact.
     pub verdict: Verdict,
 }
 
-/// Whether a file is what it should be.
+/// The result of comparing a file with its published checksum.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// Its SHA-256 is the published one.
     Whole,
-    /// Its SHA-256 is another one.
+    /// Its SHA-256 differs from the published one.
     Different {
-        /// The published one.
+        /// The published SHA-256.
         expected: String,
-        /// That of the file.
+        /// The SHA-256 of the file.
         found: String,
     },
 }
 
 impl KnownDataset {
-    /// The data set of this name.
+    /// Returns the data set of this name.
     #[must_use]
     pub fn of_name(name: &str) -> Option<&'static Self> {
         KNOWN.iter().find(|known| known.name == name)
     }
 
-    /// The files of the data set that are there, and those of its files that nothing was found for.
+    /// Returns the paths of the data set's files that were found, and the files for which none was found.
     #[must_use]
     pub fn found(&self, root: &Root) -> (Vec<PathBuf>, Vec<&'static KnownFile>) {
         let (mut found, mut missing) = (Vec::new(), Vec::new());
@@ -192,11 +192,13 @@ impl KnownDataset {
         (found, missing)
     }
 
-    /// Compares the SHA-256 of a file that lies under one of the data set's names; none where no sum is known for it.
+    /// Compares the SHA-256 of a file that has one of the data set's names with the published one.
+    ///
+    /// Returns `None` if no checksum is known for the file's name.
     ///
     /// # Errors
     ///
-    /// [`DataError::Unreadable`]; [`DataError::Malformed`] where gzip is damaged.
+    /// Returns [`DataError::Unreadable`], or [`DataError::Malformed`] if gzip data is damaged.
     pub fn check(&self, path: &Path) -> Result<Option<Checked>, DataError> {
         let name = path.file_name().unwrap_or_default();
         let content = self.files.iter().flat_map(|file| file.contents).find(|(known, _)| name == *known);
@@ -213,7 +215,7 @@ impl Sum {
     ///
     /// # Errors
     ///
-    /// [`DataError::Unreadable`]; [`DataError::Malformed`] where gzip is damaged.
+    /// Returns [`DataError::Unreadable`], or [`DataError::Malformed`] if gzip data is damaged.
     pub fn check(self, path: &Path) -> Result<Checked, DataError> {
         let bytes = bytes::read(path)?;
         let (expected, found) = match self {
@@ -229,7 +231,7 @@ impl Sum {
     }
 }
 
-/// The largest file of MNIST unpacks to a twentieth of it.
+/// The maximum size of an unpacked file, about twenty times that of MNIST's largest.
 const MOST_UNPACKED: u64 = 1 << 30;
 
 fn sha256(bytes: &[u8]) -> String {

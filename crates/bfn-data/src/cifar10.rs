@@ -13,19 +13,19 @@ use crate::images::{Flip, Images, RawImages, bins_of_intensities};
 use crate::mnist::one_percent;
 use crate::root::Root;
 
-/// One split of CIFAR-10: 32 × 32 photographs in red, green and blue of ten classes, in `bins` equal bins.
+/// Reads one split of CIFAR-10: 32 × 32 RGB photographs of ten classes, in `bins` equal bins.
 ///
-/// The test split is `test_batch.bin`. Of the 50,000 others, 1 % is held out for validation, chosen at
-/// random, the same in every run; the training split is the rest, and the only one that is flipped.
+/// The test split is `test_batch.bin`. Of the 50,000 other images, 1 % is held out for validation, chosen at random
+/// but the same in every run. The training split is the rest, and the only one that is flipped.
 ///
-/// The six files are looked for in the sub-folders `cifar-10-batches-bin` (where the archive unpacks to),
-/// the same under `cifar10` and `CIFAR10`, in these two themselves and in each place of `root`; then the
-/// archive `cifar-10-binary.tar.gz`, which is read as it is.
+/// The six files are looked for in each place of `root`: in the sub-folder `cifar-10-batches-bin` (to which the
+/// archive unpacks), in the same sub-folder of `cifar10` and `CIFAR10`, in these two themselves and in the place
+/// itself. If they are not found, the archive `cifar-10-binary.tar.gz` is looked for and read as it is.
 ///
 /// # Errors
 ///
-/// [`DataError::Missing`] where no place has the files; [`DataError::Malformed`] where they are not
-/// sound; [`DataError::Invalid`] for fewer than 2 or more than 256 bins.
+/// Returns [`DataError::Missing`] if no place has the files; [`DataError::Malformed`] if they are damaged;
+/// [`DataError::Invalid`] if there are fewer than 2 or more than 256 bins.
 pub fn cifar10(root: &Root, split: Split, bins: usize, flip: Flip) -> Result<Images, DataError> {
     bins_of_intensities(bins)?;
     let names: Vec<&str> = match split {
@@ -48,7 +48,7 @@ pub fn cifar10(root: &Root, split: Split, bins: usize, flip: Flip) -> Result<Ima
 pub const CIFAR10_CLASSES: [&str; 10] =
     ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 
-/// Records of a label and the red, the green and the blue plane of an image.
+/// The records of a file, each a label and an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CifarRecords {
     /// The labels, 0 to 9.
@@ -58,16 +58,15 @@ pub struct CifarRecords {
 }
 
 impl CifarRecords {
-    /// Parses the bytes of one `.bin` file; `path` only serves messages.
+    /// Parses the bytes of one `.bin` file; `path` is used only in messages.
     ///
     /// # Format
     ///
-    /// Records of 3,073 bytes and nothing else: a label, then 1,024 bytes of red, of green and of blue, each
-    /// row by row.
+    /// Records of 3,073 bytes and nothing else: a label, then 1,024 bytes each of red, green and blue, row by row.
     ///
     /// # Errors
     ///
-    /// [`DataError::Malformed`] where the bytes are no whole records, none at all, or a label is above 9.
+    /// Returns [`DataError::Malformed`] if the bytes are not whole records, if there are none, or if a label exceeds 9.
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, DataError> {
         let end = bytes.len() as u64;
         if bytes.is_empty() || !bytes.len().is_multiple_of(RECORD) {
@@ -98,7 +97,7 @@ const TRAINING_FILES: [&str; 5] =
 const TEST_FILE: &str = "test_batch.bin";
 const ARCHIVE: &str = "cifar-10-binary.tar.gz";
 
-/// Where the unpacked files lie, and where the archive does.
+/// The folders of the unpacked files, then those of the archive.
 const FOLDERS: [&str; 6] =
     ["cifar-10-batches-bin", "cifar10/cifar-10-batches-bin", "CIFAR10/cifar-10-batches-bin", "cifar10", "CIFAR10", ""];
 const ARCHIVE_FOLDERS: [&str; 3] = ["", "cifar10", "CIFAR10"];
@@ -110,7 +109,7 @@ const RECORD: usize = 1 + IMAGE;
 /// Three times what the official archive unpacks to.
 const MOST_UNPACKED: u64 = 600 << 20;
 
-/// A file of the data set is a thirtieth of a gigabyte; anything larger is another one.
+/// A file of the data set takes a thirtieth of a gigabyte; anything above this limit is another file.
 const MOST_OF_A_FILE: u64 = 64 << 20;
 
 fn read(root: &Root, names: &[&str]) -> Result<RawImages, DataError> {
@@ -145,14 +144,15 @@ fn read(root: &Root, names: &[&str]) -> Result<RawImages, DataError> {
     })
 }
 
-/// The named files of the archive `cifar-10-binary.tar.gz`, in the order of the names; `path` only serves messages.
+/// Returns the named files of the archive `cifar-10-binary.tar.gz`, in the order of the names.
 ///
-/// Nothing is written anywhere: the archive's own paths matter only by their last part. No more than
-/// 600 MiB are unpacked, and no entry of more than 64 MiB is read. The checksum of gzip is compared.
+/// Nothing is written to disk: of the archive's own paths, only the last component matters. At most 600 MiB are
+/// unpacked, and no entry of more than 64 MiB is read. The checksum of gzip is verified. `path` is used only in
+/// messages.
 ///
 /// # Errors
 ///
-/// [`DataError::Malformed`] where the archive is damaged, too large when unpacked, or lacks a file.
+/// Returns [`DataError::Malformed`] if the archive is damaged, too large when unpacked, or lacks a file.
 pub fn unpack_cifar10(path: &Path, bytes: &[u8], names: &[&str]) -> Result<Vec<(PathBuf, Vec<u8>)>, DataError> {
     let broken = |reason: std::io::Error| {
         let expected = format!("a gzipped tar archive that unpacks to at most {} MiB", MOST_UNPACKED >> 20);
@@ -176,7 +176,7 @@ pub fn unpack_cifar10(path: &Path, bytes: &[u8], names: &[&str]) -> Result<Vec<(
             found[place] = Some(content);
         }
     }
-    // The checksum of gzip comes at the very end, after all entries.
+    // The gzip checksum comes at the very end, after all entries.
     let mut rest = archive.into_inner();
     std::io::copy(&mut rest, &mut std::io::sink()).map_err(broken)?;
     if rest.limit() == 0 {
@@ -189,7 +189,7 @@ pub fn unpack_cifar10(path: &Path, bytes: &[u8], names: &[&str]) -> Result<Vec<(
     with_names.collect()
 }
 
-/// Says so where there is only the version for Python, whose files are pickled.
+/// Completes the error by the archive's name, and by a note if the Python version (pickled files) is found.
 fn explained(root: &Root, mut missing: DataError) -> DataError {
     let python = ["cifar-10-batches-py/data_batch_1", "cifar-10-python.tar.gz"];
     if let DataError::Missing { names, cure, .. } = &mut missing {

@@ -1,4 +1,4 @@
-//! What a data set is.
+//! The interface of a data set.
 
 use std::fmt;
 
@@ -12,27 +12,27 @@ use crate::vocabulary::Vocabulary;
 
 /// One split of a data set: examples of D variables each.
 ///
-/// Implement it for data of your own. `read` must be a pure function of its arguments, so that
-/// order, threads and resuming change nothing; whatever is random about an example comes from
-/// `draw`. A data set in memory finds what is wrong with the data when it is made; one that reads
-/// files as it goes answers in `read`.
+/// Implement this trait for custom data. `read` must be a pure function of its arguments, so that order, threads and
+/// resuming change nothing; all randomness of an example comes from `draw`. A data set in memory reports faults of
+/// its data when it is created; one that reads files on demand reports them in `read`.
 pub trait Dataset: Send + Sync {
-    /// What the D variables of an example are to each other.
+    /// Returns how the D variables of an example relate to each other.
     fn layout(&self) -> &Layout;
 
-    /// What a variable, counted from 0, can be. Its value is the index of its bin or class, or, where it is
-    /// continuous, the number itself.
+    /// Returns what a variable, counted from 0, can be.
+    ///
+    /// Its value is the index of its bin or class or, if the variable is continuous, the number itself.
     fn kind(&self, variable: usize) -> VariableKind;
 
-    /// The number of examples in an epoch.
+    /// Returns the number of examples in an epoch.
     fn len(&self) -> usize;
 
-    /// Whether there are no examples.
+    /// Returns whether there are no examples.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Writes example `index` into `out`, which has the storage that the data set names.
+    /// Writes example `index` into `out`, which has the storage of the data set.
     ///
     /// # Shapes
     ///
@@ -40,31 +40,31 @@ pub trait Dataset: Send + Sync {
     ///
     /// # Errors
     ///
-    /// What a data set that reads files as it goes finds wrong with them.
+    /// Returns an error if a data set that reads files on demand finds a fault in them.
     ///
     /// # Panics
     ///
-    /// If `index` is not below `self.len()` or `out` has another length.
+    /// Panics if `index` is not below `self.len()` or if `out` is not of length D.
     fn read(&self, index: usize, draw: Draw, out: Row<'_>) -> Result<(), DataError>;
 
-    /// The class of example `index`, where examples have classes: an index into [`Self::label_names`].
+    /// Returns the class of example `index`, an index into [`Self::label_names`], if examples have classes.
     fn label(&self, index: usize) -> Option<u32> {
         let _ = index;
         None
     }
 
-    /// What the classes of examples are called; empty where they have none.
+    /// Returns the names of the examples' classes, empty if examples have no classes.
     fn label_names(&self) -> &[String] {
         &[]
     }
 
-    /// How values lie in memory: as narrow as the kinds of the variables allow.
+    /// Returns how values are stored: as narrowly as the kinds of the variables allow.
     fn storage(&self) -> Storage {
         Storage::of((0..self.layout().variables()).map(|variable| self.kind(variable)))
     }
 }
 
-/// From what an example's own randomness follows: binarisation, windows, flips.
+/// The source of an example's own randomness: binarisation, windows, flips.
 ///
 /// The same draw gives the same example; another epoch (or, in an evaluation, another repeat) draws afresh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -75,7 +75,7 @@ pub struct Draw {
     pub epoch: u64,
 }
 
-/// What the variables of an example are to each other.
+/// The way in which the variables of an example relate to each other.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Layout {
@@ -88,27 +88,27 @@ pub enum Layout {
         /// 1 for grey, 3 for red, green and blue.
         channels: usize,
     },
-    /// A window of text; variables are its symbols in reading order.
+    /// A window of text; the variables are its symbols in reading order.
     Text {
         /// Symbols in a window.
         length: usize,
         /// What the classes mean.
         vocabulary: Vocabulary,
     },
-    /// A sequence of variables that are neighbours in their order.
+    /// A sequence of variables, each a neighbour of those before and after it.
     Sequence {
         /// Variables.
         length: usize,
     },
     /// A row of a table.
     Table {
-        /// What its variables mean.
+        /// The columns that its variables stand for.
         columns: Columns,
     },
 }
 
 impl Layout {
-    /// The number of variables in an example, D.
+    /// Returns the number of variables in an example, D.
     #[must_use]
     pub fn variables(&self) -> usize {
         match self {
@@ -122,11 +122,11 @@ impl Layout {
 /// The parts that a data set is divided into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Split {
-    /// What networks learn from.
+    /// The examples that networks learn from.
     Train,
-    /// What choices are made on.
+    /// The examples that choices are based on.
     Validation,
-    /// What results are reported on.
+    /// The examples that results are reported for.
     Test,
 }
 

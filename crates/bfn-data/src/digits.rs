@@ -10,19 +10,19 @@ use crate::idx::Idx;
 use crate::images::{Images, Part, RawImages};
 use crate::split::HeldOut;
 
-/// Whose work the digits are, and under which licence they may be passed on.
+/// The authors of the digits, and the licence under which they may be redistributed.
 pub const DIGITS_ATTRIBUTION: &str = "Optical Recognition of Handwritten Digits (test set) by \
      E. Alpaydin and C. Kaynak, UCI Machine Learning Repository, CC BY 4.0";
 
-/// One split of the embedded digits: 1,797 handwritten digits of 8 × 8 pixels, with labels.
+/// Returns one split of the embedded digits: 1,797 handwritten digits of 8 × 8 pixels, with labels.
 ///
-/// A pixel counts the dark cells of a 4 × 4 square, so there are 17 grey levels, 0..=16: discretised
-/// data of 17 bins. The digits come almost sorted by class and writer, so the splits of 1,437, 180
-/// and 180 examples are random; they are the same in every run.
+/// A pixel counts the dark cells of a 4 × 4 square, so there are 17 grey levels, 0..=16: discretised data of 17 bins.
+/// The digits come almost sorted by class and writer, so the splits of 1,437, 180 and 180 examples are random; they
+/// are the same in every run.
 ///
 /// # Errors
 ///
-/// None in a program built from sound sources: the files are checked like any other.
+/// Returns no error in a program built from intact sources; the embedded files are checked like any others.
 pub fn digits(split: Split) -> Result<Images, DataError> {
     let images_path = Path::new("datasets/digits/digits-images-idx3-ubyte.gz");
     let labels_path = Path::new("datasets/digits/digits-labels-idx1-ubyte.gz");
@@ -43,5 +43,5 @@ const LABELS: &[u8] = include_bytes!("../../../datasets/digits/digits-labels-idx
 
 const LEVELS: usize = 17;
 
-/// Examples for validation, and as many for the test: a tenth each.
+/// The number of examples held out for validation, and again for the test: a tenth each.
 const HELD_OUT: u64 = 180;

@@ -4,18 +4,20 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why data could not be read. Each message says where, what was expected, what was found and what to do.
+/// The reason why data could not be read.
+///
+/// Each message states where, what was expected, what was found and what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
-    /// No place holds the file.
+    /// The file is in none of the places.
     #[error("{what} not found: no file {names} in any of {}; {cure}", listed(.places))]
     Missing {
         /// The data set or file that was wanted.
         what: String,
-        /// The file names that would have done.
+        /// The file names that were searched for.
         names: String,
-        /// The folders that were looked at, in this order.
+        /// The folders that were searched, in this order.
         places: Vec<PathBuf>,
         /// What to do about it.
         cure: String,
@@ -28,21 +30,21 @@ pub enum DataError {
         /// The operating system's answer.
         reason: io::Error,
     },
-    /// The file's content is not what its format demands.
+    /// The file's content is not what its format requires.
     #[error("{path}: at byte {offset}: expected {expected}, found {found}; {cure}")]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// Where in the file; for gzip, where in the unpacked data.
+        /// The position in the file; for gzip, in the unpacked data.
         offset: u64,
-        /// What the format demands there.
+        /// What the format requires there.
         expected: String,
-        /// What is there.
+        /// What was found there.
         found: String,
         /// What to do about it.
         cure: String,
     },
-    /// A text holds a character that its alphabet lacks.
+    /// A text contains a character that its alphabet lacks.
     #[error(
         "{path}:{line}:{column}: expected a character of the alphabet {alphabet:?}, found {found:?}; \
          remove it from the text or use an alphabet that has it"
@@ -66,13 +68,13 @@ pub enum DataError {
     Cell {
         /// The file.
         path: PathBuf,
-        /// The row, counted from 1, without the line of names.
+        /// The row, counted from 1, not counting the line of names.
         row: u64,
         /// The name of the column.
         column: String,
         /// What the column holds.
         expected: String,
-        /// What is there.
+        /// What was found there.
         found: String,
     },
     /// The operating system refused to write the file.
@@ -83,24 +85,24 @@ pub enum DataError {
         /// The operating system's answer.
         reason: io::Error,
     },
-    /// No address gave the file.
+    /// No address provided the file.
     #[error(
         "{path}: cannot be fetched: {said}; check the connection and the proxy's variables (HTTPS_PROXY), or put the file there yourself"
     )]
     Fetch {
-        /// What the file would have been called.
+        /// The path that the file would have had.
         path: PathBuf,
-        /// What was said at each address.
+        /// The failure at each address.
         said: String,
     },
-    /// A file is there and is not the one that is known by its name.
+    /// An existing file is not the one that is known by its name.
     #[error("{path}: expected the SHA-256 {expected}, found {found}; move the file away if it is not wanted")]
     Different {
         /// The file.
         path: PathBuf,
-        /// The published sum.
+        /// The published SHA-256.
         expected: String,
-        /// That of the file.
+        /// The SHA-256 of the file.
         found: String,
     },
     /// A setting is out of its range.
@@ -108,9 +110,9 @@ pub enum DataError {
     Invalid {
         /// The setting.
         key: &'static str,
-        /// What it may be.
+        /// What the setting may be.
         expected: String,
-        /// What it is.
+        /// What the setting is.
         found: String,
     },
 }
@@ -124,7 +126,7 @@ impl DataError {
         Self::Unwritable { path: path.to_owned(), reason }
     }
 
-    /// A fault that another copy of the file would not have.
+    /// Creates the error for a fault that another copy of the file would not have.
     pub(crate) fn malformed(path: &Path, offset: u64, expected: impl Into<String>, found: impl Into<String>) -> Self {
         Self::Malformed {
             path: path.to_owned(),
@@ -135,7 +137,7 @@ impl DataError {
         }
     }
 
-    /// The same error with something better to do about it.
+    /// Replaces the advice on what to do by a better one.
     pub(crate) fn with_cure(mut self, better: impl Into<String>) -> Self {
         if let Self::Malformed { cure, .. } = &mut self {
             *cure = better.into();

@@ -1,4 +1,4 @@
-//! Files from public sources: resumed where a transfer breaks, checked before they take their name.
+//! Files from public sources: interrupted transfers resume, and files are checked before they get their names.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -13,47 +13,47 @@ use ureq::http::header::{CONTENT_RANGE, ETAG, IF_RANGE, RANGE};
 use crate::catalogue::{KnownFile, Sum, Verdict};
 use crate::error::DataError;
 
-/// A file to be had from one of some addresses.
+/// A file that can be fetched from any of several addresses.
 #[derive(Debug, Clone)]
 pub struct Download {
     /// The addresses, in the order to try.
     pub addresses: Vec<String>,
-    /// What the file will be called.
+    /// The path under which the file will be stored.
     pub path: PathBuf,
-    /// How many bytes it has at most; more are not read.
+    /// The maximum size in bytes; more are not accepted.
     pub most_bytes: u64,
-    /// What its bytes add up to; without it, a file that came in full is taken for the right one.
+    /// The checksum; without it, any file that arrives in full is accepted.
     pub sum: Option<Sum>,
-    /// How long to wait after an attempt that brought nothing, before the next.
+    /// The wait after an attempt that brought nothing new, before the next one.
     pub pause: Duration,
 }
 
-/// What became of a [`Download`].
+/// The outcome of a [`Download`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fetched {
-    /// The file is new.
+    /// The file was fetched.
     New,
-    /// It was there, and whole.
+    /// The file was already there and intact.
     Present,
 }
 
-/// How far a transfer is.
+/// The progress of a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes that are there, those of earlier attempts included.
+    /// Bytes that have arrived, including those of earlier attempts.
     pub bytes: u64,
-    /// Bytes in all, where the server says so.
+    /// Bytes in total, if the server states it.
     pub total: Option<u64>,
 }
 
-/// Attempts at one address that bring nothing new, and whole files of a wrong sum, before it is given up.
+/// The number of attempts at an address without new bytes, or of whole files with a wrong sum, before it is given up.
 const ATTEMPTS: u32 = 3;
 
-/// How long a connection may bring nothing; then the transfer goes on with another.
+/// The time a connection may stay silent; after that, the transfer continues on a new one.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Download {
-    /// A file of a known data set, to be put under the folder `place`.
+    /// Creates the download of a known data set's file to the folder `place`.
     #[must_use]
     pub fn of(file: &KnownFile, place: &Path) -> Self {
         Self {
@@ -65,18 +65,19 @@ impl Download {
         }
     }
 
-    /// Gets the file, unless it is there. `observe` is told how far it is.
+    /// Fetches the file unless it exists; `observe` is called with the progress.
     ///
-    /// What has come is kept beside the file under the ending `.part`; a broken transfer goes on from there, now or
-    /// when this is called again. Where the server names the file's version (its ETag, kept under `.part-version`), it
-    /// is asked for the rest of that version alone; where neither that nor a sum is known, for the whole file again.
-    /// The file takes its name only when it has come in full and its SHA-256, if known, is right. Proxies are those of
-    /// the variables HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY.
+    /// Bytes that have arrived are kept beside the file with the suffix `.part`; an interrupted transfer resumes from
+    /// there, now or in a later call. If the server names the file's version (its ETag, kept with the suffix
+    /// `.part-version`), only the rest of that version is requested; if neither the version nor a sum is known, the
+    /// whole file is requested again. The file gets its name only when it has arrived in full and its SHA-256, if
+    /// known, is right. Proxies are taken from the variables HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY.
     ///
     /// # Errors
     ///
-    /// [`DataError::Fetch`] where no address gives the file, with what each said; [`DataError::Different`] where
-    /// the file is there and is another one; [`DataError::Unwritable`].
+    /// Returns [`DataError::Fetch`] if no address provides the file, with the failure at each;
+    /// [`DataError::Different`] if another file is already there; [`DataError::Unwritable`] if the file cannot be
+    /// written.
     pub fn fetch(&self, mut observe: impl FnMut(Progress)) -> Result<Fetched, DataError> {
         if self.path.exists() {
             return match self.difference(&self.path)? {
@@ -104,17 +105,17 @@ impl Download {
         name.into()
     }
 
-    /// What has come.
+    /// Returns the path of the bytes that have arrived.
     fn part(&self) -> PathBuf {
         self.beside(".part")
     }
 
-    /// What the server calls the version that has begun to come.
+    /// Returns the path of the server's name for the version that has begun to arrive.
     fn version(&self) -> PathBuf {
         self.beside(".part-version")
     }
 
-    /// The SHA-256 that the file at `path` should have and the one it has, where they differ.
+    /// Returns the SHA-256 that the file at `path` should have and the one it has, if they differ.
     fn difference(&self, path: &Path) -> Result<Option<(String, String)>, DataError> {
         let Some(sum) = self.sum else { return Ok(None) };
         Ok(match sum.check(path)?.verdict {
@@ -123,7 +124,7 @@ impl Download {
         })
     }
 
-    /// Gets the file from one address.
+    /// Fetches the file from one address.
     fn from(&self, address: &str, observe: &mut impl FnMut(Progress)) -> Result<(), Failure> {
         let config = Agent::config_builder()
             .timeout_connect(Some(Duration::from_secs(30)))
@@ -132,7 +133,7 @@ impl Download {
             .http_status_as_error(false);
         let agent: Agent = config.build().into();
         let (mut poor_attempts, mut wrong_sums) = (0, 0);
-        // How much there has been at most: what comes again after it was lost is nothing new.
+        // The most bytes that were ever there: bytes that arrive again after a loss are not new.
         let mut furthest = self.have();
         loop {
             let before = self.have();
@@ -156,22 +157,22 @@ impl Download {
                 Ok(Some((expected, found))) => format!("its SHA-256 should be {expected} and is {found}"),
                 Err(error) => error.to_string(),
             };
-            // Bytes of which one is wrong are of no use to a later attempt.
+            // Bytes with an error among them are of no use to a later attempt.
             self.drop_part()?;
             furthest = 0;
             wrong_sums += 1;
-            // A file that came in parts may have changed in between; one in a single piece is simply another one.
+            // A file that arrived in parts may have changed in between; one that arrived whole is simply another file.
             if before == 0 || wrong_sums >= ATTEMPTS {
                 return Err(Failure::Refused(format!("the file that came is another one: {wrong}")));
             }
         }
     }
 
-    /// The file takes its name.
+    /// Gives the file its name.
     fn accept(&self) -> Result<(), Failure> {
         fs::rename(self.part(), &self.path)
             .map_err(|reason| Failure::Here(DataError::unwritable(&self.path, reason)))?;
-        // A mark of a version without its file says nothing.
+        // A version mark without its file means nothing, so a failure to remove it does not matter.
         let _ = fs::remove_file(self.version());
         Ok(())
     }
@@ -182,12 +183,12 @@ impl Download {
         fs::remove_file(&part).map_err(|reason| Failure::Here(DataError::unwritable(&part, reason)))
     }
 
-    /// How much has come so far.
+    /// Returns the number of bytes that have arrived so far.
     fn have(&self) -> u64 {
         fs::metadata(self.part()).map_or(0, |metadata| metadata.len())
     }
 
-    /// One connection: brings the part to its end, or as far as it lasts.
+    /// Makes one connection, which completes the part or extends it as far as the connection lasts.
     fn attempt(&self, agent: &Agent, address: &str, observe: &mut impl FnMut(Progress)) -> Result<(), Failure> {
         let part = self.part();
         let here = |reason| Failure::Here(DataError::unwritable(&part, reason));
@@ -221,7 +222,7 @@ impl Download {
                 return Err(if again { Failure::Broken(said) } else { Failure::Refused(said) });
             }
         };
-        // A weak mark does not say that the bytes are the same.
+        // A weak mark does not guarantee that the bytes are the same.
         match text(ETAG).filter(|mark| !mark.starts_with("W/")) {
             Some(mark) => fs::write(self.version(), mark).map_err(here)?,
             None => drop(fs::remove_file(self.version())),
@@ -255,13 +256,13 @@ impl Download {
     }
 }
 
-/// Why there is no file.
+/// The reason why there is no file.
 enum Failure {
-    /// For reasons of this machine; no other address would help.
+    /// A fault of this machine; no other address would help.
     Here(DataError),
-    /// The server has another file or none, and will not have it the next time.
+    /// The server has another file or none, and this will not change with another attempt.
     Refused(String),
-    /// The server or the way failed, perhaps not the next time.
+    /// The server or the connection failed; another attempt may succeed.
     Broken(String),
 }
 

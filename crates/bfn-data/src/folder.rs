@@ -1,4 +1,4 @@
-//! A folder of one's own images.
+//! A folder of custom images.
 
 mod listing;
 
@@ -18,7 +18,7 @@ use crate::images::{Flip, bins_of_intensities};
 use crate::split::Shares;
 use crate::values::{Row, Storage};
 
-/// How the files of a folder become images.
+/// The options for turning the files of a folder into images.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FolderOptions {
     /// Rows of an image.
@@ -27,11 +27,11 @@ pub struct FolderOptions {
     pub width: usize,
     /// Grey, or red, green and blue.
     pub colour: Colour,
-    /// Equal bins of the intensities, 2 to 256.
+    /// The number of equal bins of the intensities, 2 to 256.
     pub bins: usize,
     /// Whether training images are mirrored.
     pub flip: Flip,
-    /// What is held out, chosen at random, the same in every run.
+    /// The shares that are held out, chosen at random but the same in every run.
     pub shares: Shares,
 }
 
@@ -52,28 +52,29 @@ pub struct ImageFolder {
     number_of_bins: usize,
     flip: Flip,
     cache: MappedFile,
-    /// Which image of the cache an example is.
+    /// The index in the cache of each example's image.
     members: Vec<u64>,
-    /// Of every image of the cache; empty where the folder has no sub-folders.
+    /// The label of every image in the cache; empty if the folder has no sub-folders.
     labels: Vec<u32>,
     label_names: Vec<String>,
 }
 
 impl ImageFolder {
-    /// The PNG, JPEG and WebP files in `folder`: those in a sub-folder, at any depth, have its name as label; a
-    /// folder without sub-folders gives no labels.
+    /// Opens one split of the PNG, JPEG and WebP files in `folder`.
     ///
-    /// Each image is enlarged or reduced until it covers the size that is asked for, and what stands over is cut
-    /// off evenly on both sides. That is done once, on all cores, and kept in one file in the folder `cache`, which
-    /// is made anew when a file of the folder comes, goes or changes. The kept file is mapped into memory. It is
-    /// replaced, never changed, so that a running program goes on with what it had; should somebody cut it short,
-    /// the next read is an error.
+    /// Files in a sub-folder, at any depth, have its name as label; a folder without sub-folders gives no labels.
+    ///
+    /// Each image is scaled until it covers the requested size, and the excess is cropped evenly on both sides. This
+    /// is done once, on all cores, and kept in one file in the folder `cache`, which is rebuilt when a file of the
+    /// folder is added, removed or changed. The cache file is mapped into memory. It is replaced, never modified, so
+    /// that a running program continues with the content that it opened; if the file is truncated all the same, the
+    /// next read returns an error.
     ///
     /// # Errors
     ///
-    /// [`DataError::Invalid`] for options out of range or a folder without images, or with images both in it and in
-    /// sub-folders; [`DataError::Malformed`] for a file that is no image or changes while it is read;
-    /// [`DataError::Unreadable`].
+    /// Returns [`DataError::Invalid`] if options are out of range, or if the folder holds no images, or images both
+    /// directly and in sub-folders; [`DataError::Malformed`] if a file is not an image or changes while it is read;
+    /// [`DataError::Unreadable`] if a file cannot be read.
     pub fn open(folder: &Path, options: &FolderOptions, split: Split, cache: &Path) -> Result<Self, DataError> {
         let bins = bins_of_intensities(options.bins)?;
         for (key, side) in [("height", options.height), ("width", options.width)] {
@@ -138,18 +139,21 @@ impl Dataset for ImageFolder {
     }
 }
 
-/// One image of a folder, as it will be kept: `[height, width, channels]`; `path` only serves messages.
+/// Decodes one image of a folder into the form that is kept: `[height, width, channels]`.
+///
+/// `path` is used only in messages.
 ///
 /// # Errors
 ///
-/// [`DataError::Malformed`] where the bytes are no PNG, JPEG or WebP, or claim more pixels than such a file can hold.
+/// Returns [`DataError::Malformed`] if the bytes are not a PNG, JPEG or WebP image, or claim more pixels than such a
+/// file can hold.
 pub fn decode_image(path: &Path, bytes: &[u8], options: &FolderOptions) -> Result<Vec<u8>, DataError> {
     let broken = |error: image::ImageError| {
         DataError::malformed(path, 0, "an image in PNG, JPEG or WebP", format!("an error ({error})"))
     };
     let mut reader = ImageReader::new(Cursor::new(bytes));
     reader = reader.with_guessed_format().map_err(|error| broken(error.into()))?;
-    // PNG packs by deflate, JPEG spends bits on every block; WebP says an area of one colour in a few bytes.
+    // PNG compresses by deflate, JPEG spends bits on every block; WebP encodes an area of one colour in a few bytes.
     let floor = match reader.format() {
         Some(ImageFormat::Png | ImageFormat::Jpeg) => 1 << 20,
         Some(ImageFormat::WebP) => MOST_WEBP,
@@ -179,17 +183,17 @@ pub fn decode_image(path: &Path, bytes: &[u8], options: &FolderOptions) -> Resul
     })
 }
 
-/// What a WebP file of whatever size may unpack to: 4,096 pixels squared of four bytes.
+/// The number of bytes that a WebP file of any size may unpack to: 4,096 pixels squared of four bytes.
 const MOST_WEBP: u64 = 64 << 20;
 
-/// The middle of an image that is much longer than the size it is to cover.
+/// Returns the middle of an image that is much longer than needed to cover the requested size.
 ///
-/// [`DynamicImage::resize_to_fill`] enlarges or reduces the whole image before it cuts: one row of a million pixels
-/// would become as many columns times the height. What is left here is at least four times as long as is needed, so
-/// that the result is the same up to rounding; other images stay as they are.
+/// [`DynamicImage::resize_to_fill`] scales the whole image before it crops: a single row of a million pixels would
+/// grow to a million times the height in columns. The part that is kept here is at least four times as long as
+/// needed, so the result is the same up to rounding. Other images are returned unchanged.
 fn shortened(image: DynamicImage, width: u32, height: u32) -> DynamicImage {
     let (image_width, image_height) = (image.width(), image.height());
-    // Of a side: four times what the other one asks for, of the same parity, so that the middle stays in the middle.
+    // The kept length of a side: four times what the other side requires, of the same parity, to keep the centre.
     let least = |side: u32, other: u32, wanted: u32, of_other: u32| {
         let needed = (u64::from(other) * u64::from(wanted)).div_ceil(u64::from(of_other));
         let kept = LONGEST * needed + 1;
@@ -204,7 +208,7 @@ fn shortened(image: DynamicImage, width: u32, height: u32) -> DynamicImage {
     image.crop_imm((image_width - kept_width) / 2, (image_height - kept_height) / 2, kept_width, kept_height)
 }
 
-/// How many times too long an image may be before it is shortened.
+/// The factor by which an image may be too long before it is shortened.
 const LONGEST: u64 = 4;
 
 impl FolderOptions {
@@ -217,5 +221,5 @@ impl FolderOptions {
     }
 }
 
-/// Sides of images beyond what is ever modelled pixel by pixel.
+/// The maximum side of an image, beyond what is ever modelled pixel by pixel.
 const MOST_SIDE: usize = 4096;

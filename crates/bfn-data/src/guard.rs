@@ -1,13 +1,13 @@
-//! Libraries that panic where a file is damaged.
+//! A guard for libraries that panic on damaged files.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use crate::error::DataError;
 
-/// What `read` answers; where it panics, that the file is not what was `expected`.
+/// Returns the result of `read` or, if it panics, an error that the file is not what was `expected`.
 ///
-/// For libraries of which mutated files have shown that they panic. Nothing that `read` has touched is used after it.
+/// For libraries that have been found to panic on mutated files. Nothing that `read` has touched is used afterwards.
 pub(crate) fn guarded<T>(
     path: &Path,
     expected: &str,

@@ -1,4 +1,4 @@
-//! The simplest model of all, to compare with: each variable on its own, by counting.
+//! The simplest baseline model: each variable on its own, by counting.
 
 use bfn_core::VariableKind;
 
@@ -6,14 +6,14 @@ use crate::dataset::{Dataset, Draw};
 use crate::error::DataError;
 use crate::values::Values;
 
-/// For each variable, how often each of its values occurs in a training split.
+/// The frequencies of each variable's values in a training split.
 ///
 /// # Formula
 ///
 /// p_d(k) = (n_dk + 1) / (N + K_d)
 ///
-/// n_dk: how often variable d has value k among the N examples; K_d: the number of its values. The
-/// added one keeps a value that never occurred possible.
+/// n_dk: how often variable d has value k among the N examples; K_d: the number of its values. The added one keeps
+/// values that never occurred possible.
 #[derive(Debug, Clone)]
 pub struct Histogram {
     /// −ln p_d(k), `[D][K_d]`
@@ -21,11 +21,12 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// Counts the values in a split, each example drawn once.
+    /// Counts the values in a split, with each example drawn once.
     ///
     /// # Errors
     ///
-    /// [`DataError::Invalid`] where a variable is continuous, and what the data set finds wrong with its files.
+    /// Returns [`DataError::Invalid`] if a variable is continuous, or an error if the data set finds a fault in its
+    /// files.
     pub fn fit(dataset: &dyn Dataset, draw: Draw) -> Result<Self, DataError> {
         let variables = dataset.layout().variables();
         let mut counts = Vec::with_capacity(variables);
@@ -52,26 +53,27 @@ impl Histogram {
         Ok(Self { nats: counts.into_iter().map(nats).collect() })
     }
 
-    /// −ln p_d(k) of the value k of variable d.
+    /// Returns −ln p_d(k) for value k of variable d.
     ///
     /// # Panics
     ///
-    /// If there is no such variable or value.
+    /// Panics if there is no such variable or value.
     #[must_use]
     pub fn nats(&self, variable: usize, value: usize) -> f64 {
         self.nats[variable][value]
     }
 
-    /// The mean of −ln p(x) over the first `limit` examples of a split, or all where there are fewer, in nats per
-    /// example.
+    /// Returns the mean of −ln p(x) in nats per example.
+    ///
+    /// The mean is over the first `limit` examples of a split, or over all if there are fewer.
     ///
     /// # Errors
     ///
-    /// What the data set finds wrong with its files.
+    /// Returns an error if the data set finds a fault in its files.
     ///
     /// # Panics
     ///
-    /// If the examples have other variables than those that were counted.
+    /// Panics if the examples do not have as many variables as those that were counted.
     pub fn mean_nats(&self, dataset: &dyn Dataset, limit: usize, draw: Draw) -> Result<f64, DataError> {
         let mut total = 0.0;
         let count = dataset.len().min(limit);
@@ -85,7 +87,7 @@ impl Histogram {
     }
 }
 
-/// Calls `look` with each of the first `count` examples, a batch of one.
+/// Calls `look` with each of the first `count` examples, as a batch of one.
 fn each(dataset: &dyn Dataset, count: usize, draw: Draw, mut look: impl FnMut(&Values)) -> Result<(), DataError> {
     let mut example = Values::zeros(dataset.storage(), 1, dataset.layout().variables());
     for index in 0..count {
@@ -102,7 +104,7 @@ mod tests {
     use crate::random::Seed;
     use crate::values::Row;
 
-    /// The values 0, 1, 1, 1 of one variable of three classes; but `first` for the first.
+    /// Four examples of one variable of three classes: the values `first`, 1, 1, 1.
     struct Four {
         layout: Layout,
         first: u8,

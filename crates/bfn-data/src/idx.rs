@@ -1,4 +1,4 @@
-//! The IDX format of MNIST: a shape and bytes.
+//! The IDX format of MNIST: a shape, then bytes.
 
 use std::path::Path;
 
@@ -9,12 +9,12 @@ use crate::error::DataError;
 ///
 /// # Format
 ///
-/// Two zero bytes, a type code (8: unsigned byte), the number of dimensions, each dimension's size
-/// as a big-endian u32, then the elements, the last dimension fastest. The whole may be packed by
-/// gzip; the first two bytes tell.
+/// Two zero bytes, a type code (8: unsigned byte), the number of dimensions, the size of each dimension as a
+/// big-endian u32, then the elements, the last dimension fastest. The whole file may be gzipped, which its first two
+/// bytes show.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Idx {
-    /// The size of each dimension; at least one dimension.
+    /// The size of each dimension; there is at least one.
     pub shape: Vec<usize>,
     /// The elements, the last dimension fastest.
     pub data: Vec<u8>,
@@ -25,18 +25,18 @@ impl Idx {
     ///
     /// # Errors
     ///
-    /// [`DataError::Unreadable`], and what [`Self::parse`] finds wrong.
+    /// Returns [`DataError::Unreadable`] if the file cannot be read, and the errors of [`Self::parse`].
     pub fn read(path: &Path) -> Result<Self, DataError> {
         Self::parse(path, &bytes::read(path)?)
     }
 
-    /// Parses the bytes of a file, plain or gzip; `path` only serves messages.
+    /// Parses the bytes of a file, plain or gzipped; `path` is used only in messages.
     ///
     /// # Errors
     ///
-    /// [`DataError::Malformed`] where the bytes are cut short, are not IDX, hold another type, are
-    /// fewer or more than the header says, or where gzip finds them damaged. A header that claims
-    /// more than the bytes can hold is refused before anything is allocated for it.
+    /// Returns [`DataError::Malformed`] if the bytes are truncated, are not IDX, hold another type, are fewer or more
+    /// than the header states, or if gzip finds them damaged. A header that claims more than the bytes can hold is
+    /// refused before anything is allocated for it.
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, DataError> {
         let malformed =
             |offset, expected: &str, found: String| Err(DataError::malformed(path, offset, expected, found));

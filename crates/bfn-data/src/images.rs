@@ -12,7 +12,7 @@ use crate::idx::Idx;
 use crate::random::Purpose;
 use crate::values::{Row, Storage};
 
-/// One split of a set of images, whole in memory.
+/// One split of a set of images, held entirely in memory.
 #[derive(Debug, Clone)]
 pub struct Images {
     layout: Layout,
@@ -30,16 +30,16 @@ pub enum Flip {
     /// Never.
     #[default]
     Never,
-    /// Left and right are exchanged in every other image, drawn afresh for each epoch.
+    /// Left and right are exchanged with probability 1/2, drawn afresh for each epoch.
     Horizontal,
 }
 
 /// How a stored byte becomes a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reading {
-    /// It is the value.
+    /// The byte is the value.
     Stored,
-    /// It is an intensity of 255 and becomes 0 or 1 anew with each draw.
+    /// The byte is an intensity, 0 to 255, and becomes 0 or 1 afresh with each draw.
     Binarised,
 }
 
@@ -86,18 +86,18 @@ impl Dataset for Images {
 }
 
 impl Images {
-    /// Images whose bytes are their values, and not their intensities only.
+    /// Creates images whose bytes are their values, not just their intensities.
     pub(crate) fn stored(raw: RawImages, kind: VariableKind) -> Self {
         Self::from_raw(raw, kind, Reading::Stored)
     }
 
-    /// Images of intensities of 255 that become 0 or 1 anew with each draw.
+    /// Creates images of intensities, 0 to 255, that become 0 or 1 afresh with each draw.
     pub(crate) fn binarised(raw: RawImages) -> Self {
         let kind = VariableKind::Discrete { classes: 2 };
         Self::from_raw(raw, kind, Reading::Binarised)
     }
 
-    /// The same images, flipped as they are read.
+    /// Sets how the images are flipped as they are read.
     pub(crate) fn flipped(self, flip: Flip) -> Self {
         Self { flip, ..self }
     }
@@ -116,7 +116,7 @@ impl Images {
 }
 
 impl Flip {
-    /// Mirrors the image `out`, example `index`, if the draw says so.
+    /// Mirrors the image `out`, which is example `index`, if the draw says so.
     pub(crate) fn apply(self, layout: &Layout, index: usize, draw: Draw, out: &mut [u8]) {
         let (Self::Horizontal, Layout::Image { width, channels, .. }) = (self, layout) else { return };
         if draw.seed.stream(Purpose::Augment, draw.epoch, index as u64).next_u64() & 1 == 0 {
@@ -135,11 +135,11 @@ impl Flip {
     }
 }
 
-/// The bin ⌊v · bins / 256⌋ of an intensity v of 0..=255, for every v.
+/// Returns the bin ⌊v · bins / 256⌋ of every intensity v of 0..=255.
 ///
 /// # Errors
 ///
-/// [`DataError::Invalid`] for fewer than 2 or more than 256 bins.
+/// Returns [`DataError::Invalid`] if there are fewer than 2 or more than 256 bins.
 pub(crate) fn bins_of_intensities(bins: usize) -> Result<[u8; 256], DataError> {
     if !(2..=256).contains(&bins) {
         return Err(DataError::invalid("bins", "2 to 256", bins));
@@ -147,7 +147,7 @@ pub(crate) fn bins_of_intensities(bins: usize) -> Result<[u8; 256], DataError> {
     Ok(std::array::from_fn(|intensity| (intensity * bins / 256) as u8))
 }
 
-/// Images of bytes and their labels as a file has them.
+/// Images of bytes and their labels, as stored in a file.
 #[derive(Debug, Clone)]
 pub(crate) struct RawImages {
     pub(crate) height: usize,
@@ -160,14 +160,14 @@ pub(crate) struct RawImages {
     pub(crate) label_names: Vec<String>,
 }
 
-/// One IDX file and where it came from.
+/// One IDX file and its path.
 pub(crate) struct Part<'a> {
     pub(crate) path: &'a Path,
     pub(crate) idx: Idx,
 }
 
 impl RawImages {
-    /// A file of grey images and a file of as many labels from 0 to 9.
+    /// Combines a file of grey images and a file of as many labels from 0 to 9.
     pub(crate) fn from_idx(images: Part<'_>, labels: Part<'_>) -> Result<Self, DataError> {
         let &[count, height, width] = &images.idx.shape[..] else {
             let found = format!("the shape {:?}", images.idx.shape);
@@ -208,7 +208,7 @@ impl RawImages {
         Layout::Image { height: self.height, width: self.width, channels: self.channels }
     }
 
-    /// The same images with every intensity in its bin.
+    /// Replaces every intensity by its bin.
     pub(crate) fn binned(mut self, bins: usize) -> Result<Self, DataError> {
         let bins = bins_of_intensities(bins)?;
         for pixel in &mut self.pixels {
@@ -217,7 +217,7 @@ impl RawImages {
         Ok(self)
     }
 
-    /// These images, in this order.
+    /// Returns the images of these indices, in this order.
     pub(crate) fn picked(&self, indices: impl Iterator<Item = u64>) -> Self {
         let size = self.layout().variables();
         let (mut pixels, mut labels) = (Vec::new(), Vec::new());
@@ -228,7 +228,7 @@ impl RawImages {
         Self { pixels, labels, label_names: self.label_names.clone(), ..*self }
     }
 
-    /// The first pixel that is above `most`, as an error.
+    /// Checks that no pixel is above `most`; the error names the first one that is.
     pub(crate) fn check_pixels(&self, path: &Path, most: u8) -> Result<(), DataError> {
         match self.pixels.iter().position(|&pixel| pixel > most) {
             None => Ok(()),

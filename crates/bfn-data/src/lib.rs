@@ -26,15 +26,15 @@
 //!   generator carries state from batch to batch, so a run resumes at any step without replay, and
 //!   the number of threads, the batch size and the number of ranks change no example.
 //! * **The batch of a step is a pure function of the step**, see [`Batches::batch`].
-//! * **Files are read once, whole, up front.** A file that is replaced or cut short during a run
-//!   cannot matter to it. Only [`ImageFolder`] reads as it goes, from a file of its own making that is replaced but
-//!   never changed; should that be cut short all the same, the next read is an error.
-//! * **Parsers are pure functions from bytes.** They allocate no more than the file justifies, of packed files no more
-//!   than a fixed number of bytes and cells (1 GiB of text, 2 GiB of an array, 2²⁷ cells of a table), and
-//!   answer bad input with a [`DataError`] that names the path, the place, what was expected, what
-//!   was found and what to do.
-//! * **A value is as narrow as it can be**: the index of a class or of a bin in one, two or four bytes, a real number
-//!   in four, see [`Storage`]; [`Dataset::kind`] says what it means.
+//! * **Files are read once, whole, up front.** A file that is replaced or truncated during a run does not affect it.
+//!   Only [`ImageFolder`] reads on demand, from a cache file of its own, which is replaced but never modified. If that
+//!   file is truncated all the same, the next read returns an error.
+//! * **Parsers are pure functions from bytes.** They allocate no more than the file justifies and, for packed files, no
+//!   more than a fixed number of bytes and cells (1 GiB of text, 2 GiB of an array, 2²⁷ cells of a table). They
+//!   answer bad input with a [`DataError`] that names the path, the place, what was expected, what was found and
+//!   what to do.
+//! * **A value is stored as narrowly as possible**: the index of a class or of a bin in one, two or four bytes, a real
+//!   number in four, see [`Storage`]. [`Dataset::kind`] states what the value means.
 //!
 //! # The parts, in reading order
 //!
@@ -42,16 +42,16 @@
 //! | --- | --- |
 //! | [`Seed`], [`Purpose`], [`Stream`] | counter-based randomness |
 //! | [`Permutation`], [`Order`] | the order of the examples, with O(1) state |
-//! | [`Dataset`], [`Layout`], [`Split`], [`Draw`] | what a data set is; implement it for your own |
-//! | [`Values`], [`Row`], [`Storage`] | what examples are made of |
+//! | [`Dataset`], [`Layout`], [`Split`], [`Draw`] | the interface of a data set; implement it for custom data |
+//! | [`Values`], [`Row`], [`Storage`] | the values of examples |
 //! | [`digits`], [`mnist`], [`cifar10`], [`text8`] | known data sets |
-//! | [`Text`], [`ImageFolder`], [`array()`], [`table`] | data of one's own |
+//! | [`Text`], [`ImageFolder`], [`array()`], [`table`] | custom data |
 //! | [`Batches`], [`InOrder`], [`Prefetch`] | batches for training and for evaluation |
-//! | [`Root`], [`KNOWN`], [`Download`] | where data lies, and where it comes from |
+//! | [`Root`], [`KNOWN`], [`Download`] | where data is stored, and where it comes from |
 //! | [`Idx`], [`CifarRecords`], [`NpyArray`], [`Alphabet`], [`Tokenizer`] | file formats |
-//! | [`Histogram`] | the simplest model of all, to compare with |
+//! | [`Histogram`] | the simplest baseline model |
 //!
-//! A data set of one's own is a type that implements [`Dataset`]: `examples/own_dataset.rs` has one.
+//! A custom data set is a type that implements [`Dataset`]; see `examples/own_dataset.rs` for one.
 
 #![deny(unsafe_code)]
 #![deny(missing_docs)]

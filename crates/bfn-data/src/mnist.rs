@@ -11,36 +11,36 @@ use crate::random::{Purpose, Seed};
 use crate::root::Root;
 use crate::split::HeldOut;
 
-/// What becomes of a grey level v of 0..=255.
+/// The way in which a grey level v of 0..=255 becomes a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Pixels {
     /// 1 with probability v/255, else 0, drawn afresh for each epoch: two classes.
     DynamicallyBinarised,
-    /// The same, but drawn once and for all: two classes.
+    /// 1 with probability v/255, else 0, drawn once and for all: two classes.
     StaticallyBinarised {
-        /// From which the pixels are drawn; part of the data set, not of the run.
+        /// The seed from which the pixels are drawn; it is part of the data set, not of the run.
         seed: Seed,
     },
     /// The bin ⌊v · bins / 256⌋.
     Grey {
-        /// From 2 to 256.
+        /// The number of bins, from 2 to 256.
         bins: usize,
     },
 }
 
-/// One split of MNIST: 28 × 28 handwritten digits, with labels.
+/// Reads one split of MNIST: 28 × 28 handwritten digits, with labels.
 ///
-/// The test split is the file of 10,000. Of the 60,000 others, 1 % is held out for validation,
-/// chosen at random, the same in every run; the training split is the rest. Data sets in the same
-/// four files, such as Fashion-MNIST, are read alike.
+/// The test split is the file of 10,000 images. Of the 60,000 others, 1 % is held out for validation, chosen at
+/// random but the same in every run; the training split is the rest. Other data sets in the same four files, such as
+/// Fashion-MNIST, are read in the same way.
 ///
-/// The files are looked for in the sub-folders `mnist`, `MNIST/raw` and `MNIST` of each place of
-/// `root`, and in the place itself; plain or gzip.
+/// The files are looked for in the sub-folders `mnist`, `MNIST/raw` and `MNIST` of each place of `root`, and in the
+/// place itself; they may be plain or gzipped.
 ///
 /// # Errors
 ///
-/// [`DataError::Missing`] where no place has the files; [`DataError::Malformed`] where they are not
-/// sound; [`DataError::Invalid`] where `pixels` asks for fewer than 2 or more than 256 bins.
+/// Returns [`DataError::Missing`] if no place has the files; [`DataError::Malformed`] if they are damaged;
+/// [`DataError::Invalid`] if `pixels` asks for fewer than 2 or more than 256 bins.
 pub fn mnist(root: &Root, split: Split, pixels: Pixels) -> Result<Images, DataError> {
     if let Pixels::Grey { bins } = pixels {
         bins_of_intensities(bins)?;
@@ -82,7 +82,7 @@ fn read(root: &Root, part: &str) -> Result<RawImages, DataError> {
     )
 }
 
-/// The images of the split, from the file that holds it.
+/// Picks the images of the split from the file that holds it.
 fn members(raw: RawImages, split: Split) -> RawImages {
     match split {
         Split::Test => raw,
@@ -90,12 +90,12 @@ fn members(raw: RawImages, split: Split) -> RawImages {
     }
 }
 
-/// Of the images for training, 1 % is held out for validation, as in the published runs.
+/// Holds out 1 % of the training images for validation, as in the published runs.
 pub(crate) fn one_percent(count: u64) -> HeldOut {
     HeldOut { validation: count.div_ceil(100), test: 0 }
 }
 
-/// The draw of an image depends on its place in its file, so it does not depend on the split.
+/// Binarises the images; the draw depends on an image's place in its file, so it does not depend on the split.
 fn binarise_once(raw: &mut RawImages, seed: Seed, split: Split) {
     let file = u64::from(split == Split::Test);
     let mut intensities = vec![0; raw.height * raw.width];
@@ -107,5 +107,5 @@ fn binarise_once(raw: &mut RawImages, seed: Seed, split: Split) {
     }
 }
 
-/// Plain folders first, then torchvision's.
+/// The folders to search, plain folders before those of torchvision.
 const FOLDERS: [&str; 4] = ["mnist", "MNIST/raw", "MNIST", ""];

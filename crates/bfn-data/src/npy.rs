@@ -1,4 +1,4 @@
-//! Arrays of NumPy: .npy files, and .npz archives of them.
+//! NumPy arrays: .npy files, and .npz archives of them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,7 +21,7 @@ pub struct NpyArray {
 pub enum Elements {
     /// Unsigned bytes, and booleans as 0 and 1.
     Bytes(Vec<u8>),
-    /// All other integers.
+    /// Integers of all other types.
     Integers(Vec<i64>),
     /// Real numbers of 32 or 64 bits.
     Reals(Vec<f64>),
@@ -32,26 +32,27 @@ impl NpyArray {
     ///
     /// # Errors
     ///
-    /// [`DataError::Unreadable`], [`DataError::Invalid`] where an archive has no array of that name,
-    /// [`DataError::Malformed`] where a compressed array has more than 2 GiB, and what [`Self::parse`] finds wrong.
+    /// Returns [`DataError::Unreadable`] if the file cannot be read, [`DataError::Invalid`] if an archive has no
+    /// array of that name, [`DataError::Malformed`] if a compressed array has more than 2 GiB, and the errors of
+    /// [`Self::parse`].
     pub fn read(path: &Path, name: Option<&str>) -> Result<Self, DataError> {
         Self::parse_file(path, &bytes::read(path)?, name)
     }
 
-    /// The names of the arrays in a .npz file, from its bytes; none of a .npy file, which holds one without a name.
+    /// Returns the names of the arrays in the bytes of a .npz file; none for a .npy file, whose array has no name.
     ///
     /// # Errors
     ///
-    /// [`DataError::Invalid`] where the archive is not sound.
+    /// Returns [`DataError::Malformed`] if the archive is damaged.
     pub fn names(path: &Path, bytes: &[u8]) -> Result<Vec<String>, DataError> {
         if Zip::is(bytes) { Ok(Zip::parse(path, bytes)?.names()) } else { Ok(Vec::new()) }
     }
 
-    /// The same as [`read`](Self::read) from the bytes of the file; `path` only serves messages.
+    /// Parses the bytes of a file as [`read`](Self::read) does; `path` is used only in messages.
     ///
     /// # Errors
     ///
-    /// As [`Self::read`].
+    /// Returns the errors of [`Self::read`].
     pub fn parse_file(path: &Path, bytes: &[u8], name: Option<&str>) -> Result<Self, DataError> {
         if !Zip::is(bytes) {
             return Self::parse(path, bytes);
@@ -73,7 +74,7 @@ impl NpyArray {
         Self::parse_within(&path.join(wanted), &content, most)
     }
 
-    /// Parses the bytes of a .npy file; `path` only serves messages.
+    /// Parses the bytes of a .npy file; `path` is used only in messages.
     ///
     /// # Format
     ///
@@ -81,18 +82,18 @@ impl NpyArray {
     /// little-endian), the header, which is a Python dictionary of `descr`, `fortran_order` and `shape`, then the
     /// elements.
     ///
-    /// The header is read here and not by a general reader of Python, so that nothing in it can nest, and
-    /// dimensions are multiplied with care.
+    /// The header is parsed here rather than by a general Python reader, so that nothing in it can nest. Products of
+    /// dimensions are checked for overflow.
     ///
     /// # Errors
     ///
-    /// [`DataError::Malformed`] where the bytes are no such file, hold elements of another type or in Fortran
-    /// order, or are fewer or more than the header says.
+    /// Returns [`DataError::Malformed`] if the bytes are not such a file, if the elements are of another type or in
+    /// Fortran order, or if there are fewer or more bytes than the header states.
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, DataError> {
         Self::parse_within(path, bytes, u64::MAX)
     }
 
-    /// As [`parse`](Self::parse), for elements that take at most `most` bytes in memory.
+    /// Parses like [`parse`](Self::parse), but refuses elements that take more than `most` bytes in memory.
     fn parse_within(path: &Path, bytes: &[u8], most: u64) -> Result<Self, DataError> {
         let malformed =
             |offset: usize, expected: &str, found: String| DataError::malformed(path, offset as u64, expected, found);
@@ -148,7 +149,7 @@ impl NpyArray {
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 
-/// What a header says.
+/// The content of a header.
 struct Header {
     descr: String,
     order: Order,
@@ -162,7 +163,7 @@ enum Order {
 }
 
 impl Header {
-    /// `{'descr': '<f8', 'fortran_order': False, 'shape': (3, 4), }`, the keys in any order.
+    /// Parses `{'descr': '<f8', 'fortran_order': False, 'shape': (3, 4), }`, with the keys in any order.
     fn parse(text: &str) -> Option<Self> {
         let inner = text.trim().strip_prefix('{')?.strip_suffix('}')?;
         let mut values = BTreeMap::new();
@@ -198,7 +199,7 @@ impl Header {
     }
 }
 
-/// A string in single or double quotes, and what follows it.
+/// Splits off a string in single or double quotes, and returns it and what follows.
 fn quoted(text: &str) -> Option<(&str, &str)> {
     let quote = text.chars().next().filter(|quote| matches!(quote, '\'' | '"'))?;
     text[1..].split_once(quote)
@@ -236,7 +237,7 @@ impl Element {
         known.then_some(Self { kind, size, endian })
     }
 
-    /// The bytes that an element takes in memory.
+    /// Returns the number of bytes that an element takes in memory.
     fn kept(&self) -> u64 {
         if self.is_byte() { 1 } else { 8 }
     }
@@ -245,7 +246,7 @@ impl Element {
         self.size == 1 && self.kind != 'i'
     }
 
-    /// All elements, or the place of the first that is too great.
+    /// Returns all elements, or the index of the first one that is too large.
     fn read(&self, data: &[u8]) -> Result<Elements, usize> {
         if self.is_byte() {
             return Ok(Elements::Bytes(data.to_vec()));
@@ -273,7 +274,7 @@ impl Element {
     }
 }
 
-/// A count that may be too great for a number.
+/// A count that may be too large for its type.
 struct Count(Option<usize>);
 
 impl std::fmt::Display for Count {

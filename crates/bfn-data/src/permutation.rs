@@ -1,16 +1,15 @@
-//! A shuffled order that is computed, not stored.
+//! A shuffled order that is computed rather than stored.
 
 use rand::RngCore;
 
 use crate::random::{Purpose, Seed, finalise};
 
-/// A random permutation of 0..length in O(1) state: where an index goes is computed when asked.
+/// A random permutation of 0..length with O(1) state: the image of an index is computed on demand.
 ///
-/// A Feistel network on pairs (left, right) from a grid of a × b ≥ length cells, a and b near
-/// √length: each round adds to one half a keyed hash of the other, which is a bijection of the grid
-/// whatever the hash. A result outside 0..length is sent through again until it falls inside
-/// (cycle walking), which keeps the bijection; that is rare, since the grid has fewer than a + 1
-/// cells too many.
+/// The permutation is a Feistel network on pairs (left, right) from a grid of a × b ≥ length cells, with a and b near
+/// √length. Each round adds to one half a keyed hash of the other, which is a bijection of the grid whatever the hash.
+/// A result outside 0..length is sent through the network again until it falls inside (cycle walking), which keeps the
+/// bijection. This is rare, since the grid has fewer than a + 1 surplus cells.
 #[derive(Debug, Clone)]
 pub struct Permutation {
     length: u64,
@@ -19,11 +18,11 @@ pub struct Permutation {
     keys: [u64; ROUNDS],
 }
 
-/// Each half is hashed four times; tests see no structure with two.
+/// The number of rounds. Each half is hashed four times; tests find no structure even with two.
 const ROUNDS: usize = 8;
 
 impl Permutation {
-    /// The permutation of 0..length that belongs to (seed, purpose, step).
+    /// Creates the permutation of 0..length that belongs to (seed, purpose, step).
     #[must_use]
     pub fn new(seed: Seed, purpose: Purpose, step: u64, length: u64) -> Self {
         let mut stream = seed.stream(purpose, step, length);
@@ -36,17 +35,17 @@ impl Permutation {
         }
     }
 
-    /// The number of indices that are permuted.
+    /// Returns the number of indices that are permuted.
     #[must_use]
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// Where `index` goes.
+    /// Returns the image of `index`.
     ///
     /// # Panics
     ///
-    /// If `index` is not below the length.
+    /// Panics if `index` is not below the length.
     #[must_use]
     pub fn at(&self, index: u64) -> u64 {
         assert!(index < self.length, "expected an index below {}, found {index}", self.length);
@@ -59,7 +58,7 @@ impl Permutation {
         }
     }
 
-    /// One pass through the network: a bijection of the whole grid.
+    /// Makes one pass through the network: a bijection of the whole grid.
     fn scramble(&self, cell: u64) -> u64 {
         let (mut left, mut right) = (cell / self.right_size, cell % self.right_size);
         for pair in self.keys.chunks_exact(2) {
@@ -70,13 +69,13 @@ impl Permutation {
     }
 }
 
-/// A number in 0..size from half a cell and a key.
+/// Returns a number in 0..size, computed from half a cell and a key.
 fn hash(half: u64, key: u64, size: u64) -> u64 {
     let word = finalise(half.wrapping_add(key));
     ((u128::from(word) * u128::from(size)) >> 64) as u64
 }
 
-/// left + right modulo size, both below size ≤ 2³².
+/// Returns left + right modulo size, both below size ≤ 2³².
 fn add(left: u64, right: u64, size: u64) -> u64 {
     let sum = left + right;
     if sum < size { sum } else { sum - size }

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 /// An iterator over f(start), f(start + 1), …, whose items are computed ahead of their use.
 ///
-/// The items come in the order of the steps, whatever the number of threads; since f is a pure
-/// function of the step, the threads change when an item is made but never what it is. An error is
-/// an item like any other (let f return a `Result`); a panic in f is raised again in the thread
-/// that asks for the item. Dropping the iterator ends its threads.
+/// The items come in the order of the steps, whatever the number of threads. Since f is a pure function of the step,
+/// the threads change when an item is computed but never its value. An error is an item like any other (let f return
+/// a `Result`); a panic in f is raised again in the thread that asks for the item. Dropping the iterator ends its
+/// threads.
 pub struct Prefetch<T> {
     shared: Arc<Shared<T>>,
     threads: Vec<JoinHandle<()>>,
@@ -26,20 +26,20 @@ struct Shared<T> {
     depth: u64,
     end: u64,
     state: Mutex<State<T>>,
-    /// An item is ready, or the consumer took one or went away.
+    /// Notified when an item is ready, or when the consumer has taken one or gone away.
     changed: Condvar,
 }
 
-/// From a step, and perhaps an item that is used up and whose memory may be used again, to the step's item.
+/// A function from a step, and perhaps a used item whose memory can be reused, to the step's item.
 type Make<T> = dyn Fn(u64, Option<T>) -> T + Send + Sync;
 
 struct State<T> {
-    /// The next step that a thread takes up.
+    /// The next step that a thread will compute.
     next_made: u64,
-    /// The next step that the consumer gets.
+    /// The next step whose item the consumer will get.
     next_given: u64,
     ready: BTreeMap<u64, Result<T, Box<dyn Any + Send>>>,
-    /// Items that were used up.
+    /// Used items, whose memory can be reused.
     spare: Vec<T>,
     stopped: bool,
 }
@@ -47,7 +47,7 @@ struct State<T> {
 impl<T: Send + 'static> Prefetch<T> {
     /// Computes `make` for the given steps, at most `depth` (at least 1) items ahead of the consumer.
     ///
-    /// With 0 threads, or where the system grants none, each item is computed when it is asked for.
+    /// With 0 threads, or if the system grants none, each item is computed when it is asked for.
     /// An endless run is `start..u64::MAX`.
     pub fn new(
         steps: Range<u64>,
@@ -58,8 +58,10 @@ impl<T: Send + 'static> Prefetch<T> {
         Self::recycling(steps, threads, depth, move |step, _| make(step))
     }
 
-    /// The same, but `make` is also given an item that was handed back by [`Self::recycle`], where there is one, to
-    /// use its memory again. What is in it must not change what is made.
+    /// Computes items as `new` does, but can reuse the memory of used items.
+    ///
+    /// If an item has been handed back by [`Self::recycle`], `make` is also given that item, to reuse its memory. The
+    /// content of a used item must not affect the result.
     pub fn recycling(
         steps: Range<u64>,
         threads: usize,
@@ -79,7 +81,7 @@ impl<T: Send + 'static> Prefetch<T> {
             }),
             changed: Condvar::new(),
         });
-        // A thread that cannot be had is a loss of speed, not of data.
+        // A thread that cannot be started costs speed, not data.
         let threads = (0..threads)
             .map_while(|_| {
                 let shared = Arc::clone(&shared);
@@ -92,12 +94,12 @@ impl<T: Send + 'static> Prefetch<T> {
 }
 
 impl<T> Prefetch<T> {
-    /// Hands back an item that is used up, for its memory to be used again.
+    /// Hands back a used item so that its memory can be reused.
     pub fn recycle(&self, item: T) {
         self.shared.lock().spare.push(item);
     }
 
-    /// How long the consumer has waited for items in all.
+    /// Returns how long the consumer has waited for items in total.
     #[must_use]
     pub fn waited(&self) -> Duration {
         self.waited
@@ -123,14 +125,14 @@ impl<T> Drop for Prefetch<T> {
         self.shared.lock().stopped = true;
         self.shared.changed.notify_all();
         for thread in self.threads.drain(..) {
-            // Panics of f are caught and handed over as items, so a thread has none of its own.
+            // Panics of f are caught and passed on as items, so the thread itself does not panic.
             let _ = thread.join();
         }
     }
 }
 
 impl<T> Shared<T> {
-    /// What a background thread does: takes up step after step until the end.
+    /// Runs a background thread: computes step after step until the end.
     fn work(&self) {
         while let Some(step) = self.next_step() {
             let spare = self.lock().spare.pop();
@@ -140,7 +142,7 @@ impl<T> Shared<T> {
         }
     }
 
-    /// The next step to compute, as soon as it is near enough; none where the work is over.
+    /// Returns the next step to compute, once it is near enough, or `None` when the work is over.
     fn next_step(&self) -> Option<u64> {
         let mut state = self.lock();
         loop {
@@ -174,7 +176,7 @@ impl<T> Shared<T> {
         }
     }
 
-    /// The same on the consumer's own thread.
+    /// Does the work of `take` on the consumer's own thread.
     fn take_alone(&self) -> Option<Result<T, Box<dyn Any + Send>>> {
         let step = self.next_step()?;
         let spare = self.lock().spare.pop();
@@ -185,7 +187,7 @@ impl<T> Shared<T> {
         Some(item)
     }
 
-    /// No thread panics while it holds the lock, so a poisoned lock holds a sound state.
+    /// Locks the state. No thread panics while it holds the lock, so even a poisoned lock guards a valid state.
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

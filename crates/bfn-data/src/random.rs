@@ -1,31 +1,31 @@
-//! Randomness without state: every draw is a function of (seed, purpose, step, index).
+//! Stateless randomness: every draw is a function of (seed, purpose, step, index).
 
 use ndarray::Array2;
 use rand::{RngCore, SeedableRng};
 use rand_distr::{Distribution, StandardNormal};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-/// The seed of a run; one number from which all its randomness follows.
+/// The seed of a run: one number that determines all its randomness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Seed(pub u64);
 
-/// What a draw is for, so that draws for different ends never share a stream.
+/// The purpose of a draw; draws for different purposes never share a stream.
 ///
-/// Each purpose has a number that never changes: runs of old and new versions agree.
+/// Each purpose has a number that never changes, so that runs of old and new versions agree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Purpose {
-    /// Which examples are held out; drawn from a fixed seed, not from the run's.
+    /// The choice of held-out examples; drawn from a fixed seed, not from the run's.
     Split,
     /// The order of the examples; step = epoch.
     Order,
-    /// Pixels made 0 or 1; step = epoch, index = example.
+    /// The binarisation of pixels; step = epoch, index = example.
     Binarise,
-    /// Where a window of text starts; step = epoch, index = example.
+    /// The start of a window of text; step = epoch, index = example.
     Window,
     /// Random changes of an example, such as a flip; step = epoch, index = example.
     Augment,
-    /// The time t, or the step i of n, at which a loss is taken.
+    /// The time t, or the step i of n, at which a loss is evaluated.
     Time,
     /// The noise of the flow distribution.
     Noise,
@@ -39,7 +39,7 @@ pub enum Purpose {
     Sample,
     /// The initial weights of a network.
     Weights,
-    /// A purpose of your own; different numbers, different streams.
+    /// A custom purpose; different numbers give different streams.
     Other(u32),
 }
 
@@ -64,14 +64,14 @@ impl Purpose {
 }
 
 impl Seed {
-    /// The stream of (seed, purpose, step, index): always the same, and independent of all others.
+    /// Returns the stream of (seed, purpose, step, index): always the same, and independent of all others.
     ///
-    /// What `step` and `index` count is the purpose's affair: training steps and positions for
-    /// noise, epochs and examples for what belongs to an example.
+    /// What `step` and `index` count depends on the purpose: training steps and positions for noise, epochs and
+    /// examples for the randomness of an example.
     #[must_use]
     pub fn stream(self, purpose: Purpose, step: u64, index: u64) -> Stream {
-        // Each of the four words of state depends on all of the key through a chain of its own, so
-        // that two keys collide only where 256 bits do.
+        // Each of the four words of state depends on the whole key through its own chain, so that two keys collide
+        // only where all 256 bits do.
         let key = [self.0, purpose.number(), step, index];
         let mut state = [0; 32];
         for (start, word) in CHAIN_STARTS.iter().zip(state.chunks_exact_mut(8)) {
@@ -81,7 +81,7 @@ impl Seed {
         Stream(Xoshiro256PlusPlus::from_seed(state))
     }
 
-    /// Standard normal draws, one row for each index, each row from its own stream.
+    /// Returns standard normal draws: one row per index, each from its own stream.
     ///
     /// # Shapes
     ///
@@ -97,7 +97,7 @@ impl Seed {
         self.rows(purpose, step, indices, width, Stream::fill_standard_normal)
     }
 
-    /// Uniform draws from [0, 1), one row for each index, each row from its own stream.
+    /// Returns uniform draws from [0, 1): one row per index, each from its own stream.
     ///
     /// # Shapes
     ///
@@ -125,21 +125,21 @@ impl Seed {
     }
 }
 
-/// A random stream; also a [`rand::RngCore`], so that any distribution can draw from it.
+/// A random stream, which is also a [`rand::RngCore`], so that any distribution can draw from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stream(Xoshiro256PlusPlus);
 
 impl Stream {
-    /// A uniform draw from [0, 1), a multiple of 2⁻⁵³.
+    /// Draws uniformly from [0, 1): a multiple of 2⁻⁵³.
     pub fn uniform(&mut self) -> f64 {
         f64::from_word(self.0.next_u64())
     }
 
-    /// A uniform draw from {0, …, bound − 1}, without bias.
+    /// Draws uniformly from {0, …, bound − 1}, without bias.
     ///
     /// # Panics
     ///
-    /// If `bound` is 0.
+    /// Panics if `bound` is 0.
     pub fn below(&mut self, bound: u64) -> u64 {
         assert!(bound > 0, "expected a bound of at least 1, found 0");
         // The high word of word × bound is uniform once the low words that occur once too often
@@ -155,14 +155,14 @@ impl Stream {
 
     /// Fills `out` with uniform draws from [0, 1).
     ///
-    /// The f32 draws are the f64 draws cut to 24 bits.
+    /// The f32 draws are the f64 draws truncated to 24 bits.
     pub fn fill_uniform<T: Float>(&mut self, out: &mut [T]) {
         out.fill_with(|| T::from_word(self.0.next_u64()));
     }
 
     /// Fills `out` with standard normal draws.
     ///
-    /// The f32 draws are the f64 draws, rounded.
+    /// The f32 draws are the f64 draws rounded to f32.
     pub fn fill_standard_normal<T: Float>(&mut self, out: &mut [T]) {
         out.fill_with(|| T::from_f64(StandardNormal.sample(&mut self.0)));
     }
@@ -182,13 +182,13 @@ impl RngCore for Stream {
     }
 }
 
-/// The floating-point numbers a [`Stream`] fills slices with: `f32` and `f64`.
+/// The floating-point types with which a [`Stream`] fills slices: `f32` and `f64`.
 pub trait Float: Copy + sealed::Sealed {
     /// 0.
     const ZERO: Self;
-    /// The number in [0, 1) that the word's high bits spell.
+    /// Returns the number in [0, 1) that the word's high bits represent.
     fn from_word(word: u64) -> Self;
-    /// The nearest number of this type.
+    /// Returns the nearest number of this type.
     fn from_f64(number: f64) -> Self;
 }
 
@@ -222,14 +222,14 @@ mod sealed {
     impl Sealed for f64 {}
 }
 
-/// The fraction of the golden ratio in 64 bits: the increment of SplitMix64.
+/// The fractional part of the golden ratio in 64 bits: the increment of SplitMix64.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Four unrelated numbers: the fractions of √2, √3, √5 and √7 in 64 bits.
+/// Four unrelated numbers: the fractional parts of √2, √3, √5 and √7 in 64 bits.
 const CHAIN_STARTS: [u64; 4] =
     [0x6a09_e667_f3bc_c908, 0xbb67_ae85_84ca_a73b, 0x3c6e_f372_fe94_f82b, 0xa54f_f53a_5f1d_36f1];
 
-/// SplitMix64's finaliser: a bijection in which every input bit moves every output bit.
+/// Applies SplitMix64's finaliser: a bijection in which every input bit affects every output bit.
 pub(crate) fn finalise(mut word: u64) -> u64 {
     word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

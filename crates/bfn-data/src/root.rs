@@ -1,4 +1,4 @@
-//! Where data lies.
+//! The folders in which data is stored.
 
 use std::env;
 use std::ffi::OsString;
@@ -6,27 +6,29 @@ use std::path::{Path, PathBuf};
 
 use crate::error::DataError;
 
-/// The folders that data sets are looked for in, in this order.
+/// The folders that are searched for data sets, in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Root {
     places: Vec<PathBuf>,
 }
 
 impl Root {
-    /// The folder that is given (the setting `data.root`), then the one that the variable BFN_DATA
-    /// names, then `bfn/data` in the user's cache folder (`$XDG_CACHE_HOME` or `~/.cache`).
+    /// Creates the usual list of folders.
+    ///
+    /// These are the given folder (the setting `data.root`), then the folder named by the environment variable
+    /// BFN_DATA, then `bfn/data` in the user's cache folder (`$XDG_CACHE_HOME` or `~/.cache`).
     #[must_use]
     pub fn new(given: Option<PathBuf>) -> Self {
         Self::from_variables(given, |name| env::var_os(name))
     }
 
-    /// These folders and no others.
+    /// Creates a list of these folders and no others.
     #[must_use]
     pub fn of_places(places: Vec<PathBuf>) -> Self {
         Self { places }
     }
 
-    /// The folders that are looked at.
+    /// Returns the folders that are searched.
     #[must_use]
     pub fn places(&self) -> &[PathBuf] {
         &self.places
@@ -45,18 +47,18 @@ impl Root {
         Self { places }
     }
 
-    /// The folder `bfn` in the user's cache folder, where the program may keep what it can make again.
+    /// Returns the folder `bfn` in the user's cache folder, for files that the program can rebuild.
     #[must_use]
     pub fn cache() -> PathBuf {
         let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
         cache_folder(variable).unwrap_or_else(env::temp_dir).join("bfn")
     }
 
-    /// A file or folder that is named by its path: as it stands, and, where the path is not absolute, in every place.
+    /// Finds a file or folder by its path: as it stands and, if the path is relative, in every place.
     ///
     /// # Errors
     ///
-    /// [`DataError::Missing`]; `what` says there what the file is.
+    /// Returns [`DataError::Missing`] if it is not found; `what` describes the file in the message.
     pub fn file(&self, what: &str, path: &Path) -> Result<PathBuf, DataError> {
         if path.exists() {
             return Ok(path.to_owned());
@@ -71,7 +73,7 @@ impl Root {
         })
     }
 
-    /// The first file that exists: places first, then folders within, then names.
+    /// Finds the first file that exists, in the order of places, then of folders in a place, then of names.
     pub(crate) fn find(&self, what: &str, folders: &[&str], names: &[&str]) -> Result<PathBuf, DataError> {
         let places: Vec<PathBuf> =
             self.places.iter().flat_map(|place| folders.iter().map(|folder| within(place, folder))).collect();
@@ -103,7 +105,7 @@ fn cache_folder(set: impl Fn(&'static str) -> Option<OsString>) -> Option<PathBu
     set("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| Some(PathBuf::from(set("HOME")?).join(".cache")))
 }
 
-/// A join that leaves no trailing slash where the folder is the place itself.
+/// Joins a folder to a place, without a trailing slash if the folder is the place itself.
 fn within(place: &Path, folder: &str) -> PathBuf {
     if folder.is_empty() { place.to_owned() } else { place.join(folder) }
 }

@@ -1,4 +1,4 @@
-//! Examples in memory, whatever they are.
+//! Examples in memory, of any kind.
 
 use bfn_core::VariableKind;
 
@@ -6,7 +6,7 @@ use crate::dataset::{Dataset, Draw, Layout};
 use crate::error::DataError;
 use crate::values::{Row, Storage, Values};
 
-/// One split of a data set whose examples lie in memory as they are read: arrays and tables.
+/// One split of a data set whose examples are in memory in the form in which they are read: arrays and tables.
 #[derive(Debug, Clone)]
 pub struct Rows {
     layout: Layout,
@@ -16,7 +16,7 @@ pub struct Rows {
     label_names: Vec<String>,
 }
 
-/// What the variables can be.
+/// The kinds of the variables.
 #[derive(Debug, Clone)]
 pub(crate) enum Kinds {
     All(VariableKind),
@@ -33,13 +33,13 @@ impl Kinds {
 }
 
 impl Rows {
-    /// Rows `[N, D]` in the storage that their kinds ask for.
+    /// Creates rows from values `[N, D]` in the storage that their kinds require.
     pub(crate) fn new(layout: Layout, kinds: Kinds, values: Values) -> Self {
         debug_assert_eq!(values.storage(), kinds.storage());
         Self { layout, kinds, values, labels: Vec::new(), label_names: Vec::new() }
     }
 
-    /// The same rows with a class for each.
+    /// Adds a class to each row.
     pub(crate) fn labelled(self, labels: Vec<u32>, label_names: Vec<String>) -> Self {
         Self { labels, label_names, ..self }
     }

@@ -1,11 +1,11 @@
-//! Which examples of a file belong to which split.
+//! The assignment of a file's examples to splits.
 
 use crate::dataset::Split;
 use crate::error::DataError;
 use crate::permutation::Permutation;
 use crate::random::{Purpose, Seed};
 
-/// How many examples of a file are held out, chosen at random, the same in every run.
+/// The numbers of held-out examples in a file, chosen at random but the same in every run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct HeldOut {
     pub(crate) validation: u64,
@@ -22,18 +22,18 @@ pub struct Shares {
 }
 
 impl Default for Shares {
-    /// A tenth each.
+    /// Holds out a tenth each.
     fn default() -> Self {
         Self { validation: 0.1, test: 0.1 }
     }
 }
 
 impl Shares {
-    /// How many of `count` examples these are, rounded.
+    /// Returns how many of `count` examples are held out, rounded.
     ///
     /// # Errors
     ///
-    /// [`DataError::Invalid`] where a share is not in [0, 1) or nothing is left to train on.
+    /// Returns [`DataError::Invalid`] if a share is not in [0, 1) or nothing is left to train on.
     pub(crate) fn of(self, count: u64) -> Result<HeldOut, DataError> {
         for (key, share) in [("validation share", self.validation), ("test share", self.test)] {
             if !(0.0..1.0).contains(&share) {
@@ -51,7 +51,7 @@ impl Shares {
 }
 
 impl HeldOut {
-    /// The examples of a split of a file with `count` of them.
+    /// Returns the indices of a split's examples in a file of `count` examples.
     pub(crate) fn members(self, count: u64, split: Split) -> impl Iterator<Item = u64> {
         let (train, validation) = (count - self.validation - self.test, count - self.test);
         let places = match split {
@@ -64,5 +64,5 @@ impl HeldOut {
     }
 }
 
-/// Part of every data set's definition: with another seed, results are on another split.
+/// The seed of all splits, part of every data set's definition: another seed would give results on another split.
 const SPLIT_SEED: Seed = Seed(0);

@@ -15,7 +15,7 @@ use crate::values::Storage;
 use crate::vocabulary::{Tokenizer, Vocabulary};
 use crate::windows::{Classes, TextWindows, Windows};
 
-/// A whole text in memory, as few bytes for a symbol as the vocabulary allows.
+/// A whole text in memory, with as few bytes per symbol as the vocabulary allows.
 #[derive(Debug, Clone)]
 pub struct Text {
     title: String,
@@ -23,34 +23,34 @@ pub struct Text {
     classes: Classes,
 }
 
-/// Where a text's symbols come from.
+/// The source of a text's symbols.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Symbols {
     /// The characters that occur in the text, sorted by code point.
     FromText,
     /// This alphabet; other characters are an error.
     Given(Alphabet),
-    /// This alphabet; other characters become one of its own.
+    /// This alphabet; other characters are replaced by one of its own.
     Mapped {
         /// The alphabet.
         alphabet: Alphabet,
-        /// What stands for other characters.
+        /// The character that replaces others.
         unknown: char,
     },
-    /// Bytes, whatever they mean.
+    /// Bytes, whatever their meaning.
     Bytes,
     /// The tokens of a tokenizer.
     Tokens(Tokenizer),
 }
 
-/// text8, or a part of it, as its file gives it: 27 symbols.
+/// Reads text8, or a part of it, from its file: 27 symbols.
 ///
-/// Looked for as `text8`, `text8.gz`, `text8.zip`, `text8-prefix` or `text8-prefix.gz` in the sub-folder
+/// The file is looked for as `text8`, `text8.gz`, `text8.zip`, `text8-prefix` or `text8-prefix.gz` in the sub-folder
 /// `text8` of each place of `root`, and in the place itself.
 ///
 /// # Errors
 ///
-/// [`DataError::Missing`] where no place has the file, and what [`Text::read`] finds wrong.
+/// Returns [`DataError::Missing`] if no place has the file, and the errors of [`Text::read`].
 pub fn text8(root: &Root) -> Result<Text, DataError> {
     let names = ["text8", "text8.gz", "text8.zip", "text8-prefix", "text8-prefix.gz"];
     let path = root.find("text8", &["text8", ""], &names)?;
@@ -63,11 +63,11 @@ pub fn text8(root: &Root) -> Result<Text, DataError> {
 }
 
 impl Text {
-    /// Reads one or more files, one after the other as one text; each plain, gzip, or a zip archive of one file.
+    /// Reads one or more files, joined in order into one text; each is plain, gzip, or a zip archive of one file.
     ///
     /// # Errors
     ///
-    /// [`DataError::Unreadable`], and what [`Self::parse`] finds wrong.
+    /// Returns [`DataError::Unreadable`] if a file cannot be read, and the errors of [`Self::parse`].
     pub fn read(paths: &[&Path], symbols: &Symbols) -> Result<Self, DataError> {
         let mut files = Vec::new();
         for path in paths {
@@ -77,14 +77,14 @@ impl Text {
         Self::parse(&files, symbols)
     }
 
-    /// Parses the bytes of files, as [`Self::read`] does; paths only serve messages and the title.
+    /// Parses the bytes of files, as [`Self::read`] does; paths are used only in messages and the title.
     ///
     /// # Errors
     ///
-    /// [`DataError::Malformed`] where gzip or zip is damaged, where there is more than 1 GiB, or where
-    /// characters or tokens are asked for and the text is not UTF-8; [`DataError::UnknownSymbol`] for a
-    /// character that a given alphabet lacks; [`DataError::Invalid`] where a text has fewer than 2 or more
-    /// than 65,535 different characters, or an alphabet lacks the character for the unknown ones.
+    /// Returns [`DataError::Malformed`] if gzip or zip data is damaged, if there is more than 1 GiB, or if characters
+    /// or tokens are asked for and the text is not UTF-8; [`DataError::UnknownSymbol`] for a character that a given
+    /// alphabet lacks; [`DataError::Invalid`] if a text has fewer than 2 or more than 65,535 different characters, or
+    /// if an alphabet lacks the character for unknown ones.
     pub fn parse(files: &[(&Path, &[u8])], symbols: &Symbols) -> Result<Self, DataError> {
         let mut contents = Vec::new();
         let mut left = MOST_BYTES;
@@ -139,31 +139,31 @@ impl Text {
         Ok(Self { title: names.join(", "), vocabulary, classes })
     }
 
-    /// What to call this text in a report.
+    /// Returns the name of this text in reports.
     #[must_use]
     pub fn title(&self) -> &str {
         &self.title
     }
 
-    /// What its classes mean.
+    /// Returns the vocabulary: what the classes mean.
     #[must_use]
     pub fn vocabulary(&self) -> &Vocabulary {
         &self.vocabulary
     }
 
-    /// The number of symbols in all splits.
+    /// Returns the number of symbols in all splits.
     #[must_use]
     pub fn symbols(&self) -> usize {
         self.classes.len()
     }
 
-    /// A split by position: the first 90 % for training, 5 % for validation, the last 5 % for the test.
+    /// Returns a split by position: the first 90 % for training, 5 % for validation, the last 5 % for the test.
     ///
     /// For text8's 100 million characters these are the published 90M, 5M and 5M.
     ///
     /// # Errors
     ///
-    /// [`DataError::Invalid`] where `length` is 0 or longer than the split.
+    /// Returns [`DataError::Invalid`] if `length` is 0 or longer than the split.
     pub fn split(&self, split: Split, length: usize, windows: Windows) -> Result<TextWindows, DataError> {
         let all = self.classes.len();
         let percent = |share: u128| (all as u128 * share / 100) as usize;
@@ -186,7 +186,7 @@ impl Text {
     }
 }
 
-/// The content of a file, which is kept in memory: no more than `most` bytes.
+/// Returns the unpacked content of a file, to be kept in memory; more than `most` bytes are refused.
 fn unpacked(path: &Path, bytes: &[u8], most: u64) -> Result<Vec<u8>, DataError> {
     if Zip::is(bytes) {
         let mut archive = Zip::parse(path, bytes)?;
@@ -200,7 +200,7 @@ fn unpacked(path: &Path, bytes: &[u8], most: u64) -> Result<Vec<u8>, DataError> 
 }
 
 fn utf8<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str, DataError> {
-    // Some editors write a mark at the beginning that is no part of the text.
+    // Some programs write a byte order mark at the beginning, which is not part of the text.
     let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
     std::str::from_utf8(bytes).map_err(|error| {
         let offset = error.valid_up_to();
@@ -210,7 +210,7 @@ fn utf8<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str, DataError> {
     })
 }
 
-/// The classes of all texts, one after the other.
+/// Encodes all texts and joins their classes in order.
 fn joined<T: Clone>(
     texts: &[(&Path, &str)],
     encode: impl Fn(&Path, &str) -> Result<Vec<T>, DataError>,

@@ -3,7 +3,7 @@
 use bfn_core::VariableKind;
 use ndarray::Array2;
 
-/// How a data set's values lie in memory.
+/// The element type in which a data set's values are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Storage {
     /// Indices of at most 256 bins or classes.
@@ -12,7 +12,7 @@ pub enum Storage {
     Words,
     /// Indices of more bins or classes.
     Longs,
-    /// Real numbers; among them indices below 2²⁴, which an f32 holds exactly.
+    /// Real numbers, possibly with indices below 2²⁴ among them, which an f32 holds exactly.
     Reals,
 }
 
@@ -29,7 +29,7 @@ pub enum Values {
     Reals(Array2<f32>),
 }
 
-/// Room for one example, `[D]`, in the storage of its data set.
+/// A buffer for one example, `[D]`, in the storage of its data set.
 #[derive(Debug)]
 pub enum Row<'a> {
     /// See [`Storage::Bytes`].
@@ -42,7 +42,7 @@ pub enum Row<'a> {
     Reals(&'a mut [f32]),
 }
 
-/// Evaluates an expression for the array or slice inside, whatever its element.
+/// Evaluates an expression for the array or slice inside, whatever its element type.
 macro_rules! with_elements {
     ($type:ident, $self:expr, $elements:ident => $value:expr) => {
         match $self {
@@ -55,7 +55,7 @@ macro_rules! with_elements {
 }
 
 impl Storage {
-    /// The narrowest storage for variables of these kinds.
+    /// Returns the narrowest storage for variables of these kinds.
     pub fn of(kinds: impl IntoIterator<Item = VariableKind>) -> Self {
         let mut most = 0;
         for kind in kinds {
@@ -75,7 +75,7 @@ impl Storage {
 }
 
 impl Values {
-    /// `rows` examples of `variables` zeros.
+    /// Creates `rows` examples of `variables` zeros each.
     #[must_use]
     pub fn zeros(storage: Storage, rows: usize, variables: usize) -> Self {
         let shape = (rows, variables);
@@ -87,7 +87,7 @@ impl Values {
         }
     }
 
-    /// How the values lie in memory.
+    /// Returns how the values are stored.
     #[must_use]
     pub fn storage(&self) -> Storage {
         match self {
@@ -98,39 +98,39 @@ impl Values {
         }
     }
 
-    /// The numbers of examples and of variables, B and D.
+    /// Returns the numbers of examples and of variables, B and D.
     #[must_use]
     pub fn dim(&self) -> (usize, usize) {
         with_elements!(Self, self, values => values.dim())
     }
 
-    /// The number of examples, B.
+    /// Returns the number of examples, B.
     #[must_use]
     pub fn nrows(&self) -> usize {
         self.dim().0
     }
 
-    /// The number of variables, D.
+    /// Returns the number of variables, D.
     #[must_use]
     pub fn ncols(&self) -> usize {
         self.dim().1
     }
 
-    /// One value: an index, or a real number.
+    /// Returns one value: an index, or a real number.
     ///
     /// # Panics
     ///
-    /// If there is no such example or variable.
+    /// Panics if there is no such example or variable.
     #[must_use]
     pub fn at(&self, example: usize, variable: usize) -> f64 {
         with_elements!(Self, self, values => f64::from(values[[example, variable]]))
     }
 
-    /// The values as bytes.
+    /// Returns the values as bytes.
     ///
     /// # Panics
     ///
-    /// If they are stored otherwise.
+    /// Panics if the values are stored in another type.
     #[must_use]
     pub fn bytes(&self) -> &Array2<u8> {
         match self {
@@ -139,11 +139,11 @@ impl Values {
         }
     }
 
-    /// Room for the values of one example.
+    /// Returns the buffer for the values of one example.
     ///
     /// # Panics
     ///
-    /// If there is no such example.
+    /// Panics if there is no such example.
     pub fn row_mut(&mut self, example: usize) -> Row<'_> {
         match self {
             Self::Bytes(values) => Row::Bytes(room(values, example)),
@@ -155,23 +155,23 @@ impl Values {
 }
 
 impl<'a> Row<'a> {
-    /// The number of variables, D.
+    /// Returns the number of variables, D.
     #[must_use]
     pub fn len(&self) -> usize {
         with_elements!(Self, self, values => values.len())
     }
 
-    /// Whether there is no variable.
+    /// Returns whether there are no variables.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Room for a data set of at most 256 bins or classes.
+    /// Returns the buffer of a data set of at most 256 bins or classes.
     ///
     /// # Panics
     ///
-    /// If the values are stored otherwise.
+    /// Panics if the values are stored in another type.
     #[must_use]
     pub fn bytes(self) -> &'a mut [u8] {
         match self {
@@ -180,11 +180,11 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// Room for a data set of real numbers, or of some among indices.
+    /// Returns the buffer of a data set of real numbers, alone or mixed with indices.
     ///
     /// # Panics
     ///
-    /// If the values are stored otherwise.
+    /// Panics if the values are stored in another type.
     #[must_use]
     pub fn reals(self) -> &'a mut [f32] {
         match self {
@@ -193,11 +193,11 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// Writes indices that are known to fit.
+    /// Writes one index per variable; the caller ensures that the indices fit the storage.
     ///
     /// # Panics
     ///
-    /// If there are fewer than D.
+    /// Panics if there are fewer than D indices.
     pub fn set(self, indices: impl IntoIterator<Item = u32>) {
         let mut indices = indices.into_iter();
         let mut next = || indices.next().expect("expected an index for each variable");
@@ -219,7 +219,7 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Arrays are made in standard order, so that a row is a slice.
+/// Returns the row of an example, which is a slice because arrays are created in standard order.
 fn room<T>(values: &mut Array2<T>, example: usize) -> &mut [T] {
     let (rows, variables) = values.dim();
     assert!(example < rows, "expected an example below {rows}, found {example}");

@@ -1,4 +1,4 @@
-//! What the classes of a text mean.
+//! The meaning of a text's classes.
 
 use std::fmt;
 use std::path::Path;
@@ -8,7 +8,7 @@ use crate::alphabet::Alphabet;
 use crate::error::DataError;
 use crate::guard::guarded;
 
-/// What the classes of a text mean.
+/// The meaning of a text's classes.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Vocabulary {
@@ -21,7 +21,7 @@ pub enum Vocabulary {
 }
 
 impl Vocabulary {
-    /// The number of classes, K.
+    /// Returns the number of classes, K.
     #[must_use]
     pub fn classes(&self) -> usize {
         match self {
@@ -31,11 +31,11 @@ impl Vocabulary {
         }
     }
 
-    /// The text that these classes spell: UTF-8, unless they are bytes.
+    /// Returns the text that these classes spell: UTF-8, unless they are bytes.
     ///
     /// # Panics
     ///
-    /// If a class is not below [`Self::classes`].
+    /// Panics if a class is not below [`Self::classes`].
     #[must_use]
     pub fn decode(&self, classes: &[usize]) -> Vec<u8> {
         match self {
@@ -55,25 +55,26 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// Parses the JSON that the Hugging Face library `tokenizers` writes; `path` only serves messages.
+    /// Parses the JSON that the Hugging Face library `tokenizers` writes; `path` is used only in messages.
     ///
-    /// Truncation and padding that the JSON asks for are left out: a text is read to its end.
+    /// Truncation and padding that the JSON asks for are disabled: a text is read to its end.
     ///
     /// # Errors
     ///
-    /// [`DataError::Malformed`] where the bytes are no such JSON; [`DataError::Invalid`] for fewer than two tokens.
+    /// Returns [`DataError::Malformed`] if the bytes are not such JSON; [`DataError::Invalid`] if there are fewer
+    /// than two tokens.
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, DataError> {
         let expected = "a tokenizer as `tokenizers` saves it in JSON";
         let refused = |found: String| DataError::malformed(path, 0, expected, found);
         let json = std::str::from_utf8(bytes).map_err(|error| refused(error.to_string()))?;
         let tokenizer = guarded(path, expected, || {
             let mut tokenizer = tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| refused(error.to_string()))?;
-            // Both are for sentences of a network's size; here they would drop most of a piece, or fill it up.
+            // Both fit sentences to the size of a network; here they would drop most of a piece, or pad it.
             tokenizer.with_truncation(None).map_err(|error| refused(error.to_string()))?;
             tokenizer.with_padding(None);
             Ok(tokenizer)
         })?;
-        // Numbers of tokens may have gaps.
+        // Token numbers may have gaps.
         let greatest = tokenizer.get_vocab(true).into_values().max();
         let classes = greatest.map_or(0, |greatest| greatest as usize + 1);
         if classes < 2 {
@@ -82,27 +83,27 @@ impl Tokenizer {
         Ok(Self { json: json.into(), tokenizer: Arc::new(tokenizer), classes })
     }
 
-    /// The JSON that the tokenizer was made from.
+    /// Returns the JSON that the tokenizer was created from.
     #[must_use]
     pub fn json(&self) -> &str {
         &self.json
     }
 
-    /// The number of tokens, K: one more than the greatest token's number.
+    /// Returns the number of tokens, K: one more than the greatest token number.
     #[must_use]
     pub fn classes(&self) -> usize {
         self.classes
     }
 
-    /// The tokens of a text; `path` only serves messages.
+    /// Returns the tokens of a text; `path` is used only in messages.
     ///
-    /// The text is taken in pieces of about a megabyte, since a tokenizer's memory is many times its input. They end
-    /// with a line; where the next megabyte has no end of a line, before white space; where it has none of that
-    /// either, between two characters.
+    /// The text is encoded in pieces of about a megabyte, since a tokenizer needs many times the memory of its input.
+    /// A piece ends at the end of a line; if there is none in the next megabyte, before white space; if there is no
+    /// white space either, between two characters.
     ///
     /// # Errors
     ///
-    /// [`DataError::Malformed`] where the tokenizer refuses the text, as one without a token for the unknown may.
+    /// Returns [`DataError::Malformed`] if the tokenizer refuses the text, as one without a token for unknown text may.
     pub fn encode(&self, path: &Path, text: &str) -> Result<Vec<u32>, DataError> {
         let mut tokens = Vec::new();
         let mut done = 0;
@@ -121,7 +122,7 @@ impl Tokenizer {
 
     fn decode(&self, classes: &[usize]) -> String {
         let tokens: Vec<u32> = classes.iter().map(|class| *class as u32).collect();
-        // Numbers that no token has spell nothing; the tokenizer fails for no other reason.
+        // Numbers that belong to no token spell nothing; the tokenizer fails for no other reason.
         self.tokenizer.decode(&tokens, false).unwrap_or_default()
     }
 }
@@ -140,7 +141,7 @@ fn pieces(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Where the first piece of a text ends: after [`PIECE`] bytes or more, but no more than twice as many.
+/// Returns where the first piece of a text ends: after [`PIECE`] bytes or more, but no more than twice as many.
 fn end_of_piece(text: &str) -> usize {
     let boundary = |from: usize| (from..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
     let (from, until) = (boundary(PIECE), boundary(2 * PIECE));
@@ -187,7 +188,7 @@ mod tests {
         assert_eq!(words.concat(), text);
         assert!(words.len() > 3 && words.iter().all(|piece| piece.len() <= 2 * PIECE));
         assert!(words[1..].iter().all(|piece| piece.starts_with(" wörd")));
-        // An odd byte in front, so that the limit falls within a character.
+        // An odd byte at the front makes the limit fall within a character.
         let text = format!("a{}", "ä".repeat(2_500_000));
         let characters: Vec<&str> = pieces(&text).collect();
         assert_eq!(characters.concat(), text);

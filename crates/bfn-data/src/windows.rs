@@ -11,26 +11,26 @@ use crate::random::Purpose;
 use crate::values::{Row, Storage};
 use crate::vocabulary::Vocabulary;
 
-/// Where the windows of a split start.
+/// The places at which the windows of a split start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Windows {
     /// Anywhere, drawn afresh for each epoch: for training.
     Random,
-    /// One after the other without overlap: for evaluation. Where the length does not divide the
-    /// split, the symbols after the last whole window are left out.
+    /// One after the other without overlap: for evaluation. If the length does not divide the split, the symbols
+    /// after the last whole window are left out.
     InOrder,
-    /// At every symbol, as published for text8: every symbol is seen at every place of a window, at as many
-    /// times the cost as a window is long.
+    /// At every symbol, as published for text8. Every symbol is seen at every place of a window, at a cost multiplied
+    /// by the length of a window.
     Overlapping,
 }
 
-/// One split of a text in windows of equal length.
+/// One split of a text, in windows of equal length.
 #[derive(Debug, Clone)]
 pub struct TextWindows {
     pub(crate) layout: Layout,
     pub(crate) vocabulary: Vocabulary,
     pub(crate) classes: Classes,
-    /// The symbols of the split.
+    /// The range of the split's symbols in the text.
     pub(crate) range: Range<usize>,
     pub(crate) windows: Windows,
 }
@@ -52,7 +52,7 @@ impl Dataset for TextWindows {
         VariableKind::Discrete { classes: self.vocabulary.classes() }
     }
 
-    /// As many windows as fit side by side; if they overlap, as many as there are.
+    /// Returns how many windows fit side by side or, if they overlap, how many there are in all.
     fn len(&self) -> usize {
         let length = self.layout.variables();
         match self.windows {
@@ -84,7 +84,7 @@ impl Dataset for TextWindows {
         Ok(())
     }
 
-    /// All symbols are of one kind.
+    /// Returns the storage, which follows from one kind, since all symbols are of the same kind.
     fn storage(&self) -> Storage {
         Storage::of([self.kind(0)])
     }

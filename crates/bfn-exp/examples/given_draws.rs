@@ -1,13 +1,14 @@
-//! The losses of a run where all that is random is given, to hold them against another program's.
+//! Computes the losses of a run for given random draws, to compare them with those of another program.
 //!
 //! ```text
 //! cargo run --release -p bfn-exp --example given_draws -- RUN DRAWS.safetensors LOSSES.safetensors
 //! ```
 //!
 //! DRAWS holds `x` [B, D] (bins or classes, i64), `t` [B] in f64, `t_step` [B] in f64 (multiples of 1/n), `steps` (n,
-//! i64), and standard normal numbers `noise`, `noise_step`, `noise_reconstruction` and `sender_noise` [B, W] in f32, with
-//! W = D for real numbers and D·K for K classes. LOSSES gets `continuous_time`, `step` and `reconstruction` [B, D], in
-//! nats, with the published receiver and floor, and `gradient_norm`, that of the mean continuous-time loss in all weights.
+//! i64), and standard normal numbers `noise`, `noise_step`, `noise_reconstruction` and `sender_noise` [B, W] in f32,
+//! with W = D for real numbers and D·K for K classes. LOSSES receives `continuous_time`, `step` and `reconstruction`
+//! [B, D], in nats, with the published receiver and floor, and `gradient_norm`, the norm of the gradient of the mean
+//! continuous-time loss with respect to all weights.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! A network of one's own in the whole program: trained by the same loop, evaluated, sampled, resumed.
+//! A custom network in the whole program: trained by the same loop, evaluated, sampled, resumed.
 //!
 //! ```text
 //! cargo run --release -p bfn-exp --example own_network -- train crates/bfn-exp/examples/own_network.toml --out runs/own
@@ -21,7 +21,7 @@ fn main() {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
-    /// Numbers in a hidden layer.
+    /// The width of a hidden layer.
     width: usize,
     /// Residual blocks.
     blocks: usize,
@@ -37,7 +37,7 @@ impl OwnNetwork for Settings {
         Ok(Box::new(Perceptron {
             first: linear("first", size + FREQUENCIES * 2, width),
             blocks: (0..blocks).map(|n| linear(&format!("block_{n}"), width, width)).collect(),
-            // Starting at zero, the first predictions do not depend on the input.
+            // The last layer starts at zero, so that the first predictions do not depend on the input.
             last: nn::linear(path / "last", width, size / variables.inputs_per_variable as i64 * outputs, zero),
             outputs,
         }))
@@ -46,7 +46,7 @@ impl OwnNetwork for Settings {
 
 const FREQUENCIES: i64 = 8;
 
-/// All variables and the time through layers that see all of them.
+/// A residual perceptron whose layers all see all variables and the time.
 #[derive(Debug)]
 struct Perceptron {
     first: nn::Linear,
@@ -67,7 +67,7 @@ impl Network for Perceptron {
         self.last.forward(&h.silu()).reshape([input.size()[0], -1, self.outputs]).to_kind(input.kind())
     }
 
-    /// Weights decay, biases do not.
+    /// Returns whether a parameter decays: weights do, biases do not.
     fn decays(&self, name: &str) -> bool {
         name.ends_with(".weight")
     }

@@ -1,4 +1,4 @@
-//! `bfn bench`: how fast an experiment trains and samples on this machine.
+//! `bfn bench`: measures how fast an experiment trains and samples on this machine.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ use crate::progress::Progress;
 use crate::run::write_file;
 use crate::task::{Arithmetic, Source, Task};
 
-/// What was measured, and on what.
+/// The figures of a benchmark, with the settings and the machine they were measured with.
 #[derive(Debug, Serialize)]
 struct Report {
     benchmark: &'static str,
@@ -35,32 +35,33 @@ struct Report {
     libtorch: String,
     precision: String,
     parameters: usize,
-    /// Examples in a training step, or samples drawn side by side.
+    /// Examples in a training step, or samples in a batch.
     examples: usize,
-    /// Training steps, or steps of the sampler.
+    /// Training steps, or sampling steps.
     steps: usize,
     steps_per_second: f64,
-    /// Examples trained on, or whole samples drawn in so many steps.
+    /// Examples trained on per second, or complete samples of `steps` steps drawn per second.
     examples_per_second: f64,
     seconds_per_step: Spread,
     peak_memory_bytes: u64,
-    /// The floating-point operations of a step: the network's products of matrices and convolutions, in training three
-    /// times those of the way forward. None are known of a network of one's own.
+    /// The floating-point operations of a step, counting the network's matrix products and convolutions.
+    /// A training step counts three times those of the forward pass. Absent for a custom network, whose operations are
+    /// not counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     operations_per_step: Option<u64>,
-    /// How many such operations a second one large product of matrices does, in the same precision.
+    /// The floating-point operations per second of one large matrix product in the same precision.
     matrix_operations_per_second: f64,
-    /// Whether the passes of a step are one piece of work, whose share is that of the backward pass.
+    /// Whether the passes of a step are recorded as one piece of work; its share is then that of the backward pass.
     recorded: bool,
-    /// Of a training step.
+    /// The shares of a training step's time.
     #[serde(skip_serializing_if = "Option::is_none")]
     shares: Option<Shares>,
-    /// Of a sampler's time.
+    /// The network's share of the sampler's time.
     #[serde(skip_serializing_if = "Option::is_none")]
     network_share: Option<f64>,
 }
 
-/// Times in seconds.
+/// The minimum, median and maximum of some times, in seconds.
 #[derive(Debug, Clone, Copy, Serialize)]
 struct Spread {
     minimum: f64,
@@ -68,17 +69,17 @@ struct Spread {
     maximum: f64,
 }
 
-/// Measures and prints; the figures go to stdout.
+/// Runs a benchmark and prints its figures to stdout.
 ///
 /// # Errors
 ///
-/// Whatever is wrong with the experiment, the data, the device or the file for the results.
+/// Returns an error if the experiment, the data, the device or the file for the results is not usable.
 pub fn command(command: &BenchCommand) -> Result<()> {
     let (args, report) = match command {
         BenchCommand::Train(args) => (args, train(args)?),
         BenchCommand::Sample { common, count } => (common, sample(common, *count as usize)?),
     };
-    // Printed first: figures that took long are not lost with a file that cannot be written.
+    // Printed first, so that figures that took long to measure are not lost if the file cannot be written.
     report.print();
     match &args.json {
         Some(path) => write_file(path, serde_json::to_string_pretty(&report)?.as_bytes()),
@@ -86,7 +87,7 @@ pub fn command(command: &BenchCommand) -> Result<()> {
     }
 }
 
-/// What is to be measured, ready to go.
+/// An experiment that is ready to be measured.
 struct Bench {
     experiment: Experiment,
     task: Task,
@@ -111,7 +112,7 @@ impl Bench {
 fn train(args: &BenchArgs) -> Result<Report> {
     let Bench { experiment, task, train, mut model } = Bench::new(args)?;
     if !experiment.training.cuda_graphs {
-        // What is recorded cannot wait: it is one piece of work.
+        // A recorded step is one piece of work, so the model cannot wait for the device within it.
         model.wait_for_device();
     }
     let device = model.device();
@@ -165,7 +166,7 @@ fn sample(args: &BenchArgs, count: usize) -> Result<Report> {
     if args.warm_up > 0 {
         draw(args.warm_up as usize)?;
     }
-    // Of one step: a sampler of two steps asks for the network three times.
+    // The operations of one step: a sampler of two steps evaluates the network three times.
     let operations = count_operations(|| draw(2)).1 / 3;
     let _ = model.take_time();
     let started = Instant::now();
@@ -216,9 +217,9 @@ fn known(operations: u64) -> Option<u64> {
     (operations > 0).then_some(operations)
 }
 
-/// The floating-point operations a second of a product of two square matrices, the quickest of a few.
+/// Measures the floating-point operations per second of a product of two square matrices, the fastest of a few.
 fn matrix_rate(device: Device, precision: Precision) -> f64 {
-    // Enough to keep the device busy.
+    // Large enough to keep the device busy.
     let side = if device.is_cuda() { 8192 } else { 1024 };
     let _no_gradient = tch::no_grad_guard();
     let _precision = precision.guard(device);
@@ -236,7 +237,7 @@ fn matrix_rate(device: Device, precision: Precision) -> f64 {
 }
 
 impl Spread {
-    /// The least, the middle and the greatest of some times, if there are any.
+    /// Computes the minimum, median and maximum of some times, or returns `None` if there are none.
     fn of(times: &[Duration]) -> Option<Self> {
         let mut seconds: Vec<f64> = times.iter().map(Duration::as_secs_f64).collect();
         seconds.sort_by(f64::total_cmp);

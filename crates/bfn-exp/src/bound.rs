@@ -1,4 +1,4 @@
-//! Estimating the variational bound of a trained network on a split, with its standard error.
+//! Estimates of the variational bound of a trained network on a split, with their standard errors.
 
 mod estimate;
 mod grid;
@@ -23,7 +23,7 @@ use crate::model::Model;
 use crate::objective::{Objective, Term};
 use crate::side::Side;
 
-/// How to estimate a bound.
+/// An estimator of the variational bound.
 #[allow(missing_debug_implementations, reason = "a data set need not have one")]
 pub struct Estimator<'a> {
     /// The losses.
@@ -32,7 +32,7 @@ pub struct Estimator<'a> {
     pub model: &'a Model,
     /// The examples.
     pub dataset: Arc<dyn Dataset>,
-    /// Only this many, from the first on.
+    /// The number of examples to evaluate, from the first on; all examples if there are fewer.
     pub limit: usize,
     /// Examples per call of the network.
     pub batch: usize,
@@ -42,9 +42,9 @@ pub struct Estimator<'a> {
     pub repeats: u32,
     /// How times are spread over the examples.
     pub times: Times,
-    /// What the network is told of the examples.
+    /// What the network is conditioned on besides θ and t.
     pub side: Side,
-    /// The variables whose terms count, `[h]` on the model's device; without them all do.
+    /// The variables whose terms count, `[h]` on the model's device; if absent, all variables count.
     pub counted: Option<tch::Tensor>,
 }
 
@@ -55,31 +55,30 @@ pub struct Sample {
     pub example: usize,
     /// The time of the draw.
     pub t: f64,
-    /// The term, in nats, summed over those of the example's variables that count.
+    /// The term in nats, summed over the variables of the example that count.
     pub nats: f64,
 }
 
 impl Estimator<'_> {
-    /// Examples that are evaluated.
+    /// Returns the number of examples that are evaluated.
     pub fn examples(&self) -> usize {
         self.limit.min(self.dataset.len())
     }
 
-    /// Calls of the network that one term takes.
+    /// Returns the number of network calls that one term takes.
     pub fn calls(&self) -> u64 {
         (self.examples().div_ceil(self.batch) * self.repeats as usize) as u64
     }
 
-    /// Draws a term for each example, `repeats` times. `observe` is called after each batch; where it breaks off, there
-    /// is no result.
+    /// Draws a term for each example, `repeats` times.
     ///
-    /// Over the examples of one repeat, and over the repeats of one example, the times are equally spaced, from a random
-    /// start and in a random order, so that the mean over times has little noise of its own; unless they are to be
-    /// independent.
+    /// `observe` is called after each batch; if it breaks off, there is no result. Unless independent times are
+    /// requested, the times are equally spaced over the examples of one repeat and over the repeats of one example,
+    /// from a random start and in a random order. The choice of times then adds little noise to the mean.
     ///
     /// # Errors
     ///
-    /// A split without examples, or what the data set finds wrong with its files.
+    /// Returns an error if the split has no examples or the data set finds a fault in its files.
     pub fn draw(&self, term: Term, observe: impl FnMut() -> ControlFlow<()>) -> Result<Option<Vec<Sample>>> {
         self.draw_by(
             |repeat| self.times(term, repeat),
@@ -92,8 +91,10 @@ impl Estimator<'_> {
         )
     }
 
-    /// Draws a loss for each example, `repeats` times: `loss` gets the numbers of a batch's examples, out of those that
-    /// `numbers` has for all examples of a repeat, and says at which times it took which loss, `[B, D]`.
+    /// Draws a loss for each example, `repeats` times.
+    ///
+    /// `numbers` returns one number for each example of a repeat. `loss` receives a batch with the numbers of its
+    /// examples, and returns the times and losses of these examples; the losses have the shape `[B, D]`.
     fn draw_by(
         &self,
         numbers: impl Fn(u64) -> Vec<f64>,
@@ -123,7 +124,7 @@ impl Estimator<'_> {
         Ok(Some(samples))
     }
 
-    /// The batches of one repeat, made ahead.
+    /// Returns the batches of one repeat, which are prepared ahead.
     fn batches(&self, repeat: u64) -> Result<Prefetch<Result<Batch, DataError>>> {
         let draw = Draw { seed: self.seed, epoch: repeat };
         let batches = InOrder::new(Arc::clone(&self.dataset), draw, self.batch)?.limited(self.examples())?;
@@ -142,7 +143,7 @@ impl Estimator<'_> {
         }
     }
 
-    /// A number of [0, 1) for each example.
+    /// Draws a number in [0, 1) for each example.
     fn spread(&self, term: Term, repeat: u64) -> Vec<f64> {
         let of = |number| Spread { seed: self.seed, number, examples: self.examples() as u64 };
         match self.times {
@@ -167,7 +168,7 @@ impl Estimator<'_> {
     }
 }
 
-/// A number of its own for the draws of each term and repeat.
+/// Returns the number that identifies the draws of a term in a repeat.
 fn number(term: Term, repeat: u64) -> u64 {
     match term {
         Term::ContinuousTime | Term::Reconstruction => repeat,

@@ -1,4 +1,4 @@
-//! `bfn check`: what an experiment would train, without training.
+//! `bfn check`: reports what an experiment would train, without training it.
 
 use std::path::PathBuf;
 
@@ -19,7 +19,7 @@ use crate::overrides::Override;
 use crate::progress::short;
 use crate::task::{Arithmetic, Source, Task};
 
-/// Examples whose activations are measured: the difference between many and few leaves out what both need.
+/// The numbers of examples whose activations are measured: their difference excludes the memory that both need.
 const FEW: usize = 1;
 const MANY: usize = 5;
 
@@ -36,11 +36,11 @@ pub struct CheckArgs {
     pub device: DeviceChoice,
 }
 
-/// Checks and prints; what is found goes to stdout.
+/// Checks an experiment and prints the findings to stdout.
 ///
 /// # Errors
 ///
-/// Whatever `bfn train` would refuse: a wrong key, data that are missing, a network that does not fit.
+/// Returns an error for anything that `bfn train` would refuse: a wrong key, missing data, a network that does not fit.
 #[allow(clippy::print_stdout, reason = "results are what this command is for")]
 pub fn command(args: &CheckArgs) -> Result<()> {
     let experiment = Experiment::read(&args.experiment, &args.overrides)?;
@@ -96,7 +96,7 @@ pub fn command(args: &CheckArgs) -> Result<()> {
     Ok(())
 }
 
-/// What the first columns of a table are taken for.
+/// Prints how the first columns of a table are interpreted.
 #[allow(clippy::print_stdout, reason = "results are what this command is for")]
 fn print_columns(columns: &Columns, examples: usize) {
     const SHOWN: usize = 40;
@@ -116,7 +116,8 @@ fn print_columns(columns: &Columns, examples: usize) {
     }
 }
 
-/// The examples in each split; those that training looks at have labels where the network is told them.
+/// Counts the examples of each split, and checks the validation split if it is used.
+/// That split must have examples, and labels if the network is conditioned on them.
 fn splits(experiment: &Experiment, train: &Source) -> Result<String> {
     let mut parts = vec![format!("{} train", train.dataset.len())];
     for split in [Split::Validation, Split::Test] {
@@ -131,19 +132,19 @@ fn splits(experiment: &Experiment, train: &Source) -> Result<String> {
     Ok(format!("{} examples", parts.join(", ")))
 }
 
-/// The bytes that training takes.
+/// The memory that training takes, in bytes.
 #[derive(Debug, Clone, Copy)]
 struct Footprint {
-    /// Weights, gradients, optimiser, average.
+    /// Weights, gradients, optimiser state and moving average.
     state: u64,
-    /// What one example leaves for the backward pass.
+    /// The activations that one example keeps for the backward pass.
     of_an_example: u64,
-    /// A file.
+    /// A checkpoint file.
     checkpoint: u64,
 }
 
 impl Footprint {
-    /// Counts what lasts, and measures what examples leave in memory after a forward pass.
+    /// Counts the lasting state, and measures the memory that examples hold after a forward pass.
     fn measure(trainer: &Trainer) -> Result<Self> {
         let device = trainer.model().device();
         let examples = trainer.examples(0)?.remove(0).on(device);
@@ -159,13 +160,13 @@ impl Footprint {
         let (with_few, with_many) = (held(few), held(many));
         let of_an_example = with_many.saturating_sub(with_few) / (many - few).max(1) as u64;
         let state = trainer.state_bytes();
-        // No gradients, which are as large as the weights.
+        // A checkpoint has no gradients, which are as large as the weights.
         let checkpoint = state - 4 * trainer.model().parameter_count() as u64;
         Ok(Self { state, of_an_example, checkpoint })
     }
 }
 
-/// Bytes in a unit that suits them.
+/// Formats a number of bytes in a suitable unit.
 fn size(bytes: u64) -> String {
     match bytes {
         0..10_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),

@@ -1,4 +1,4 @@
-//! The checkpoints of a run: which there are, which stay, and writing them behind the loop's back.
+//! The checkpoints of a run: which exist, which are kept, and writing them in the background.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,10 +15,10 @@ use crate::config::{CheckpointConfig, TrainingConfig};
 use crate::progress::tell;
 use crate::table::number_or_nan;
 
-/// How far a run had come at a checkpoint.
+/// The progress of a run at a checkpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Standing {
-    /// Optimiser steps done.
+    /// Training steps done.
     pub step: u64,
     /// Seconds of training, over all sessions of the run.
     pub seconds: f64,
@@ -33,31 +33,31 @@ pub struct Standing {
 /// The best validation of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Best {
-    /// The steps done then.
+    /// The steps done at that validation.
     pub step: u64,
     /// The bound on the validation split, in nats per example.
     #[serde(deserialize_with = "number_or_nan")]
     pub nats_per_example: f64,
 }
 
-/// Which checkpoint of a run to use.
+/// A checkpoint of a run, by name or number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice {
-    /// The last one that is whole.
+    /// The last intact one.
     Last,
-    /// The one that was best on the validation split.
+    /// The one with the best result on the validation split.
     Best,
-    /// The one after so many steps.
+    /// The one after this number of steps.
     Step(u64),
 }
 
-/// The folder of a run's checkpoints, `step-….safetensors` each.
+/// The folder of a run's checkpoints, which are files named `step-….safetensors`.
 #[derive(Debug, Clone)]
 pub struct Checkpoints {
     folder: PathBuf,
 }
 
-/// A checkpoint file, by the steps done.
+/// A checkpoint file and its number of steps.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry {
     step: u64,
@@ -65,13 +65,13 @@ struct Entry {
 }
 
 impl Standing {
-    /// Whether a validation is better than all before; one that is not a finite number is not.
+    /// Returns whether a validation is better than all earlier ones; a value that is not finite never is.
     pub fn is_best(&self, nats_per_example: f64) -> bool {
         let beaten = |best: Best| nats_per_example < best.nats_per_example || best.nats_per_example.is_nan();
         nats_per_example.is_finite() && self.best.is_none_or(beaten)
     }
 
-    /// Whether there is no more to train.
+    /// Returns whether training is complete: all steps are done, or another step would reach the time limit.
     pub fn is_at_end(&self, training: &TrainingConfig) -> bool {
         let late = |limit: Duration| self.seconds + self.seconds / self.step.max(1) as f64 >= limit.as_secs_f64();
         self.step >= training.steps || training.max_time.is_some_and(late)
@@ -91,21 +91,21 @@ impl FromStr for Choice {
 }
 
 impl Checkpoints {
-    /// The checkpoints in this folder, which need not exist yet.
+    /// Refers to the checkpoints in a folder, which need not exist yet.
     pub fn new(folder: PathBuf) -> Self {
         Self { folder }
     }
 
-    /// The file after so many steps.
+    /// Returns the path of the checkpoint after `step` steps.
     pub fn path(&self, step: u64) -> PathBuf {
         self.folder.join(format!("step-{step:010}.safetensors"))
     }
 
-    /// The last checkpoint that is whole, if there is any; says on stderr which ones are not.
+    /// Reads the last intact checkpoint, if there is one; reports damaged ones on stderr.
     ///
     /// # Errors
     ///
-    /// A folder that cannot be read.
+    /// Returns an error if the folder cannot be read.
     pub fn last(&self) -> Result<Option<Checkpoint>> {
         for entry in self.entries()?.into_iter().rev() {
             match Checkpoint::read(&entry.path) {
@@ -116,21 +116,21 @@ impl Checkpoints {
         Ok(None)
     }
 
-    /// How far the run had come at its newest checkpoint whose header can be read: quick, however large it is.
+    /// Returns the progress at the newest checkpoint with a readable header; fast even for large checkpoints.
     ///
     /// # Errors
     ///
-    /// A folder that cannot be read.
+    /// Returns an error if the folder cannot be read.
     pub fn newest_standing(&self) -> Result<Option<Standing>> {
         let newest_first = self.entries()?.into_iter().rev();
         Ok(newest_first.filter_map(|entry| Checkpoint::peek(&entry.path, "standing").ok()).next())
     }
 
-    /// The checkpoint of one's choice.
+    /// Reads the chosen checkpoint.
     ///
     /// # Errors
     ///
-    /// One that is not there, with those that are; one that is not whole.
+    /// Returns an error if the checkpoint does not exist, with a list of those that do, or if it is damaged.
     pub fn choose(&self, choice: Choice) -> Result<Option<Checkpoint>> {
         let step = match choice {
             Choice::Last => return self.last(),
@@ -152,11 +152,11 @@ impl Checkpoints {
         Ok(Some(Checkpoint::read(&path)?))
     }
 
-    /// Puts aside, under another name, the checkpoints that come after `step`, the last whole one.
+    /// Sets aside, under another name, all checkpoints after `step`, the step of the last intact one.
     ///
     /// # Errors
     ///
-    /// A folder that cannot be written to.
+    /// Returns an error if the folder cannot be written to.
     pub fn set_aside_after(&self, step: u64) -> Result<()> {
         for entry in self.entries()?.into_iter().filter(|entry| entry.step > step) {
             let aside = entry.path.with_extension("safetensors.damaged");
@@ -166,7 +166,7 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// Removes what need not stay: all but the last few, the best one, and every so many steps one.
+    /// Removes all checkpoints except the last `keep`, the best one, and those at multiples of `keep_every`.
     fn prune(&self, config: CheckpointConfig, best: Option<u64>) -> Result<()> {
         let mut entries = self.entries()?;
         entries.truncate(entries.len().saturating_sub(config.keep.max(1)));
@@ -178,7 +178,7 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// All files of checkpoints, oldest first.
+    /// Returns all checkpoint files, oldest first.
     fn entries(&self) -> Result<Vec<Entry>> {
         let shown = self.folder.display();
         let files = match fs::read_dir(&self.folder) {
@@ -195,15 +195,15 @@ impl Checkpoints {
     }
 }
 
-/// The steps in the name of a checkpoint's file.
+/// Reads the number of steps from the name of a checkpoint file.
 fn step_of(path: &Path) -> Option<u64> {
     path.file_name()?.to_str()?.strip_prefix("step-")?.strip_suffix(".safetensors")?.parse().ok()
 }
 
-/// Writes checkpoints on a thread of its own, one at a time; the loop waits only for the copy in memory.
+/// A writer of checkpoints on a separate thread, one at a time; the loop waits only for the copy in memory.
 ///
-/// Training goes on where a checkpoint cannot be written (a full disk may have room again at the next one); the
-/// failure is told, and only the last checkpoint of a session must succeed.
+/// Training continues if a checkpoint cannot be written, because a full disk may have room again at the next one. The
+/// failure is reported, and only the last checkpoint of a session must succeed.
 #[derive(Debug)]
 pub struct Writer {
     checkpoints: Checkpoints,
@@ -212,18 +212,19 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// A writer into the folder of a run.
+    /// Creates a writer into the folder of a run's checkpoints.
     pub fn new(checkpoints: Checkpoints, config: CheckpointConfig) -> Self {
         Self { checkpoints, config, pending: None }
     }
 
-    /// Begins to write a checkpoint, whole or not at all, and then removes those that need not stay.
+    /// Begins to write a checkpoint, completely or not at all, and then removes those that need not be kept.
     ///
-    /// Where the one before is still being written, waits for it first.
+    /// If the previous checkpoint is still being written, waits for it first.
     ///
     /// # Errors
     ///
-    /// The failure of the one before; this one is begun nevertheless. Where the system grants no thread, its own.
+    /// Returns an error if the previous checkpoint could not be written; this one is begun nevertheless. If the system
+    /// grants no thread, also returns an error if this one cannot be written.
     pub fn begin(&mut self, mut snapshot: Snapshot, standing: Standing) -> Result<()> {
         let before = self.finish();
         snapshot.set_metadata("standing", &standing);
@@ -240,27 +241,27 @@ impl Writer {
                 self.pending = Some(thread);
                 before
             }
-            // Where the system grants no thread, the loop waits.
+            // If the system grants no thread, the loop waits.
             Err(_) => before.and(write(&self.checkpoints, &snapshot)),
         }
     }
 
-    /// Waits until what was begun is written.
+    /// Waits until the checkpoint that was begun is written.
     ///
     /// # Errors
     ///
-    /// A folder that cannot be written to, a full disk. The checkpoints before are then as they were.
+    /// Returns an error if the folder cannot be written to or the disk is full. Earlier checkpoints are then unchanged.
     pub fn finish(&mut self) -> Result<()> {
         self.pending.take().map_or(Ok(()), |thread| {
             thread.join().unwrap_or_else(|_| Err(anyhow!("the thread that writes checkpoints panicked")))
         })
     }
 
-    /// The failure of what was begun, once it has failed; waits for nothing.
+    /// Reports a failure of the checkpoint that was begun, without waiting.
     ///
     /// # Errors
     ///
-    /// As [`finish`](Self::finish).
+    /// Returns an error in the same cases as [`finish`](Self::finish).
     pub fn check(&mut self) -> Result<()> {
         if self.pending.as_ref().is_some_and(JoinHandle::is_finished) { self.finish() } else { Ok(()) }
     }
@@ -268,7 +269,7 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        // Whoever leaves early, by an error say, still gets the checkpoint that was begun.
+        // If the program leaves early, such as after an error, the checkpoint that was begun is still written.
         let _ = self.finish();
     }
 }
@@ -347,7 +348,7 @@ mod tests {
         assert!(!standing.is_best(f64::NAN) && !standing.is_best(f64::INFINITY) && standing.is_best(7.0));
         standing.best = Some(Best { step: 1, nats_per_example: 7.0 });
         assert!(standing.is_best(6.0) && !standing.is_best(7.0) && !standing.is_best(f64::NAN));
-        // What a run of an earlier version may hold.
+        // A run of an earlier version may hold this value.
         standing.best = Some(Best { step: 1, nats_per_example: f64::NAN });
         let text = serde_json::to_string(&standing).expect("JSON");
         let standing: Standing = serde_json::from_str(&text).expect("it is read again");

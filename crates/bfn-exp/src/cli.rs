@@ -1,4 +1,4 @@
-//! The command line, as data.
+//! The definition of the command line.
 
 mod evaluation;
 mod exchange;
@@ -35,7 +35,7 @@ use crate::{
     sweep, train,
 };
 
-/// What the program ends with, after the help and in docs/RUNS.md.
+/// The exit codes of the program, shown after the help and listed in docs/RUNS.md.
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done
@@ -59,33 +59,33 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Train a network as an experiment file says.
+    /// Train a network as described in an experiment file.
     Train(TrainArgs),
     /// Print the variational bound of a trained network, in nats and bits.
     Evaluate(EvaluateArgs),
     /// Draw samples from a trained network.
     Sample(SampleArgs),
-    /// Fill in what is missing of an image, a text or rows of a table.
+    /// Fill in the missing parts of an image, a text or rows of a table.
     Inpaint(InpaintArgs),
-    /// Tell how good samples are for how many evaluations of the network.
+    /// Measure the quality of samples for several numbers of network evaluations.
     Quality(QualityArgs),
-    /// Measure what steps between any two times cost a trained network, for --grid fitted.
+    /// Measure the costs of steps between any two times for a trained network, for --grid fitted.
     Grid(GridArgs),
-    /// Make a run of a checkpoint of the published PyTorch code.
+    /// Make a run from a checkpoint of the published PyTorch code.
     Import(ImportArgs),
     /// Write the weights of a run for PyTorch, under the names of the published code.
     Export(ExportArgs),
-    /// Say what an experiment would train, without training: data, parameters, memory, steps per epoch.
+    /// Report what an experiment would train, without training: data, parameters, memory, steps per epoch.
     Check(CheckArgs),
-    /// Write a commented experiment for a kind of data.
+    /// Write a commented experiment file for a kind of data.
     Init(InitArgs),
     /// Train and evaluate many runs with some keys changed: a grid or a random search.
     Sweep(SweepArgs),
     /// List the runs in a folder.
     List(ListArgs),
-    /// Show what differs between two runs, in settings and in results.
+    /// Show the differences between two runs, in settings and in results.
     Compare(CompareArgs),
-    /// Make a page about one or several runs: results, curves, samples, settings.
+    /// Make a page about one or more runs: results, curves, samples, settings.
     Report(ReportArgs),
     /// Measure how fast an experiment trains or samples on this machine.
     #[command(subcommand)]
@@ -99,8 +99,8 @@ enum Command {
     Man(ManArgs),
 }
 
-/// The whole program: takes the arguments, carries out the command, says what went wrong, and ends with the exit code
-/// for it.
+/// Runs the whole program: parses the arguments, carries out the command and reports an error, if any.
+/// The process then ends with the matching exit code.
 pub fn main() -> ! {
     let code = match Cli::parse().run() {
         Ok(()) => 0,
@@ -121,13 +121,13 @@ impl Cli {
     ///
     /// # Errors
     ///
-    /// Whatever went wrong, with its context; nothing is printed here about it.
+    /// Returns the error of the command with its context; the error is not printed here.
     pub fn run(self) -> Result<()> {
         if self.quiet {
             be_quiet();
         }
         if !matches!(self.command, Command::Train(_) | Command::Sweep(_)) {
-            // What prints ends quietly once nobody reads it, as in `bfn list | head`.
+            // Commands that print end quietly when their output is no longer read, as in `bfn list | head`.
             register_conditional_default(SIGPIPE, Arc::new(AtomicBool::new(true)))?;
         }
         match self.command {

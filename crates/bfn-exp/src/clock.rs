@@ -1,8 +1,8 @@
-//! How long a run has trained, and how long it still will.
+//! The time that a run has spent on training, and the time it still needs.
 
 use std::time::{Duration, Instant};
 
-/// The time spent on training, pauses left out, over all sessions of a run.
+/// A clock of the time spent on training over all sessions of a run, excluding pauses.
 #[derive(Debug)]
 pub struct Clock {
     started: Instant,
@@ -11,7 +11,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock of a run that has trained for this long already.
+    /// Creates the clock of a run that has already trained for `seconds_before` seconds.
     pub fn new(seconds_before: f64) -> Self {
         Self {
             started: Instant::now(),
@@ -20,17 +20,17 @@ impl Clock {
         }
     }
 
-    /// The time spent on training.
+    /// Returns the time spent on training.
     pub fn training(&self) -> Duration {
         self.before + self.started.elapsed() - self.paused
     }
 
-    /// Leaves out a time that was spent on something else.
+    /// Excludes time that was spent on something else.
     pub fn pause(&mut self, time: Duration) {
         self.paused += time;
     }
 
-    /// The time left until the last step at this many steps per second, or until `max_time`.
+    /// Returns the time left until `steps` more steps are done at `rate` steps per second, or until `max_time`.
     pub fn left(&self, steps: u64, rate: f64, max_time: Option<Duration>) -> Duration {
         let by_steps = Duration::try_from_secs_f64(steps as f64 / rate.max(1e-3)).unwrap_or(Duration::MAX);
         max_time.map_or(by_steps, |limit| by_steps.min(limit.saturating_sub(self.training())))

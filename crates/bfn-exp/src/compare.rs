@@ -1,4 +1,4 @@
-//! `bfn compare`: what differs between runs, in their settings and in their results.
+//! `bfn compare`: shows the differences between two runs, in settings and in results.
 
 use std::path::PathBuf;
 
@@ -13,17 +13,17 @@ use crate::table::{Report, Row};
 /// Arguments of `bfn compare`.
 #[derive(Debug, Args)]
 pub struct CompareArgs {
-    /// The folder of the run that the other is compared with.
+    /// The folder of the run that the other run is compared with; A in the output.
     pub run: PathBuf,
-    /// The folder of the other run.
+    /// The folder of the other run; B in the output.
     pub other: PathBuf,
 }
 
-/// Compares; what is found goes to stdout.
+/// Compares two runs and prints the differences to stdout.
 ///
 /// # Errors
 ///
-/// A folder that is not a run.
+/// Returns an error if a folder is not that of a run.
 #[allow(clippy::print_stdout, reason = "results are what this command is for")]
 pub fn command(args: &CompareArgs) -> Result<()> {
     let runs = [Run::open(&args.run)?, Run::open(&args.other)?];
@@ -47,7 +47,7 @@ pub fn command(args: &CompareArgs) -> Result<()> {
     let mut common = 0;
     for one in ours.values() {
         for other in theirs.values() {
-            // The same draws of the same examples, whatever the network.
+            // The rows of the same draws of the same examples, whatever the network.
             let rows = one.rows_beside(other);
             if !rows.is_empty() {
                 common += 1;
@@ -71,7 +71,7 @@ fn differ(what: &str, values: &[String; 2]) {
     println!("  {what}\n    A  {}\n    B  {}", values[0], values[1]);
 }
 
-/// The value of a dotted key as TOML.
+/// Returns the value of a dotted key as TOML.
 fn value_of(table: &toml::Table, key: &str) -> String {
     let mut parts = key.split('.');
     let first = parts.next().and_then(|part| table.get(part));
@@ -79,7 +79,7 @@ fn value_of(table: &toml::Table, key: &str) -> String {
     value.map_or_else(|| "absent".to_owned(), ToString::to_string)
 }
 
-/// What is not in the experiment: how far they came, and on what.
+/// Returns what the experiments do not state: how far the runs were trained, and on what.
 fn circumstances(runs: &[Run; 2]) -> Result<Vec<(&'static str, [String; 2])>> {
     let mut steps = Vec::new();
     let mut records = Vec::new();
@@ -101,7 +101,7 @@ fn circumstances(runs: &[Run; 2]) -> Result<Vec<(&'static str, [String; 2])>> {
     ])
 }
 
-/// A table of two evaluations side by side.
+/// Formats a table of two evaluations side by side.
 fn differences(one: &Report, other: &Report, rows: &[(&Row, &Row)]) -> String {
     let setting = &one.setting;
     let unit = &setting.unit;

@@ -1,4 +1,4 @@
-//! Where conditional sampling meets a network: what is not known of data points, drawn given what is.
+//! Conditional sampling with a network: the unknown variables of data points are drawn given the known ones.
 
 use std::convert::Infallible;
 
@@ -16,46 +16,47 @@ use crate::told::Told;
 /// Data points of which some variables are known, `[B, D]` in row-major order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Given {
-    /// Bins or classes as whole numbers, real numbers as they are; any value where nothing is known.
+    /// Bins or classes as whole numbers, real numbers as they are; any value for a variable that is not known.
     pub values: Vec<f64>,
-    /// Whether a variable is known.
+    /// Whether each variable is known.
     pub known: Vec<bool>,
 }
 
-/// How to draw the rest.
+/// A method for drawing the unknown variables.
 #[derive(Debug, Clone, Copy)]
 pub enum Way<'a> {
     /// One sample for each row.
     Sampler(&'a Sampler),
-    /// Rows are groups of particles, of which one is drawn.
+    /// Rows form groups of particles; one particle of each group is drawn.
     Particles(&'a Particles),
 }
 
-/// What was drawn.
+/// The result of conditional sampling.
 #[derive(Debug, Clone)]
 pub struct Completed {
-    /// All variables, those that were known as they were, `[B, D]`, or a row for each group of particles.
+    /// All variables, with the known ones unchanged, `[B, D]`; with particles, one row for each group.
     pub values: Vec<f64>,
-    /// How often the network was evaluated for each row.
+    /// The number of network evaluations for each row.
     pub evaluations: usize,
-    /// What particles tell of themselves, for each group; nothing without particles.
+    /// The statistics of the particles, for each group; empty without particles.
     pub groups: Vec<Group>,
 }
 
-/// What the particles of one data point tell of themselves.
+/// The statistics of the particles of one data point.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Group {
-    /// The least effective sample size on the way.
+    /// The smallest effective sample size along the way.
     pub least_effective: f64,
-    /// That at the end.
+    /// The effective sample size at the end.
     pub last_effective: f64,
     /// The estimate of ln p(known), in nats.
     pub ln_evidence: f64,
 }
 
-/// Conditional draws of one Bayesian flow, whatever its kind.
+/// Conditional sampling with a Bayesian flow of any kind.
 pub trait Completing {
-    /// Draws what is not known of a batch, with what the network is told of it; `observe` is told the steps done and their number.
+    /// Draws the unknown variables of a batch; `observe` receives the steps done and their total number.
+    /// `told` holds what the network is conditioned on for the batch.
     fn complete(
         &self,
         model: &Model,
@@ -68,7 +69,7 @@ pub trait Completing {
 }
 
 impl Given {
-    /// Each data point of D variables so many times, one after the other.
+    /// Repeats each data point of D variables `times` times, one copy after the other.
     #[must_use]
     pub fn repeated(&self, variables: usize, times: usize) -> Self {
         let points = self.values.chunks_exact(variables).zip(self.known.chunks_exact(variables));
@@ -82,7 +83,7 @@ impl Given {
         Self { values, known }
     }
 
-    /// Some of the data points of D variables.
+    /// Returns a range of the data points of D variables.
     #[must_use]
     pub fn part(&self, variables: usize, points: std::ops::Range<usize>) -> Self {
         let range = points.start * variables..points.end * variables;
@@ -127,7 +128,7 @@ where
     }
 }
 
-/// Cells are decided as those of whole rows are.
+/// Mixed data: cells are decided in the same way as those of complete rows.
 impl Completing for Mixed {
     fn complete(
         &self,
@@ -151,7 +152,7 @@ impl Completing for Mixed {
     }
 }
 
-/// The same for both kinds of flow; `decode` takes values from the last prediction, `[rows, D]`.
+/// Completes data points with either kind of flow; `decode` takes values from the last prediction, `[rows, D]`.
 #[allow(clippy::too_many_arguments, reason = "the parts of a flow's two samplers, each of one use")]
 fn complete<F: Conditional<Torch>>(
     flow: &F,

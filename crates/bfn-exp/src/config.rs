@@ -1,6 +1,6 @@
 //! Experiment files: configuration as data.
 //!
-//! Every key is documented here; unknown keys are refused with their line.
+//! Every key is documented here; unknown keys are rejected with their line.
 
 mod data;
 pub mod duration;
@@ -39,7 +39,7 @@ pub struct Experiment {
     pub flow: FlowConfig,
     /// The network.
     pub network: NetworkConfig,
-    /// AdamW, or Muon with it.
+    /// AdamW, alone or together with Muon.
     pub optimiser: OptimiserConfig,
     /// The exponential moving average of the weights.
     pub ema: EmaConfig,
@@ -52,11 +52,12 @@ pub struct Experiment {
     pub checkpoint: CheckpointConfig,
 }
 
-/// `[flow.continuous]`, `[flow.discretised]`, `[flow.discrete]` or, for tables, `[flow.mixed]`: the Bayesian flow and its schedule.
+/// The Bayesian flow and its schedule.
+/// One of `[flow.continuous]`, `[flow.discretised]`, `[flow.discrete]` or, for tables, `[flow.mixed]`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum FlowConfig {
-    /// Bins as real numbers, predicted by a point.
+    /// Real numbers, or bins treated as real numbers, predicted by a point.
     Continuous {
         /// σ₁, the standard deviation of the input distribution at t = 1.
         sigma_1: f64,
@@ -64,7 +65,7 @@ pub enum FlowConfig {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reconstruction_deviation: Option<f64>,
     },
-    /// Bins as real numbers, predicted by a discretised normal.
+    /// Bins treated as real numbers, predicted by a discretised normal distribution.
     Discretised {
         /// σ₁, the standard deviation of the input distribution at t = 1.
         sigma_1: f64,
@@ -77,12 +78,12 @@ pub enum FlowConfig {
         #[serde(default)]
         readout: ReadoutConfig,
     },
-    /// Each column of a table as what it is. What a table has none of needs no setting.
+    /// Each column of a table by its kind. A kind that the table does not have needs no setting.
     Mixed {
         /// σ₁ of real numbers.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         sigma_1: Option<f64>,
-        /// σ₁ of bins, in widths of a bin, so that one setting fits few and many bins.
+        /// σ₁ of bins, in bin widths, so that one setting fits few and many bins.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         sigma_1_in_bins: Option<f64>,
         /// β(1) of classes times their number, so that one setting fits few and many classes.
@@ -98,10 +99,10 @@ pub enum FlowConfig {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReadoutConfig {
-    /// It is its logits, as published.
+    /// The output is the logits, as published.
     #[default]
     Direct,
-    /// Its logits are added to those of θ, as Bayes' rule has it.
+    /// The output is added to the logits of θ, according to Bayes' rule.
     Posterior,
 }
 
@@ -114,10 +115,10 @@ pub struct ValidationConfig {
     /// Examples of the validation split to use; absent for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub examples: Option<u64>,
-    /// Samples that are drawn for the run to show at each validation; 0 for none.
+    /// Samples to draw and keep in the run at each validation; 0 for none.
     #[serde(default = "samples")]
     pub samples: u32,
-    /// The number of sampling steps n for them.
+    /// The number of sampling steps n of these samples.
     #[serde(default = "sample_steps")]
     pub sample_steps: u32,
 }
@@ -126,12 +127,12 @@ pub struct ValidationConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CheckpointConfig {
-    /// Steps between two checkpoints; the end of a run always has one.
+    /// Steps between two checkpoints; a run always writes one at its end.
     pub every: u64,
-    /// How many of the last checkpoints stay; the best one by validation stays as well.
+    /// How many of the last checkpoints are kept; the best one by validation is kept as well.
     #[serde(default = "two")]
     pub keep: usize,
-    /// Checkpoints at multiples of this number of steps stay for good; absent for none.
+    /// Checkpoints at multiples of this number of steps are kept permanently; absent for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_every: Option<u64>,
 }
@@ -149,27 +150,27 @@ fn sample_steps() -> u32 {
 }
 
 impl ValidationConfig {
-    /// Samples where nothing is said about them.
+    /// The default number of samples.
     pub const SAMPLES: u32 = 16;
-    /// Their sampling steps.
+    /// The default number of sampling steps.
     pub const SAMPLE_STEPS: u32 = 50;
 }
 
-/// Reads what is configured from TOML.
+/// Parses a configuration from TOML.
 ///
 /// # Errors
 ///
-/// The line that is wrong, and for an unknown key the nearest one that is known.
+/// Returns an error with the line that is wrong and, for an unknown key, the nearest known one.
 pub fn deserialise<T: DeserializeOwned>(text: &str) -> Result<T> {
     toml::from_str(text).map_err(|error| anyhow::anyhow!("{}", nearest::explain(&error)))
 }
 
 impl Experiment {
-    /// Reads an experiment file and changes it as `--set` says.
+    /// Reads an experiment file and applies the changes of `--set`.
     ///
     /// # Errors
     ///
-    /// The file, with the line and key that is wrong, or the `--set` that is.
+    /// Returns an error that names the file with the line and key that are wrong, or the wrong `--set`.
     pub fn read(path: &Path, overrides: &[Override]) -> Result<Self> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the experiment file {}", path.display()))?;
@@ -184,7 +185,7 @@ impl Experiment {
             change.apply(&mut document)?;
             experiment = deserialise(&document.to_string()).with_context(|| format!("in --set {}", change.key()))?;
         }
-        // Only all changes together have to make sense.
+        // Only the result of all changes has to be consistent.
         experiment.check().with_context(|| format!("in {} with the changes of --set", path.display()))?;
         Ok(experiment)
     }
@@ -193,23 +194,23 @@ impl Experiment {
     ///
     /// # Errors
     ///
-    /// The line and key that is wrong.
+    /// Returns an error with the line and key that are wrong.
     pub fn parse(text: &str) -> Result<Self> {
         let experiment: Self = deserialise(text)?;
         experiment.check()?;
         Ok(experiment)
     }
 
-    /// The experiment as an experiment file.
+    /// Formats the experiment as an experiment file.
     ///
     /// # Errors
     ///
-    /// A value that TOML cannot hold.
+    /// Returns an error if TOML cannot hold a value.
     pub fn to_toml(&self) -> Result<String> {
         toml::to_string(self).context("the experiment cannot be written as TOML")
     }
 
-    /// The learning rate of a step, counted from 0: it rises over the warm-up and goes on as `training.decay` says.
+    /// Computes the learning rate of a step, counted from 0: it rises over the warm-up, then follows `training.decay`.
     pub fn learning_rate(&self, step: u64) -> f64 {
         let TrainingConfig { warm_up, decay, steps, .. } = self.training;
         let highest = self.optimiser.learning_rate;

@@ -1,4 +1,4 @@
-//! `bfn data`: what data there are, getting them, checking them, looking at them.
+//! `bfn data`: lists, fetches, verifies and shows data.
 
 mod show;
 
@@ -14,33 +14,33 @@ use clap::{Args, Subcommand};
 use self::show::{SPLITS, show};
 use crate::progress::{Progress, tell};
 
-/// What `bfn data` does.
+/// The subcommands of `bfn data`.
 #[derive(Debug, Subcommand)]
 pub enum DataCommand {
-    /// Say what is known by name: where it was looked for, what is there, sizes, licences, addresses.
+    /// List the data sets that are known by name: folders searched, files found, sizes, licences, addresses.
     List(RootArgs),
-    /// Get a data set from public sources, checked before it takes its name.
+    /// Download a data set from public sources; each file is checked before it gets its name.
     Fetch {
-        /// mnist, cifar10 or text8.
+        /// The name of the data set: mnist, cifar10 or text8.
         name: String,
         #[command(flatten)]
         root: RootArgs,
     },
-    /// Check the files of a data set, or one file of any kind that is known.
+    /// Check the files of a data set, or one file of any known kind.
     Verify {
-        /// digits, mnist, cifar10 or text8, or a path.
+        /// The name of the data set (digits, mnist, cifar10 or text8), or a path.
         what: String,
         #[command(flatten)]
         root: RootArgs,
     },
-    /// Count, average and show examples of a data set.
+    /// Count, average and show the examples of a data set.
     Show(ShowArgs),
 }
 
-/// Where data lie.
+/// The location of data.
 #[derive(Debug, Args)]
 pub struct RootArgs {
-    /// The folder to look in first, before $BFN_DATA and the cache folder; what is fetched goes there.
+    /// The folder to search first, before $BFN_DATA and the cache folder; downloads are stored there.
     #[arg(long, value_name = "FOLDER")]
     pub root: Option<PathBuf>,
 }
@@ -48,23 +48,24 @@ pub struct RootArgs {
 /// Arguments of `bfn data show`.
 #[derive(Debug, Args)]
 pub struct ShowArgs {
-    /// digits, mnist, cifar10 or text8, or an experiment file, whose `[data]` is shown.
+    /// The name of the data set (digits, mnist, cifar10 or text8), or an experiment file, whose `[data]` is shown.
     pub what: String,
-    /// .png for images, .txt for text, .csv for tables.
+    /// Write the first training examples to this file: .png for images (without an ending a folder of PNG files), .txt
+    /// for text, .csv for tables, .npz or .safetensors for any data.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// How many examples to write.
+    /// Number of examples to write.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     pub count: u32,
     #[command(flatten)]
     pub root: RootArgs,
 }
 
-/// Carries out the command; results go to stdout.
+/// Carries out the command and prints its results to stdout.
 ///
 /// # Errors
 ///
-/// A name or path that is not known, files that are missing or not sound, a source that does not answer.
+/// Returns an error if a name or path is unknown, a file is missing or damaged, or a source does not respond.
 pub fn command(command: &DataCommand) -> Result<()> {
     match command {
         DataCommand::List(root) => list(&root.root()),
@@ -175,7 +176,7 @@ fn verify(what: &str, root: &Root) -> Result<()> {
     Ok(())
 }
 
-/// What a file of any kind holds, all of it read.
+/// Reads a whole file of any known kind and describes its content.
 fn described(path: &Path) -> Result<String> {
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();

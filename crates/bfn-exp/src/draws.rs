@@ -10,7 +10,7 @@ use tch::{Device, Kind};
 
 use crate::config::Times;
 
-/// The times of the `count` examples of one training step.
+/// Draws the times of the `count` examples of one training step.
 pub fn times(seed: Seed, step: u64, count: usize, how: Times) -> Vec<f64> {
     let spread = match how {
         Times::LowDiscrepancy => Spread::LowDiscrepancy,
@@ -21,11 +21,11 @@ pub fn times(seed: Seed, step: u64, count: usize, how: Times) -> Vec<f64> {
     spread.spread(count, &uniforms)
 }
 
-/// The density of times of this height on each of so many equal stretches of [0, 1); uniform where there are none.
+/// Returns the density of times with these heights on equal intervals of [0, 1); uniform if there are none.
 ///
 /// # Errors
 ///
-/// Heights that are not finite and above 0.
+/// Returns an error if a height is not finite or not above 0.
 pub fn density(heights: &[f64]) -> Result<TimeDensity, Error> {
     if heights.is_empty() {
         return Ok(TimeDensity::uniform());
@@ -34,17 +34,17 @@ pub fn density(heights: &[f64]) -> Result<TimeDensity, Error> {
     TimeDensity::new(&edges, heights)
 }
 
-/// Standard normal numbers, one row of `width` for each example, each row from its own stream.
+/// Draws standard normal numbers, one row of `width` for each example, each row from its own stream.
 ///
 /// The result has the shape `[examples, width]`, in f32 on the CPU.
 pub fn normal(seed: Seed, purpose: Purpose, step: u64, examples: &[u64], width: usize) -> tch::Tensor {
     from_rows(&seed.standard_normal_rows::<f32>(purpose, step, examples, width))
 }
 
-/// The values of a batch, `[B, D]`, on the CPU: bins or classes as integers; where there are real numbers among them,
-/// all in f32.
+/// Converts the values of a batch to a tensor, `[B, D]`, on the CPU.
+/// Bins and classes become integers; if there are real numbers among the values, all of them become f32.
 ///
-/// Widened here and not by libtorch, whose threads would compete with those of the training step.
+/// The values are widened here and not by libtorch, whose threads would compete with those of the training step.
 pub fn stored(values: &Values) -> tch::Tensor {
     match values {
         Values::Bytes(values) => from_rows(&values.mapv(i64::from)),
@@ -59,7 +59,7 @@ fn from_rows<T: tch::kind::Element>(rows: &Array2<T>) -> tch::Tensor {
     tch::Tensor::from_slice(rows.as_slice().unwrap_or_default()).reshape([count as i64, width as i64])
 }
 
-/// The noise of a sampler: sample s draws from streams of its own, whatever else is in its batch.
+/// The noise of a sampler: each sample draws from its own streams, whatever else is in its batch.
 #[derive(Debug)]
 pub struct SampleNoise {
     seed: Seed,
@@ -68,7 +68,7 @@ pub struct SampleNoise {
 }
 
 impl SampleNoise {
-    /// The noise for the samples of these numbers, one batch of them.
+    /// Creates the noise of one batch, for the samples with these numbers.
     pub fn new(seed: Seed, samples: Vec<u64>) -> Self {
         Self { seed, samples, calls: 0 }
     }
@@ -95,7 +95,7 @@ impl NoiseSource<Torch> for SampleNoise {
     }
 }
 
-/// A number for each example, in f32.
+/// Converts one number for each example to a tensor in f32 on a device.
 pub fn column(values: &[f64], device: Device) -> Tensor {
     Tensor::new(upload(&tch::Tensor::from_slice(values).to_kind(Kind::Float), device))
 }

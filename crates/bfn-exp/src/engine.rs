@@ -19,11 +19,11 @@ use crate::objective::Term;
 use crate::phases::{Phase, Phases};
 use crate::task::Task;
 
-/// Batches prepared ahead of the loop, and the threads that prepare them.
+/// The number of batches prepared ahead of the loop, and of threads that prepare them.
 const AHEAD: usize = 4;
 const THREADS: usize = 1;
 
-/// A network in training: all that a checkpoint holds, and how one step changes it.
+/// A network in training: the state that a checkpoint holds, and the step that changes it.
 #[allow(missing_debug_implementations, reason = "a data set need not have one")]
 pub struct Trainer {
     experiment: Experiment,
@@ -33,11 +33,11 @@ pub struct Trainer {
     model: Model,
     ema: Ema,
     optimiser: Optimiser,
-    /// The way to a gradient and back, where it is recorded.
+    /// The forward and backward pass, if they are recorded.
     recorded: Option<Recorded<Tensor>>,
 }
 
-/// What a step measured, still on the device.
+/// The measurements of a step, still on the device.
 #[derive(Debug)]
 pub struct Measured {
     /// The mean loss of the step's examples, in nats per variable.
@@ -47,12 +47,12 @@ pub struct Measured {
 }
 
 impl Trainer {
-    /// A network before its first step.
+    /// Prepares a network for its first step.
     ///
     /// # Errors
     ///
-    /// Settings of the optimiser or the average that make no sense, a data set without examples, a device that cannot
-    /// record steps that are to be recorded.
+    /// Returns an error if settings of the optimiser, the moving average or the density of times are invalid, the data
+    /// set has no examples, or the device cannot record steps that are to be recorded.
     pub fn new(experiment: &Experiment, task: Task, dataset: Arc<dyn Dataset>, model: Model) -> Result<Self> {
         let training = &experiment.training;
         Ok(Self {
@@ -67,34 +67,34 @@ impl Trainer {
         })
     }
 
-    /// What is modelled.
+    /// Returns the task, which states what is modelled.
     pub fn task(&self) -> &Task {
         &self.task
     }
 
-    /// The network.
+    /// Returns the network.
     pub fn model(&self) -> &Model {
         &self.model
     }
 
-    /// The network, while the average of its weights is in it.
+    /// Calls `body` with the network while its weights are replaced by their moving average.
     ///
     /// # Errors
     ///
-    /// A device that fails.
+    /// Returns an error if the device or `body` fails.
     pub fn with_average<T>(&mut self, body: impl FnOnce(&Model, &Task) -> Result<T>) -> Result<T> {
         let _averaged = self.ema.averaged()?;
         body(&self.model, &self.task)
     }
 
-    /// Step number `step`, counted from 0: the one place where weights change.
+    /// Carries out step number `step`, counted from 0. This is the only place where weights change.
     ///
-    /// Nothing here waits for the device. At a loss or gradient that is not finite the optimiser takes no step; the
-    /// average of the weights moves on as after any other.
+    /// Nothing here waits for the device. If the loss or gradient is not finite, the optimiser takes no step; the
+    /// moving average is updated as after any other step.
     ///
     /// # Errors
     ///
-    /// Batches that end too soon, data that cannot be read any more, a device that fails.
+    /// Returns an error if the batches end too soon, data can no longer be read, or the device fails.
     pub fn step(
         &mut self,
         step: u64,
@@ -133,34 +133,34 @@ impl Trainer {
         Ok(Measured { loss: total, gradient_norm })
     }
 
-    /// The floating-point operations of the network's way forward with one example; see [`count_operations`].
+    /// Counts the floating-point operations of the forward pass with one example; see [`count_operations`].
     ///
     /// # Errors
     ///
-    /// What the data set finds wrong with its files.
+    /// Returns an error if the data set finds a fault in its files.
     pub fn operations(&self) -> Result<u64> {
         let example = self.examples(0)?.swap_remove(0).first(1).on(self.model.device());
         let loss = || self.task.objective.loss(&self.model, &example, Term::ContinuousTime, Mode::Train);
         Ok(count_operations(loss).1)
     }
 
-    /// The batches of some steps with everything random about them, prepared ahead on another thread.
+    /// Prepares the batches of some steps with all their random draws, ahead on another thread.
     pub fn prefetch(&self, steps: Range<u64>) -> Prefetch<Result<Examples>> {
         let parts = u64::from(self.experiment.training.accumulation);
         Prefetch::new(steps.start * parts..steps.end * parts, THREADS, AHEAD, self.prepare())
     }
 
-    /// The batches of one step once more, to be looked at.
+    /// Returns the batches of one step again, for inspection.
     ///
     /// # Errors
     ///
-    /// What the data set finds wrong with its files.
+    /// Returns an error if the data set finds a fault in its files.
     pub fn examples(&self, step: u64) -> Result<Vec<Examples>> {
         let parts = u64::from(self.experiment.training.accumulation);
         (step * parts..(step + 1) * parts).map(self.prepare()).collect()
     }
 
-    /// From the number of a batch to its examples: a pure function, whichever thread calls it.
+    /// Returns the pure function from the number of a batch to its examples, which any thread may call.
     fn prepare(&self) -> impl Fn(u64) -> Result<Examples> + Send + Sync + 'static {
         let TrainingConfig { batch, times, seed, accumulation, condition_dropout, .. } = self.experiment.training;
         let is_weighted = !self.experiment.training.time_density.is_empty();
@@ -190,11 +190,11 @@ impl Trainer {
         }
     }
 
-    /// A copy of all that changes, in the memory of the host.
+    /// Copies all state that changes to the memory of the host.
     ///
     /// # Errors
     ///
-    /// A device that fails.
+    /// Returns an error if the device fails.
     pub fn snapshot(&self) -> Result<Snapshot> {
         let mut snapshot = Snapshot::new();
         snapshot.add("model", &parameter::named(self.model.parameters()))?;
@@ -203,7 +203,7 @@ impl Trainer {
         Ok(snapshot)
     }
 
-    /// The bytes of all that a step changes: weights, their gradients and average, and the state of the optimiser.
+    /// Counts the bytes of all state that a step changes: weights, gradients, moving average and optimiser state.
     pub fn state_bytes(&self) -> u64 {
         let weights = parameter::named(self.model.parameters());
         let bytes = |tensors: &[NamedTensor]| {
@@ -215,11 +215,11 @@ impl Trainer {
         2 * bytes(&weights) + bytes(&self.ema.state()) + bytes(&self.optimiser.state())
     }
 
-    /// Goes back to what a checkpoint holds.
+    /// Restores the state of a checkpoint.
     ///
     /// # Errors
     ///
-    /// A checkpoint of another network.
+    /// Returns an error if the checkpoint belongs to another network.
     pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<()> {
         checkpoint.load_into("model", &parameter::named(self.model.parameters()))?;
         checkpoint.load_into("ema", &self.ema.state())?;
@@ -228,8 +228,8 @@ impl Trainer {
     }
 }
 
-/// Adds the gradient of the mean loss of some examples, one of so many parts of a step, and returns that loss.
-/// `between` is called when it is known, before its gradient is.
+/// Adds the gradient of one of `parts` parts of a step, and returns this part's share of the mean loss.
+/// `between` is called after the loss is computed and before its gradient is.
 fn gradients(task: &Task, model: &Model, examples: &Examples, parts: u64, between: impl FnOnce()) -> Tensor {
     let loss = task.objective.loss(model, examples, Term::ContinuousTime, Mode::Train);
     let loss = weighted(loss.array(), examples.weights.as_ref()).mean(Kind::Float) / parts as f64;
@@ -238,7 +238,7 @@ fn gradients(task: &Task, model: &Model, examples: &Examples, parts: u64, betwee
     loss.detach()
 }
 
-/// Losses `[B, D]` of examples times their factors, if they have any.
+/// Multiplies the losses `[B, D]` of examples by their weights, if they have any.
 fn weighted(losses: &Tensor, weights: Option<&Column>) -> Tensor {
     match weights {
         None => losses.shallow_clone(),

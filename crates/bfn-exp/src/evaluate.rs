@@ -1,4 +1,4 @@
-//! `bfn evaluate`: the variational bound of a trained network.
+//! `bfn evaluate`: estimates the variational bound of a trained network.
 
 mod baselines;
 mod hidden;
@@ -35,19 +35,19 @@ use crate::stop::{Stop, Stopped};
 use crate::table::{Report, Row, Setting, Terms};
 use crate::task::{Arithmetic, Source};
 
-/// Bins of time that a result of continuous time has unless asked otherwise.
+/// The default number of time bins of a continuous-time result.
 pub const TIME_BINS: usize = 20;
 
-/// Evaluates and prints; the results go to stdout, progress to stderr.
+/// Evaluates a run and prints the results to stdout, progress to stderr.
 ///
 /// # Errors
 ///
-/// As [`report`], and a file that cannot be written.
+/// Returns an error in the same cases as [`report`], and if a file cannot be written.
 pub fn command(args: &EvaluateArgs) -> Result<()> {
     args.json.as_deref().map_or(Ok(()), check_file)?;
     let evaluated = Evaluated::of(args)?;
     let report = evaluated.stored.report();
-    // Printed first: results that took long are not lost with a file that cannot be written.
+    // Printed first, so that results that took long to compute are not lost if the file cannot be written.
     let printed = print(report, args, &evaluated.trained, &evaluated.source);
     if let Some(path) = &args.json {
         write_file(path, serde_json::to_string_pretty(report)?.as_bytes())?;
@@ -55,14 +55,14 @@ pub fn command(args: &EvaluateArgs) -> Result<()> {
     printed
 }
 
-/// Evaluates.
+/// Evaluates a run and returns the results.
 ///
-/// Each row is stored in the run when it is done, so that an evaluation that was interrupted goes on after it.
+/// Each row is stored in the run when it is done, so that an interrupted evaluation continues after it.
 ///
 /// # Errors
 ///
-/// A run that is not there or not complete, data that are missing, a file that cannot be written; [`Stopped`] where a
-/// signal or `--max-time` stopped it.
+/// Returns an error if the run does not exist or is not complete, or if data are missing; returns [`Stopped`] if a
+/// signal or `--max-time` stopped the evaluation.
 pub fn report(args: &EvaluateArgs) -> Result<Report> {
     Ok(Evaluated::of(args)?.stored.into_report())
 }
@@ -116,7 +116,7 @@ impl Evaluated {
         let mut is_kept = true;
         let ended = rows.each(&left, &mut |row, progress| {
             let added = stored.add(row);
-            // All that is done is written each time.
+            // Each write contains everything that is done.
             is_kept = added.is_ok();
             if let Err(error) = added {
                 progress.warn(&format!("{error:#}; the results are not stored in the run"));
@@ -145,7 +145,7 @@ impl Evaluated {
     }
 }
 
-/// The network and the data.
+/// Loads the network and the data.
 fn load(args: &EvaluateArgs) -> Result<(Trained, Source)> {
     let arithmetic = Arithmetic {
         receiver: if args.factorised_receiver { Receiver::Factorised } else { Receiver::Joint },
@@ -169,7 +169,7 @@ fn load(args: &EvaluateArgs) -> Result<(Trained, Source)> {
     Ok((trained, source))
 }
 
-/// All that the results depend on.
+/// Collects everything that the results depend on.
 fn setting(
     args: &EvaluateArgs,
     steps: Vec<Steps>,
@@ -209,14 +209,14 @@ fn setting(
     })
 }
 
-/// What the bound is given, in words.
+/// Describes what the bound is conditioned on, in words.
 fn given(trained: &Trained, hidden: Option<&HiddenPart>) -> Option<String> {
     let known = hidden.map(|hidden| format!("{} known variables ({})", hidden.known.len(), hidden.name));
     let all: Vec<String> = trained.task.side.words().into_iter().chain(known).collect();
     (!all.is_empty()).then(|| all.join(" and "))
 }
 
-/// The grid of a number of steps; none where the steps are equal or time is continuous.
+/// Returns the grid of a number of steps; `None` if the steps are equal or time is continuous.
 fn grid_of(grid: GridName, steps: Steps, trained: &Trained) -> Result<Option<Grid>> {
     match (grid, steps) {
         (GridName::Uniform, _) | (_, Steps::Infinite) => Ok(None),
@@ -224,38 +224,38 @@ fn grid_of(grid: GridName, steps: Steps, trained: &Trained) -> Result<Option<Gri
     }
 }
 
-/// How the bound is estimated for some numbers of steps, one after the other.
+/// An estimator of the bound for several numbers of steps, one after the other.
 #[allow(missing_debug_implementations, reason = "a data set need not have one")]
 pub struct Rows<'a> {
-    /// The draws.
+    /// The estimator that makes the draws.
     pub estimator: &'a Estimator<'a>,
-    /// Variables in an example.
+    /// The number of variables of an example.
     pub dimensions: usize,
-    /// Bins of time that continuous time is shown in.
+    /// The number of time bins of a continuous-time result.
     pub time_bins: usize,
-    /// Asked after each batch whether to stop.
+    /// Called after each batch; evaluation stops if it returns true.
     pub stop: &'a dyn Fn() -> bool,
 }
 
 impl Rows<'_> {
-    /// The bound in continuous time alone; nothing where it was told to stop.
+    /// Estimates the bound in continuous time alone; returns `None` if it was stopped.
     ///
     /// # Errors
     ///
-    /// A split without examples.
+    /// Returns an error if the split has no examples.
     pub fn continuous_time(&self) -> Result<Option<Row>> {
         let mut result = None;
         let _ = self.each(&[(Steps::Infinite, None)], &mut |row, _| result = Some(row))?;
         Ok(result)
     }
 
-    /// Hands over a row for each number of steps as soon as it is done; breaks off where it is told to stop.
+    /// Passes a row for each number of steps to `keep` as soon as it is done; breaks off if `stop` asks for it.
     ///
-    /// A number of steps comes with its grid; without one the steps are equal.
+    /// Each number of steps comes with its grid; without a grid, the steps are equal.
     ///
     /// # Errors
     ///
-    /// A split without examples.
+    /// Returns an error if the split has no examples.
     pub fn each(
         &self,
         steps: &[(Steps, Option<Grid>)],
@@ -320,7 +320,7 @@ fn print(report: &Report, args: &EvaluateArgs, trained: &Trained, source: &Sourc
     } else if matches!(form.arrangement, Arrangement::Image { .. } | Arrangement::Table { .. }) && !form.has_reals() {
         let train = trained.experiment.data.open(Split::Train, Windows::Random)?;
         let histogram = Histogram::fit(train.dataset.as_ref(), Draw { seed: Seed(0), epoch: 0 })?;
-        // The same examples as the bound's; pixels that are drawn at random are those of its first repeat.
+        // The same examples as for the bound; pixels that are drawn at random are those of its first repeat.
         let draw = Draw { seed: Seed(args.seed), epoch: 0 };
         let nats = histogram.mean_nats(source.dataset.as_ref(), *examples, draw)?;
         let bits = nats / (*dimensions as f64 * std::f64::consts::LN_2);

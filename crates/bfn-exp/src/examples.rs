@@ -1,27 +1,27 @@
-//! What a loss is computed from: examples with all that is random about it.
+//! The input of a loss: examples with all of their random draws.
 
 use bfn_nets::networks::Condition;
 use bfn_nets::{Inputs, Tensor, device};
 use tch::{Device, Kind};
 
-/// Examples with everything random about a loss, `[B]` or `[B, …]`, on the model's device.
+/// Examples with all random draws of a loss, `[B]` or `[B, …]`, on the model's device.
 #[derive(Debug)]
 pub struct Examples {
-    /// The values, `[B, D]`: bins or classes as integers; where there are real numbers among them, all in f32.
+    /// The values, `[B, D]`: bins or classes as integers; if there are real numbers among them, all in f32.
     pub x: tch::Tensor,
     /// The times.
     pub t: Column,
-    /// The factor of the loss of each example, where times are not drawn uniformly.
+    /// The weight of each example's loss, if times are not drawn uniformly.
     pub weights: Option<Column>,
     /// Standard normal noise of the flow, `[B, W]` with W numbers in a message.
     pub noise: tch::Tensor,
     /// Standard normal noise of the sender, likewise; only a step of finite n needs it.
     pub sender_noise: Option<tch::Tensor>,
-    /// What the network is told beside θ and t.
+    /// What the network is conditioned on besides θ and t.
     pub condition: Option<Condition>,
 }
 
-/// A number for each example: as it was drawn, and in f32 where the network computes.
+/// One number for each example: as it was drawn, and in f32 where the network computes.
 #[derive(Debug)]
 pub struct Column {
     exact: Vec<f64>,
@@ -30,17 +30,17 @@ pub struct Column {
 }
 
 impl Column {
-    /// Such numbers, on the CPU.
+    /// Creates a column on the CPU.
     pub fn new(exact: Vec<f64>) -> Self {
         Self { rounded: tch::Tensor::from_slice(&exact).to_kind(Kind::Float), exact }
     }
 
-    /// The numbers as they were drawn.
+    /// Returns the numbers as they were drawn.
     pub fn exact(&self) -> &[f64] {
         &self.exact
     }
 
-    /// The same as a tensor `[B]`.
+    /// Returns the numbers as a tensor `[B]` in f32.
     pub fn on_device(&self) -> Tensor {
         Tensor::new(self.rounded.shallow_clone())
     }
@@ -51,7 +51,7 @@ impl Column {
 }
 
 impl Examples {
-    /// The first so many of them.
+    /// Returns the first `count` examples.
     #[must_use]
     pub fn first(&self, count: usize) -> Self {
         let first = |tensor: &tch::Tensor| tensor.narrow(0, 0, count as i64);
@@ -65,7 +65,7 @@ impl Examples {
         }
     }
 
-    /// The same examples in memory that a GPU can read from while the program goes on.
+    /// Moves the examples, for a GPU, into memory that it can read from while the program continues.
     #[must_use]
     pub fn ready_for(mut self, device: Device) -> Self {
         if device.is_cuda() {
@@ -74,7 +74,7 @@ impl Examples {
         self
     }
 
-    /// The same examples on a device; nothing waits for the copy out of memory that is ready for it.
+    /// Moves the examples to a device; nothing waits for the copy from memory that is ready for it.
     #[must_use]
     pub fn on(mut self, device: Device) -> Self {
         self.replace(|tensor| device::move_to(tensor, device));

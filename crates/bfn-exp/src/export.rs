@@ -1,4 +1,4 @@
-//! `bfn export`: the weights of a run under the names of the published code.
+//! `bfn export`: writes the weights of a run under the names of the published code.
 
 use std::path::Path;
 
@@ -12,11 +12,11 @@ use crate::progress::say;
 use crate::run::Trained;
 use crate::task::Arithmetic;
 
-/// Writes the weights of a run to a file that PyTorch and the published code read.
+/// Writes the weights of a run to a file that PyTorch and the published code can read.
 ///
 /// # Errors
 ///
-/// A run that is not there or not complete, a file of another kind or that cannot be written.
+/// Returns an error if the run does not exist or is not complete, or if the file is of another kind or not writable.
 pub fn command(args: &ExportArgs) -> Result<()> {
     let format = Format::of(&args.out)?;
     check_file(&args.out).context("in --out")?;
@@ -35,7 +35,7 @@ pub fn command(args: &ExportArgs) -> Result<()> {
     Ok(())
 }
 
-/// The kinds of file that weights go to.
+/// A file format for weights.
 #[derive(Debug, Clone, Copy)]
 enum Format {
     StateDict,
@@ -43,7 +43,7 @@ enum Format {
 }
 
 impl Format {
-    /// By the path's ending, checked before anything is read.
+    /// Chooses the format by the path's ending, before anything is read.
     fn of(path: &Path) -> Result<Self> {
         match path.extension().unwrap_or_default().to_string_lossy().to_lowercase().as_ref() {
             "pt" | "pth" | "bin" => Ok(Self::StateDict),

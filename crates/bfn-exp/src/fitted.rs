@@ -1,4 +1,4 @@
-//! `bfn grid`: the grid of n steps that costs least, fitted to a trained network.
+//! `bfn grid`: fits the grid of n steps with the lowest cost to a trained network.
 
 use std::fs;
 use std::path::Path;
@@ -18,34 +18,34 @@ use crate::progress::{Progress, say};
 use crate::run::{Trained, write_file};
 use crate::task::Arithmetic;
 
-/// The file in the folder of a run.
+/// The name of the file in the folder of a run.
 const FILE: &str = "grid.json";
 
-/// A table of measured costs, as the folder of a run keeps it.
+/// A table of measured costs, as stored in the folder of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MeasuredCosts {
-    /// Optimiser steps of the network that was measured.
+    /// Training steps of the measured network.
     pub step: u64,
     /// Which of its weights: `ema` or `last`.
     pub weights: String,
     /// The part of the data.
     pub split: String,
-    /// Examples of it.
+    /// The number of examples measured.
     pub examples: usize,
     /// The seed of all draws.
     pub seed: u64,
     /// The fine grid.
     pub times: Vec<f64>,
-    /// The cost in nats per example of the steps from the first fine time to each later one, from the second, and so on.
+    /// The costs of steps in nats per example: from the first fine time to each later one, from the second, and so on.
     pub costs: Vec<f64>,
 }
 
-/// Measures, keeps the costs in the run, and prints the grids that they lead to.
+/// Measures costs, stores them in the run, and prints the fitted grids.
 ///
 /// # Errors
 ///
-/// A run that is not there or not complete, data that are missing, a file that cannot be written.
+/// Returns an error if the run does not exist or is not complete, data are missing, or a file cannot be written.
 pub fn command(args: &GridArgs) -> Result<()> {
     let fine = Grid::uniform(args.fine as usize).context("in --fine")?;
     let (longest, fine_steps) = (args.steps.iter().copied().max().unwrap_or(1), args.fine);
@@ -101,7 +101,7 @@ impl MeasuredCosts {
     ///
     /// # Errors
     ///
-    /// A run whose costs have not been measured, or those of another checkpoint or of other weights.
+    /// Returns an error if the run has no measured costs, or only those of another checkpoint or of other weights.
     pub fn read(trained: &Trained) -> Result<StepCosts> {
         let (run, step, weights) = (&trained.folder, trained.standing.step, trained.weights.to_string());
         let path = run.join(FILE);
@@ -122,11 +122,11 @@ impl MeasuredCosts {
     }
 }
 
-/// The SHA-256 of the costs in the folder of a run, from which all its fitted grids follow.
+/// Computes the SHA-256 of the costs in the folder of a run, which determine all its fitted grids.
 ///
 /// # Errors
 ///
-/// A run whose costs have not been measured.
+/// Returns an error if the run has no measured costs.
 pub fn digest(run: &Path) -> Result<String> {
     Ok(format!("{:x}", Sha256::digest(text_of(run)?)))
 }
@@ -139,11 +139,11 @@ fn text_of(run: &Path) -> Result<String> {
     fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// The cheapest grid of so many steps from the fine time that is nearest to `start` to 1.
+/// Finds the cheapest grid of `steps` steps from the fine time nearest to `start` to 1.
 ///
 /// # Errors
 ///
-/// More steps than the fine grid has.
+/// Returns an error if the fine grid has fewer steps from there on.
 pub fn fitted_grid(costs: &StepCosts, start: f64, steps: usize) -> Result<FittedGrid> {
     let times = costs.fine().times();
     let last = times.len() - 1;
@@ -166,7 +166,7 @@ fn print(costs: &StepCosts, steps: &[u32], form: &Form) -> Result<()> {
     println!("{}", "-".repeat(66));
     for steps in steps {
         let fitted = costs.best(*steps as usize)?;
-        // Where n divides the fine grid, the uniform grid of n steps is measured as well.
+        // If n divides the number of fine steps, the uniform grid of n steps is measured as well.
         let (stride, fits) =
             (costs.fine().count() / *steps as usize, costs.fine().count().is_multiple_of(*steps as usize));
         let uniform: f64 = (0..*steps as usize).map(|i| costs.cost(i * stride, (i + 1) * stride)).sum();

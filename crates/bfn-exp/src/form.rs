@@ -1,4 +1,4 @@
-//! What an example looks like, as the folder of a run remembers it.
+//! The form of an example, as stored in the folder of a run.
 
 use std::fmt;
 use std::path::Path;
@@ -9,16 +9,16 @@ use bfn_data::table::Columns;
 use bfn_data::{Alphabet, Dataset, Layout, Tokenizer, Vocabulary};
 use serde::{Deserialize, Serialize};
 
-/// What an example looks like: enough to build the network and to write samples without the data.
+/// The form of an example: enough to build the network and to write samples without the data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Form {
-    /// How the variables lie.
+    /// The arrangement of the variables.
     pub arrangement: Arrangement,
-    /// What each variable can be.
+    /// The values that each variable can take.
     pub variable: Variable,
 }
 
-/// How the variables of an example lie.
+/// The arrangement of the variables of an example.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Arrangement {
@@ -45,7 +45,7 @@ pub enum Arrangement {
     },
     /// A row of a table.
     Table {
-        /// The columns, with what turns their cells into values and back.
+        /// The columns, with the transforms between cells and values.
         columns: Columns,
     },
     /// A window of bytes.
@@ -57,12 +57,12 @@ pub enum Arrangement {
     Tokens {
         /// Tokens.
         length: usize,
-        /// The tokenizer, as the library `tokenizers` writes it in JSON.
+        /// The tokenizer, in the JSON format of the library `tokenizers`.
         tokenizer: String,
     },
 }
 
-/// What each variable can be.
+/// The values that each variable can take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Variable {
@@ -72,7 +72,7 @@ pub enum Variable {
     Discrete(usize),
     /// A real number.
     Continuous,
-    /// What its column says.
+    /// A value of the kind of its column.
     Mixed,
 }
 
@@ -88,18 +88,18 @@ impl fmt::Display for Variable {
 }
 
 impl Arrangement {
-    /// Whether the variables are symbols of a text.
+    /// Returns whether the variables are symbols of a text.
     pub fn is_text(&self) -> bool {
         matches!(self, Self::Text { .. } | Self::Bytes { .. } | Self::Tokens { .. })
     }
 }
 
 impl Form {
-    /// The form of a data set's examples.
+    /// Returns the form of a data set's examples.
     ///
     /// # Errors
     ///
-    /// Data that no flow of this program models yet.
+    /// Returns an error if no flow of this program models such data yet.
     pub fn of(data: &dyn Dataset) -> Result<Self> {
         let arrangement = match data.layout() {
             Layout::Image { height, width, channels } => {
@@ -130,7 +130,7 @@ impl Form {
         Ok(Self { arrangement, variable })
     }
 
-    /// D, the number of variables of an example.
+    /// Returns D, the number of variables of an example.
     pub fn dimensions(&self) -> usize {
         match &self.arrangement {
             Arrangement::Image { height, width, channels } => height * width * channels,
@@ -142,7 +142,7 @@ impl Form {
         }
     }
 
-    /// K, the number of bins or classes of a variable; 1 where it is a real number, or not the same for all.
+    /// Returns K, the number of bins or classes of a variable; 1 for real numbers or if variables differ.
     pub fn values(&self) -> usize {
         match self.variable {
             Variable::Discretised(values) | Variable::Discrete(values) => values,
@@ -150,7 +150,7 @@ impl Form {
         }
     }
 
-    /// Whether real numbers are among the variables.
+    /// Returns whether there are real numbers among the variables.
     pub fn has_reals(&self) -> bool {
         match &self.arrangement {
             Arrangement::Table { columns } => {
@@ -160,11 +160,11 @@ impl Form {
         }
     }
 
-    /// What the classes of text mean; none where the data are no text.
+    /// Returns the meaning of the classes of text; `None` if the data are not text.
     ///
     /// # Errors
     ///
-    /// The record of a run that was changed by hand.
+    /// Returns an error if the record of a run was changed by hand and is no longer valid.
     pub fn vocabulary(&self) -> Result<Option<Vocabulary>> {
         Ok(match &self.arrangement {
             Arrangement::Text { alphabet, .. } => Some(Vocabulary::Characters(Alphabet::new(alphabet)?)),
@@ -176,7 +176,7 @@ impl Form {
         })
     }
 
-    /// What a bit per variable is called.
+    /// Returns the name of the unit bits per variable.
     pub fn bits_per_variable(&self) -> &'static str {
         match self.arrangement {
             Arrangement::Text { .. } => "bits/char",

@@ -1,7 +1,7 @@
-//! What a run shows of itself at each validation: samples, and the flow on its way to them.
+//! The samples that a run shows at each validation, and the flow that leads to them.
 //!
-//! The noise follows from the seed of the run and is the same each time, so that pictures of different steps differ by
-//! the network alone. It is none of the noise of training, which is drawn as if nothing had been shown.
+//! The noise follows from the seed of the run and is the same each time, so that pictures of different steps differ
+//! only by the network. It is separate from the noise of training, which is the same whether samples are shown or not.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,21 +21,21 @@ use crate::task::Task;
 use crate::told::{Telling, rounded_up};
 use crate::trajectory::Trajectory;
 
-/// What was written.
+/// The files that were written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gallery {
     /// The samples: a picture, texts, rows, or arrays.
     pub samples: PathBuf,
-    /// The flow as a strip and, of text, in words; nothing where it cannot be seen.
+    /// The flow as a strip and, for text, in words; empty if it cannot be shown.
     pub flow: Vec<PathBuf>,
 }
 
 impl Gallery {
-    /// Draws samples as `telling` says, and writes them to the run, `samples/step-N.…` and `flow/step-N….png`.
+    /// Draws samples as `telling` specifies, and writes them to `samples/step-N.…` and `flow/step-N….png` in the run.
     ///
     /// # Errors
     ///
-    /// A folder that cannot be written to, a full disk.
+    /// Returns an error if a folder cannot be written to or the disk is full.
     pub fn draw(
         run: &Run,
         model: &Model,
@@ -56,7 +56,7 @@ impl Gallery {
         let target = Target::new(&samples, &task.form.arrangement)?;
         let moving = Trajectory::can_show(&task.form).then(|| Trajectory::new(&file("flow", "png")?, &task.form));
         let mut moving = moving.transpose()?;
-        // In one batch, so that the flow of all is shown together.
+        // All samples are in one batch, so that their flow is shown together.
         let count = rounded_up(config.samples as usize, telling.images());
         let draws = Draws { task, model, telling, sampler: &sampler, seed, batch: count as u32 };
         let drawn = draws.draw(count, &mut |_, view| match &mut moving {
@@ -65,18 +65,18 @@ impl Gallery {
         })?;
         target.write_told(&drawn.values, &task.form, telling.images())?;
         let mut flow = moving.map(|trajectory| trajectory.write()).transpose()?.unwrap_or_default();
-        // The moving picture comes first, and is for browsers.
+        // The animation, which comes first, is meant for browsers and is left out.
         flow.drain(..flow.len().min(1));
         Ok(Self { samples, flow })
     }
 
-    /// The files that are pictures, each with what it shows.
+    /// Returns the files that are pictures, each with what it shows.
     pub fn pictures(&self) -> impl Iterator<Item = (&'static str, &Path)> {
         let all = std::iter::once(("samples", &self.samples)).chain(self.flow.iter().map(|path| ("flow", path)));
         all.map(|(what, path)| (what, path.as_path())).filter(|(_, path)| has_ending(path, "png"))
     }
 
-    /// The file of texts, if the samples are texts.
+    /// Returns the file of texts, if the samples are texts.
     pub fn texts(&self) -> Option<&Path> {
         Some(self.samples.as_path()).filter(|path| has_ending(path, "txt"))
     }

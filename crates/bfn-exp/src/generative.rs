@@ -1,4 +1,4 @@
-//! Where the samplers meet a network: draws of any kind of data.
+//! Sampling with a network, for any kind of data.
 
 use std::cell::RefCell;
 use std::fmt::Debug;
@@ -15,14 +15,14 @@ use crate::model::Model;
 use crate::objective::{Encoding, Stored};
 use crate::told::Told;
 
-/// The samplers of one Bayesian flow, whatever its kind.
+/// The samplers of a Bayesian flow of any kind.
 pub trait Generative {
-    /// Draws a batch of B samples of D variables, `shape` = \[B, D\], with what the network is told of them. `observe` is
-    /// shown every step and the end.
+    /// Draws a batch of B samples of D variables, `shape` = \[B, D\].
+    /// `told` holds what the network is conditioned on. `observe` is called at every step and at the end.
     ///
     /// # Errors
     ///
-    /// The first that `observe` returns: the network is not evaluated any more then.
+    /// Returns the first error of `observe`; the network is not evaluated after it.
     fn sample(
         &self,
         model: &Model,
@@ -37,20 +37,21 @@ pub trait Generative {
 /// A batch of samples.
 #[derive(Debug, Clone)]
 pub struct Drawn {
-    /// The most probable values under the last prediction, of tables draws from it; bins or classes as whole numbers,
-    /// real numbers as they are, `[B, D]` in row-major order.
+    /// The most probable values under the last prediction, `[B, D]` in row-major order; for tables, classes drawn from it
+    /// and the integers nearest to its means.
+    /// Bins or classes are whole numbers, real numbers are as they are.
     pub values: Vec<f64>,
-    /// How often the network was evaluated.
+    /// The number of evaluations for each sample.
     pub evaluations: usize,
 }
 
 /// A moment of sampling, shown to an observer.
 ///
-/// Both pictures are `[B, D]`, means in [−1, 1], or for discrete data `[B, D, K]`, probabilities.
+/// Belief and prediction are means in [−1, 1], `[B, D]`, or probabilities for discrete data, `[B, D, K]`.
 pub struct View<'a> {
     /// The number of steps done; the final prediction counts as the last.
     pub step: usize,
-    /// The number of steps in all.
+    /// The total number of steps.
     pub steps: usize,
     /// The time.
     pub t: f64,
@@ -58,37 +59,37 @@ pub struct View<'a> {
     pub(crate) prediction: &'a dyn Fn() -> Tensor,
 }
 
-/// From an observer that has had enough to the next prediction, which ends the sampling.
+/// The first error of an observer, passed to the next prediction, which ends the sampling.
 #[derive(Debug, Default)]
 pub(crate) struct Halt(RefCell<Option<anyhow::Error>>);
 
 impl Halt {
-    /// Takes note of an error.
+    /// Records the error of an observation, if there is one.
     pub(crate) fn after(&self, observed: Result<()>) {
         if let Err(error) = observed {
             self.0.borrow_mut().get_or_insert(error);
         }
     }
 
-    /// The error that was noted, once.
+    /// Returns the recorded error, once.
     pub(crate) fn check(&self) -> Result<()> {
         self.0.take().map_or(Ok(()), Err)
     }
 }
 
-/// What there is to see of the parameters of an input distribution.
+/// Parameters of an input distribution that can be shown.
 pub trait Seen {
-    /// Means `[B, D]`, or probabilities `[B, D, K]`.
+    /// Returns means `[B, D]`, or probabilities `[B, D, K]`.
     fn seen(&self) -> Tensor;
 }
 
 impl View<'_> {
-    /// The input distribution, computed now.
+    /// Computes the input distribution.
     pub fn belief(&self) -> Tensor {
         (self.belief)()
     }
 
-    /// The output distribution, computed now.
+    /// Computes the output distribution.
     pub fn prediction(&self) -> Tensor {
         (self.prediction)()
     }
@@ -149,7 +150,7 @@ where
     }
 }
 
-/// A mean prediction from its signal: x̂ itself, or ê from K ê − 1.
+/// Recovers a mean prediction from its signal: x̂ itself, or ê from K ê − 1.
 fn seen_signal(signal: &Tensor) -> Tensor {
     match signal.shape()[..] {
         [_, _, classes] => (signal + 1.0) / classes as f64,

@@ -1,4 +1,4 @@
-//! Where grids of times meet a network.
+//! Grids of times applied to a network.
 
 use std::convert::Infallible;
 
@@ -12,19 +12,20 @@ use crate::examples::Examples;
 use crate::model::Model;
 use crate::objective::{Encoding, Stored};
 
-/// The grids of one Bayesian flow, whatever its kind.
+/// The grids of a Bayesian flow of any kind.
 pub trait Gridded {
-    /// Steps from `start` to 1 that each take the same amount from the expected entropy of the input distribution.
+    /// Returns steps from `start` to 1 that reduce the expected entropy of the input distribution by equal amounts.
     ///
     /// # Errors
     ///
-    /// A start outside [0, 1), or steps too small to be told apart.
+    /// Returns an error if the start is outside [0, 1) or the steps are too small to be distinguished.
     fn entropy_grid(&self, start: f64, steps: usize) -> Result<Grid, bfn_core::Error>;
 
-    /// The weighted loss of one step for each example, in nats, per variable: `[B, D]`.
+    /// Computes the weighted loss of one step for each example, in nats per variable, `[B, D]`.
     fn loss_of_steps(&self, model: &Model, examples: &Examples, steps: &[Step]) -> Tensor;
 
-    /// The costs of all steps of a fine grid, in nats, summed over the examples; `observe` is called for each fine time.
+    /// Measures the costs of all steps of a fine grid in nats, summed over the examples.
+    /// `observe` is called for each fine time but the last.
     fn step_costs(&self, model: &Model, examples: &Examples, fine: &Grid, observe: &mut dyn FnMut()) -> StepCosts;
 }
 

@@ -10,13 +10,13 @@ use bfn_data::{Download, Fetched};
 
 use crate::progress::{Progress, say};
 
-/// The hub, where the variable HF_ENDPOINT names no other.
+/// The address of the hub, unless the environment variable HF_ENDPOINT names another.
 const HUB: &str = "https://huggingface.co";
 
 /// A file on the hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HubFile {
-    /// OWNER, REPO and the file's path: names that are safe in an address and as names of files.
+    /// OWNER, REPO and the file's path; each part is safe in an address and as a file name.
     parts: Vec<String>,
 }
 
@@ -45,11 +45,12 @@ impl HubFile {
     }
 }
 
-/// Downloads a file unless it is in the cache already; a broken transfer goes on where it broke.
+/// Downloads a file unless it is already in the cache; an interrupted transfer resumes where it stopped.
 ///
 /// # Errors
 ///
-/// No network, no such file, a transfer that breaks again and again, a cache folder that cannot be written to.
+/// Returns an error if there is no network or no such file, if the transfer keeps failing, or if the cache folder
+/// cannot be written.
 pub fn download(file: &HubFile) -> Result<PathBuf> {
     let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")));

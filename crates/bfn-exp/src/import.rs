@@ -1,4 +1,4 @@
-//! `bfn import`: a run from a checkpoint of the published code.
+//! `bfn import`: turns a checkpoint of the published code into a run.
 
 use std::fs;
 use std::path::Path;
@@ -19,12 +19,12 @@ use crate::published::{self, Translation};
 use crate::run::{Origin, Record, Run};
 use crate::task::{Arithmetic, Task};
 
-/// Makes a run of a published configuration and its weights.
+/// Creates a run from a published configuration and its weights.
 ///
 /// # Errors
 ///
-/// A configuration that is not understood, weights that are damaged or not those of its network, a folder that exists.
-/// Nothing is left behind then.
+/// Returns an error if the configuration is not understood, if the weights are damaged or do not fit its network, or
+/// if the folder already exists. Nothing is left behind in these cases.
 pub fn command(args: &ImportArgs) -> Result<()> {
     let Translation { experiment, form, notes } = read_config(&args.config)?;
     ensure!(!args.out.exists(), "{} exists already and is not overwritten; choose another --out", args.out.display());
@@ -58,12 +58,12 @@ pub fn command(args: &ImportArgs) -> Result<()> {
 fn read_config(path: &Path) -> Result<Translation> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read the configuration {}", path.display()))?;
     let translation = published::read(&text).with_context(|| format!("in {}", path.display()))?;
-    // What the run's file will say must be an experiment.
+    // The run's experiment file must be a valid experiment.
     Experiment::parse(&translation.experiment.to_toml()?).with_context(|| format!("in {}", path.display()))?;
     Ok(translation)
 }
 
-/// The tensors of a `.safetensors` file or one made by `torch.save`, and the file's SHA-256.
+/// Returns the tensors of a `.safetensors` file or of one written by `torch.save`, and the file's SHA-256.
 fn read_weights(path: &Path) -> Result<(Vec<NamedTensor>, String)> {
     let bytes = fs::read(path).with_context(|| format!("cannot read the weights {}", path.display()))?;
     let sha256 = format!("{:x}", Sha256::digest(&bytes));

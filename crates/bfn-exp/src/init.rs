@@ -1,4 +1,4 @@
-//! `bfn init`: a commented experiment to begin with.
+//! `bfn init`: writes a commented experiment to start from.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use toml_edit::{DocumentMut, Item, value};
 use crate::config::{ColumnKindConfig, ColumnsConfig, RealMapConfig, usual_marks};
 use crate::progress::say;
 
-/// What all kinds have in common.
+/// The part that all templates share.
 const TRAINING: &str = include_str!("../templates/training.toml");
 
 /// Arguments of `bfn init`.
@@ -21,15 +21,15 @@ const TRAINING: &str = include_str!("../templates/training.toml");
 pub struct InitArgs {
     /// The kind of data.
     pub kind: Kind,
-    /// The file or folder of the data, where they are one's own.
+    /// The file or folder that holds your own data.
     #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
-    /// The file to write; by default KIND.toml in the working folder, - for stdout.
+    /// The file to write, or - for stdout. By default KIND.toml in the working folder.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
 }
 
-/// A kind of data that experiments can begin with.
+/// A kind of data that has an experiment template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
     /// The embedded 8×8 digits.
@@ -40,13 +40,13 @@ pub enum Kind {
     Cifar10,
     /// text8.
     Text8,
-    /// Text of one's own.
+    /// Your own text.
     Text,
     /// A folder of images.
     Images,
     /// A table in CSV or Parquet.
     Table,
-    /// An array of NumPy.
+    /// A NumPy array.
     Array,
 }
 
@@ -54,8 +54,8 @@ pub enum Kind {
 ///
 /// # Errors
 ///
-/// A file that is there already or cannot be written, a path for data that have none, data that are not there, a table
-/// that is not sound.
+/// Returns an error if the output file already exists or cannot be written, if a path is given for data that do not
+/// take one, if the data are missing, or if the table is invalid.
 pub fn command(args: &InitArgs) -> Result<()> {
     let kind = args.kind;
     let mut text = kind.experiment(args.data.as_deref().map(|path| path.to_string_lossy()).as_deref())?;
@@ -90,7 +90,7 @@ pub fn command(args: &InitArgs) -> Result<()> {
     Ok(())
 }
 
-/// The experiment with a rule for each kind of column that the table has.
+/// Returns the experiment with a rule for each kind of column in the table.
 fn with_columns(template: &str, table: &RawTable) -> Result<String> {
     let (start, end) = (template.find("[[data.table.columns]]"), template.find("[flow.mixed]"));
     let (before, after) =
@@ -98,12 +98,12 @@ fn with_columns(template: &str, table: &RawTable) -> Result<String> {
     let guesses: Vec<(&String, Guess)> = table.names().iter().zip((0..).map(|column| table.guess(column))).collect();
     let mut rules = String::new();
     for (kind, comment) in [
-        (ColumnKindConfig::Continuous { map: RealMapConfig::Quantiles }, "real numbers, by their rank"),
+        (ColumnKindConfig::Continuous { map: RealMapConfig::Quantiles }, "real numbers by their rank"),
         (
             ColumnKindConfig::Integer { lowest: None, highest: None },
-            "each integer a bin, from the least to the greatest",
+            "one bin per integer, from the smallest to the largest",
         ),
-        (ColumnKindConfig::Categorical { classes: None }, "classes by name: those of the data"),
+        (ColumnKindConfig::Categorical { classes: None }, "classes by name, as they occur in the data"),
     ] {
         let of_kind = guesses.iter().filter(|(_, guess)| guess.kind == Some(kind.kind()));
         let names: Vec<&String> = of_kind.map(|(name, _)| *name).collect();
@@ -132,11 +132,11 @@ fn with_columns(template: &str, table: &RawTable) -> Result<String> {
 }
 
 impl Kind {
-    /// The text of an experiment for data at this path, or at a place to be filled in.
+    /// Returns the text of an experiment for data at the given path, or with a path to be filled in.
     ///
     /// # Errors
     ///
-    /// A path for data that are known by name.
+    /// Returns an error if a path is given for data that are known by name.
     pub fn experiment(self, data: Option<&str>) -> Result<String> {
         let template = match self {
             Self::Digits => include_str!("../templates/digits.toml"),
@@ -164,7 +164,7 @@ impl Kind {
         Ok(document.to_string())
     }
 
-    /// As on the command line, and as in `[data.…]`.
+    /// Returns the name on the command line and in `[data.…]`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Digits => "digits",
@@ -178,7 +178,7 @@ impl Kind {
         }
     }
 
-    /// The key of the path, for data of one's own.
+    /// Returns the key that holds the path, for the user's own data.
     fn place(self) -> Option<&'static str> {
         match self {
             Self::Text | Self::Table | Self::Array => Some("file"),
@@ -199,7 +199,7 @@ mod tests {
     use crate::model::Model;
     use crate::task::{Arithmetic, Task};
 
-    /// The form of data that are not there in a test; the others are checked with real data.
+    /// Returns the form of data that are unavailable in a test; the other forms are tested with real data.
     fn form(kind: Kind) -> Form {
         let image = |side, channels, variable| {
             let arrangement = Arrangement::Image { height: side, width: side, channels };

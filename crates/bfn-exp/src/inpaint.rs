@@ -1,4 +1,4 @@
-//! `bfn inpaint`: draws what is missing of an image, a text or rows of a table.
+//! `bfn inpaint`: draws the missing parts of an image, a text or rows of a table.
 
 mod given;
 mod shown;
@@ -28,22 +28,22 @@ use crate::told::{ConditionArgs, Telling};
 pub struct InpaintArgs {
     /// The folder of the run.
     pub run: PathBuf,
-    /// An image of the size that the run was trained on, of which a part is to be filled; or a .csv or .parquet file
-    /// with the table's columns, whose empty cells are.
+    /// An image of the size that the run was trained on, of which a part is filled in; or a .csv or .parquet file
+    /// with the table's columns, whose empty cells are filled in.
     #[arg(long, value_name = "FILE")]
     pub input: Option<PathBuf>,
-    /// Instead of an image from a file, this one of the test split, counted from 0.
+    /// Use this example of the test split, counted from 0, instead of an image file.
     #[arg(long, value_name = "NUMBER", conflicts_with_all = ["input", "text"])]
     pub example: Option<u64>,
     #[command(flatten)]
     pub mask: MaskArgs,
-    /// Text with blanks, such as "the c__ sat"; what is shorter than the run's texts is continued.
+    /// Text with blanks, such as "the c__ sat". A text shorter than the run's texts is continued.
     #[arg(long, conflicts_with = "input")]
     pub text: Option<String>,
     /// The character that stands for a blank.
     #[arg(long, default_value_t = '_', value_name = "CHARACTER")]
     pub blank: char,
-    /// How many completions to draw of each image, text or row.
+    /// How many completions to draw for each image, text or row.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
     pub count: u32,
     /// The number of sampling steps n.
@@ -53,24 +53,25 @@ pub struct InpaintArgs {
     pub solver: SolverArgs,
     #[command(flatten)]
     pub condition: ConditionArgs,
-    /// How often each stretch of the steps is gone through: more than once brings known and drawn parts together.
+    /// How often each stretch of steps is run. More than one pass makes the known and the drawn parts fit together
+    /// better.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub passes: u32,
-    /// The steps of a stretch.
+    /// The number of steps in a stretch.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     pub stretch: u32,
-    /// Sequential Monte Carlo: each completion is one of so many particles, weighed by how well they foresaw what is
-    /// known.
+    /// Sequential Monte Carlo: draw each completion from this many particles, weighted by how well they predicted the
+    /// known part.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub particles: Option<u32>,
-    /// Samples, or particles, side by side.
+    /// How many samples, or particles, to draw in one batch.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     pub batch: u32,
     /// The seed of all draws.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// .png for a picture of what is known, the mask, the completions and the input, or what `bfn sample` writes; by
-    /// default inpainted.png, inpainted.txt or inpainted.csv in RUN.
+    /// The output file: .png for a picture of the known part, the mask, the completions and the input; otherwise as
+    /// for `bfn sample`. By default inpainted.png, inpainted.txt or inpainted.csv in RUN.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     #[command(flatten)]
@@ -80,11 +81,12 @@ pub struct InpaintArgs {
     pub device: DeviceChoice,
 }
 
-/// Draws completions, writes them, and tells what particles have told.
+/// Draws and writes completions, and prints statistics of the particles.
 ///
 /// # Errors
 ///
-/// A run that is not there or not complete, input that does not fit it, a file whose ending does not fit the data.
+/// Returns an error if the run is missing or incomplete, if the input does not fit it, or if the file's extension
+/// does not fit the data.
 pub fn command(args: &InpaintArgs) -> Result<()> {
     let trained = Trained::load(&args.run, args.which, args.device, Arithmetic::default())?;
     let telling = Telling::new(&args.condition, &trained, args.count as usize)?;
@@ -124,7 +126,7 @@ struct AllDrawn {
     groups: Vec<Group>,
 }
 
-/// The samplers that the arguments ask for.
+/// The sampler that the arguments select.
 enum Drawing {
     Sampler(Sampler),
     Particles(Particles),
@@ -169,7 +171,7 @@ impl Drawing {
         for (number, first) in (0..all).step_by(together).enumerate() {
             let points = first..all.min(first + together);
             let rows: Vec<u64> = (points.start * rows_each..points.end * rows_each).map(|row| row as u64).collect();
-            // Particles of one completion are told the same.
+            // All particles of a completion have the same condition.
             let completions: Vec<u64> = rows.iter().map(|row| row / rows_each as u64).collect();
             let told = telling.of(&completions, trained.model.device());
             let given = wanted.part(variables, points).repeated(variables, rows_each);
@@ -203,7 +205,7 @@ fn print_groups(groups: &[Group], args: &InpaintArgs) {
         mean(|group| group.least_effective)
     );
     for (input, groups) in groups.chunks(args.count as usize).enumerate() {
-        // The mean of the estimates of p, not of its logarithm, has no bias.
+        // The mean of the estimates of p is unbiased; the mean of their logarithms is not.
         let peak = groups.iter().map(|group| group.ln_evidence).fold(f64::NEG_INFINITY, f64::max);
         let share = groups.iter().map(|group| (group.ln_evidence - peak).exp()).sum::<f64>() / groups.len() as f64;
         println!("input {input}: ln p(known) = {:.3} nats", peak + share.ln());

@@ -4,9 +4,9 @@
 //! experiments/*.toml ─► config ─► task ─► train ─► run folder ─► evaluate, sample
 //! ```
 //!
-//! [`config`] reads an experiment file, [`task`] joins data, flow and network, [`train`] is the
-//! loop, [`run`] the folder that a run leaves behind. There are no equations here: they are in
-//! `bfn-core`, and [`objective`] is where they meet a network.
+//! [`config`] reads an experiment file, [`task`] joins data, flow and network, [`train`] is the training loop, and
+//! [`run`] is the folder that a run leaves behind. There are no equations here: they are in `bfn-core`, and
+//! [`objective`] is where they meet a network.
 
 pub mod bench;
 pub mod bound;

@@ -13,18 +13,18 @@ use crate::progress::tell;
 use crate::run::{Origin, Record, Run};
 use crate::table::{Report, Row, headline};
 
-/// Folders in folders are looked through to this depth.
+/// The depth to which nested folders are searched.
 const DEPTH: usize = 3;
 
 /// Arguments of `bfn list`.
 #[derive(Debug, Args)]
 pub struct ListArgs {
-    /// The folder whose runs are listed, those in its folders too.
+    /// The folder to search for runs, including its subfolders.
     #[arg(default_value = "runs")]
     pub folder: PathBuf,
 }
 
-/// What there is to say of a run in a line.
+/// One row of the list: the summary of a run.
 #[derive(Debug)]
 struct Line {
     run: String,
@@ -36,11 +36,11 @@ struct Line {
     evaluation: String,
 }
 
-/// Lists; the table goes to stdout.
+/// Lists the runs in a table on stdout.
 ///
 /// # Errors
 ///
-/// A folder that is not there or holds no run.
+/// Returns an error if the folder does not exist or contains no run.
 #[allow(clippy::print_stdout, reason = "results are what this command is for")]
 pub fn command(args: &ListArgs) -> Result<()> {
     let shown = args.folder.display();
@@ -53,7 +53,7 @@ pub fn command(args: &ListArgs) -> Result<()> {
     Ok(())
 }
 
-/// The runs in a folder, in the order of their names.
+/// Finds the runs in a folder, sorted by name.
 fn find(folder: &Path, depth: usize, runs: &mut Vec<Run>) -> Result<()> {
     if let Ok(run) = Run::open(folder) {
         runs.push(run);
@@ -74,7 +74,7 @@ impl Line {
         let name = if place.as_os_str().is_empty() { run.folder() } else { place }.display().to_string();
         let experiment = match run.experiment() {
             Ok(experiment) => experiment,
-            // A run of another version, say: it is there, and that is all.
+            // The run may be from another version: the list shows only that it exists.
             Err(_) => return Ok(Self::unreadable(name)),
         };
         let record = run.record().ok();
@@ -135,7 +135,7 @@ fn evaluation_of(report: &Report, row: &Row) -> String {
     format!("{total:.4} ± {error:.4} {unit}, {}{given}", report.setting.split)
 }
 
-/// Columns as wide as their widest cells; numbers to the right.
+/// Formats the lines with columns as wide as their widest cells; numbers are right-aligned.
 fn table(lines: &[Line]) -> String {
     let titles = ["run", "data", "parameters", "steps", "state", "best validation, nats", "evaluation"];
     let rows: Vec<[&str; 7]> = std::iter::once(titles).chain(lines.iter().map(Line::cells)).collect();

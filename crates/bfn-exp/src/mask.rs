@@ -1,4 +1,4 @@
-//! Which part of an image is hidden, as named on the command line.
+//! The hidden part of an image, as selected on the command line.
 
 use std::path::PathBuf;
 
@@ -8,13 +8,13 @@ use sha2::{Digest, Sha256};
 
 use crate::picture::{Format, pixels};
 
-/// Which part of an image is hidden.
+/// Options that select the hidden part of an image.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct MaskArgs {
-    /// An image of the size of the data: white where images are hidden, black where they are known.
+    /// A mask image of the size of the data: white where images are hidden, black where they are known.
     #[arg(long, value_name = "FILE")]
     pub mask: Option<PathBuf>,
-    /// Instead of a mask, the part of images that is hidden.
+    /// The part of each image to hide, instead of a mask.
     #[arg(long, value_enum, conflicts_with = "mask")]
     pub hide: Option<Hidden>,
 }
@@ -30,16 +30,16 @@ pub enum Hidden {
     Top,
     /// The lower half.
     Bottom,
-    /// A box of half the height and width in the middle.
+    /// A box in the middle, of half the height and half the width.
     Centre,
 }
 
 impl MaskArgs {
-    /// Whether each pixel is hidden, row by row; nothing where nothing is said.
+    /// Returns whether each pixel is hidden, row by row, or `None` if no part is selected.
     ///
     /// # Errors
     ///
-    /// A file that is no image of this size, a mask that hides nothing or everything.
+    /// Returns an error if the file is not an image of this size, or if the mask hides nothing or everything.
     pub fn hidden(&self, format: Format) -> Result<Option<Vec<bool>>> {
         let hidden: Vec<bool> = match (&self.mask, self.hide) {
             (None, None) => return Ok(None),
@@ -57,11 +57,11 @@ impl MaskArgs {
         Ok(Some(hidden))
     }
 
-    /// A name for the hidden part: `hide-right`, say, or `mask-` and the beginning of the SHA-256 of the mask's file.
+    /// Returns a name for the hidden part: `hide-right`, say, or `mask-` and the start of the mask file's SHA-256.
     ///
     /// # Errors
     ///
-    /// A file that cannot be read.
+    /// Returns an error if the file cannot be read.
     pub fn name(&self) -> Result<Option<String>> {
         let Some(path) = &self.mask else { return Ok(self.hide.map(|hide| format!("hide-{hide}"))) };
         let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;

@@ -1,21 +1,21 @@
-//! The memory that the program takes.
+//! The memory use of the program.
 
 use bfn_nets::device;
 use tch::Device;
 
-/// The most memory that was in use at one time, in bytes: of the GPU where the network is on one, else of the process.
+/// Returns the peak memory use in bytes, of the GPU if the network is on one, otherwise of the process.
 ///
-/// 0 where the system keeps no count.
+/// The result is 0 if the system does not track it.
 pub fn peak(device: Device) -> u64 {
     device::peak_memory(device).ok().flatten().unwrap_or_else(|| of_process("VmHWM:"))
 }
 
-/// The memory of the process that is in use now, in bytes; 0 where the system keeps no count.
+/// Returns the current memory use of the process in bytes, or 0 if the system does not track it.
 pub fn resident() -> u64 {
     of_process("VmRSS:")
 }
 
-/// A line of `/proc/self/status`, which counts in KiB.
+/// Reads an entry of `/proc/self/status`, which is in KiB, and returns it in bytes.
 fn of_process(key: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(key));

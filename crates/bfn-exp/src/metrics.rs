@@ -1,4 +1,4 @@
-//! The log of a run, `metrics.jsonl`: what its lines hold, and reading them back.
+//! The log of a run, `metrics.jsonl`: the contents of its lines, and reading them back.
 
 use std::path::Path;
 
@@ -9,12 +9,12 @@ use crate::bound::TimeBin;
 use crate::phases::Shares;
 use crate::table::number_or_nan;
 
-/// A line about training.
+/// A log line about training.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TrainingLine {
     /// Optimiser steps done.
     pub step: u64,
-    /// The mean loss L^∞ since the line before, in nats per variable.
+    /// The mean loss L^∞ since the previous line, in nats per variable.
     #[serde(deserialize_with = "number_or_nan")]
     pub loss_nats_per_dim: f64,
     /// The same in bits per variable.
@@ -23,47 +23,47 @@ pub struct TrainingLine {
     /// The norm of the last step's gradient before clipping.
     #[serde(deserialize_with = "number_or_nan")]
     pub gradient_norm: f64,
-    /// Steps since the line before that were not finite and changed nothing.
+    /// Steps since the previous line that were not finite and were skipped.
     pub skipped_steps: usize,
     /// The learning rate of the last step.
     pub learning_rate: f64,
-    /// Examples per second since the line before, pauses left out.
+    /// Examples per second since the previous line, excluding pauses.
     pub examples_per_second: f64,
-    /// Where the time went.
+    /// The share of the time spent in each phase.
     pub shares: Shares,
-    /// The most memory used so far, in bytes.
+    /// The peak memory use so far, in bytes.
     pub peak_memory_bytes: u64,
     /// Seconds of training so far, over all sessions.
     pub seconds: f64,
 }
 
-/// A line about a validation.
+/// A log line about a validation.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ValidationLine {
     /// Optimiser steps done.
     pub step: u64,
-    /// The bound in continuous time, in nats per example.
+    /// The continuous-time bound, in nats per example.
     #[serde(deserialize_with = "number_or_nan")]
     pub validation_nats_per_example: f64,
     /// The same in bits per variable.
     #[serde(deserialize_with = "number_or_nan")]
     pub validation_bits_per_dim: f64,
-    /// Its standard error over examples and draws.
+    /// The standard error of the bound over examples and draws, in bits per variable.
     #[serde(deserialize_with = "number_or_nan")]
     pub validation_standard_error_bits_per_dim: f64,
-    /// The integrand of L^∞ in bins of time.
+    /// The integrand of L^∞ in time bins.
     #[serde(default)]
     pub loss_by_time: Vec<TimeBin>,
     /// Seconds of training so far, over all sessions.
     pub seconds: f64,
 }
 
-/// A log as it was read.
+/// The contents of a log.
 #[derive(Debug, Clone, Default)]
 pub struct Log {
-    /// The lines about training, in their order.
+    /// The lines about training, in order.
     pub training: Vec<TrainingLine>,
-    /// The lines about validations, in their order.
+    /// The lines about validations, in order.
     pub validation: Vec<ValidationLine>,
 }
 
@@ -75,11 +75,13 @@ enum Line {
 }
 
 impl Log {
-    /// Reads a log; a run that has logged nothing yet has none, and one that is being trained may end amid a line.
+    /// Reads a log.
+    ///
+    /// The log of a run that has logged nothing yet is empty. A last line that is still being written is left out.
     ///
     /// # Errors
     ///
-    /// A file that cannot be read, a line that is not of a log.
+    /// Returns an error if the file cannot be read or a line is not a log line.
     pub fn read(path: &Path) -> Result<Self> {
         let shown = path.display();
         let text = match std::fs::read_to_string(path) {

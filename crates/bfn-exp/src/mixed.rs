@@ -1,4 +1,4 @@
-//! Mixed data: the flow of a table's columns, each as what it is.
+//! Mixed data: a flow for the columns of a table, each with its own kind.
 
 use std::convert::Infallible;
 
@@ -26,21 +26,21 @@ use crate::objective::{Objective, Term};
 use crate::task::Arithmetic;
 use crate::told::Told;
 
-/// What a network predicts of rows.
+/// The network's prediction for rows.
 type Output = Predicted<Torch, ContinuousFlow, DiscretisedFlow, DiscreteFlow>;
 
-/// The flow of all variables of a row.
+/// The flow of all variables in a row.
 #[derive(Debug)]
 pub struct Mixed {
     flow: MixedFlow<Torch>,
 }
 
 impl Mixed {
-    /// One part for every run of variables of one kind, with the settings of `[flow.mixed]`.
+    /// Creates one part for each run of adjacent variables of the same kind, with the settings of `[flow.mixed]`.
     ///
     /// # Errors
     ///
-    /// A setting that is absent though a column needs it, or out of its domain.
+    /// Returns an error if a setting that a column needs is missing, or if a setting is outside its domain.
     pub fn new(config: FlowConfig, columns: &Columns, arithmetic: Arithmetic) -> Result<Self> {
         let FlowConfig::Mixed { sigma_1, sigma_1_in_bins, beta_1_times_classes, readout } = config else {
             bail!("the data are a table; use [flow.mixed] for it");
@@ -73,22 +73,22 @@ impl Mixed {
         Ok(Self { flow: MixedFlow::new(parts)? })
     }
 
-    /// The flow itself.
+    /// Returns the flow itself.
     pub(crate) fn flow(&self) -> &MixedFlow<Torch> {
         &self.flow
     }
 
-    /// The numbers that the network is shown of a row.
+    /// Returns how many numbers represent a row in the network's input.
     pub fn input_width(&self) -> usize {
         self.flow.input_width(&column(&[0.0], Device::Cpu))
     }
 
-    /// The network's outputs for a row.
+    /// Returns the number of network outputs for a row.
     pub fn output_width(&self) -> usize {
         self.flow.output_width()
     }
 
-    /// The parts of rows `[B, D]`.
+    /// Splits rows `[B, D]` into their parts.
     pub(crate) fn split(&self, rows: &tch::Tensor) -> MixedValues<Torch> {
         let mut start = 0;
         let parts = self.flow.parts().iter().map(|part| {
@@ -103,7 +103,7 @@ impl Mixed {
         MixedValues(parts.collect())
     }
 
-    /// Rows `[B, D]` from their parts, in row-major order.
+    /// Joins parts into rows `[B, D]`, in row-major order.
     pub(crate) fn joined(values: &MixedValues<Torch>, rows: usize) -> Vec<f64> {
         let parts: Vec<Vec<f64>> = values
             .0
@@ -122,11 +122,12 @@ impl Mixed {
         (0..rows).flat_map(of_row).collect()
     }
 
-    /// The rows that a last prediction stands for, of each column as what it is.
+    /// Turns the last prediction into rows, each column according to its kind.
     ///
-    /// Classes are drawn, so that those that the others do not settle keep their shares. Of bins it is the one nearest to
-    /// the mean: the continuous-time loss sees the mean of an output distribution alone and leaves its deviation to
-    /// chance, so that a draw, or the mode, of a value in the middle may well be the first bin or the last.
+    /// Classes are drawn, so that classes not determined by the other columns keep their shares. For bins, the result
+    /// is the bin nearest to the mean: the continuous-time loss depends only on the mean of an output distribution
+    /// and leaves its standard deviation to chance. A draw, or the mode, of a value in the middle could therefore be
+    /// the first or the last bin.
     pub(crate) fn decide(&self, output: &Output, noise: &mut dyn NoiseSource<Torch>) -> MixedValues<Torch> {
         let (drawn, nearest) = (OutputDistribution::<Torch>::draw(output, noise), self.flow.nearest(output));
         let parts = self.flow.parts().iter().zip(drawn.0.into_iter().zip(nearest.0));
@@ -137,7 +138,7 @@ impl Mixed {
         MixedValues(values.collect())
     }
 
-    /// The noise of θ and that of the message of a step.
+    /// Returns the noise of θ and the noise of the step's message.
     fn message(examples: &Examples) -> (Tensor, Tensor) {
         let flow_noise = Tensor::new(examples.noise.shallow_clone());
         let sender_noise = match &examples.sender_noise {
@@ -147,7 +148,7 @@ impl Mixed {
         (flow_noise, sender_noise)
     }
 
-    /// The output distribution for θ ~ p_F(θ | x; t).
+    /// Returns the output distribution for θ ~ p_F(θ | x; t).
     fn predict(
         &self,
         model: &Model,
@@ -165,7 +166,7 @@ impl Mixed {
 }
 
 impl Objective for Mixed {
-    /// As many as a row has outputs, over its variables: the network of a row knows them all at once.
+    /// Returns a row's outputs per variable, rounded up: the network predicts the row as a whole.
     fn outputs_per_variable(&self) -> usize {
         self.flow.output_width().div_ceil(self.flow.variables())
     }
@@ -193,7 +194,7 @@ impl Objective for Mixed {
     }
 }
 
-/// Rows of a table: of each column what its kind asks for (`decide`).
+/// Draws rows of a table; how each column is decided depends on its kind (`decide`).
 impl Generative for Mixed {
     fn sample(
         &self,
@@ -267,7 +268,7 @@ mod tests {
     use super::*;
     use crate::draws::SampleNoise;
 
-    /// Nearly all of a wide normal lies in the first and the last bin, and none of its mean.
+    /// Nearly all the mass of a wide normal lies in the first and last bins, but its mean lies in neither.
     #[test]
     fn the_bin_of_the_mean_is_decided_for_however_wide_the_output_is() {
         let part = Part::Discretised { variables: 1, flow: DiscretisedFlow::new(5, 0.1).expect("a flow") };
@@ -281,7 +282,7 @@ mod tests {
             Mixed::joined(&mixed.decide(&MixedOutput(vec![PartOutput::Discretised(output)]), &mut noise), 3)
         });
         assert_eq!(narrow, [0.0, 2.0, 3.0]);
-        // What falls beyond the ends is counted there, so that the means of wide ones lie near the middle.
+        // Mass beyond the ends counts towards the end bins, so the means of wide distributions lie near the middle.
         assert_eq!(wide, [2.0, 2.0, 2.0]);
     }
 }

@@ -1,4 +1,4 @@
-//! A network with its weights, on its device, in its precision.
+//! A network with its weights, on its device and in its precision.
 
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use tch::{Device, Kind, nn};
 
 use crate::config::Experiment;
 
-/// A network with its weights, on its device, in its precision.
+/// A network with its weights, on its device and in its precision.
 #[derive(Debug)]
 pub struct Model {
     network: Box<dyn Network>,
@@ -22,20 +22,20 @@ pub struct Model {
     precision: Precision,
     time: Cell<Duration>,
     waits: bool,
-    /// Predictions for inputs of different shapes, the latest last; present where predictions are recorded.
+    /// Recorded predictions for inputs of different shapes, the latest last; present if predictions are recorded.
     recorded: Option<RefCell<Vec<Recorded<tch::Tensor>>>>,
     /// Owns the weights.
     _store: nn::VarStore,
 }
 
-/// How many recordings of predictions there are at one time, each of them with memory of its own.
+/// The maximum number of recorded predictions held at one time; each has its own memory.
 const MOST_RECORDINGS: usize = 4;
 
 fn refuse<T>(error: bfn_nets::Error) -> T {
     panic!("predictions cannot be recorded (training.cuda_graphs): {error}")
 }
 
-/// What the network is asked.
+/// The inputs of the network for one prediction.
 struct Question {
     input: tch::Tensor,
     t: tch::Tensor,
@@ -50,27 +50,28 @@ impl Inputs for Question {
 }
 
 impl Model {
-    /// The network of an experiment with fresh weights, which follow from the experiment's seed.
+    /// Builds the network of an experiment with fresh weights, which are determined by the experiment's seed.
     ///
     /// # Errors
     ///
-    /// A setting of the network that does not fit the data, a device that cannot record what is to be recorded.
+    /// Returns an error if a setting of the network does not fit the data, or if recording is requested and the
+    /// device does not support it.
     pub fn of(experiment: &Experiment, variables: &Variables, device: Device) -> Result<Self> {
         let training = &experiment.training;
         let model = Self::new(&experiment.network, variables, device, training.precision, Seed(training.seed))?;
         if !training.cuda_graphs {
             return Ok(model);
         }
-        // Tried at once: a prediction has no way to say that it cannot.
+        // Recording is tried here because a prediction cannot return an error.
         Recorded::<tch::Tensor>::new(device).context("training.cuda_graphs is true")?;
         Ok(Self { recorded: Some(RefCell::default()), ..model })
     }
 
-    /// Builds the network with fresh weights, which follow from the seed.
+    /// Builds the network with fresh weights, which are determined by the seed.
     ///
     /// # Errors
     ///
-    /// A setting of the network that does not fit the data.
+    /// Returns an error if a setting of the network does not fit the data.
     pub fn new(
         config: &NetworkConfig,
         variables: &Variables,
@@ -97,36 +98,36 @@ impl Model {
         })
     }
 
-    /// The network.
+    /// Returns the network.
     pub fn network(&self) -> &dyn Network {
         self.network.as_ref()
     }
 
-    /// The learned tensors.
+    /// Returns the learned tensors.
     pub fn parameters(&self) -> &[Parameter] {
         &self.parameters
     }
 
-    /// The number of learned numbers.
+    /// Returns the total number of learned parameters.
     pub fn parameter_count(&self) -> usize {
         self.parameters.iter().map(|parameter| parameter.tensor.numel()).sum()
     }
 
-    /// D, the number of variables of an example.
+    /// Returns D, the number of variables in an example.
     pub fn variables(&self) -> usize {
         self.variables
     }
 
-    /// Where the network computes.
+    /// Returns the device on which the network computes.
     pub fn device(&self) -> Device {
         self.device
     }
 
-    /// Ψ(θ, t, c): the network in its precision; in and out in f32.
+    /// Computes Ψ(θ, t, c): the network runs in its precision, inputs and outputs are in f32.
     ///
     /// # Panics
     ///
-    /// Where predictions are recorded, and the network does what cannot be.
+    /// Panics if predictions are recorded and the network performs an operation that cannot be recorded.
     pub fn predict(&self, input: &Tensor, t: &Tensor, condition: Option<&Condition>, mode: Mode) -> Tensor {
         let wait = || {
             if self.waits {
@@ -151,7 +152,7 @@ impl Model {
         self.network.forward(input, t, condition, mode).to_kind(Kind::Float)
     }
 
-    /// The same for evaluation, by the recording for inputs of these shapes.
+    /// Computes a prediction for evaluation, through the recording for inputs of these shapes.
     fn repeat(
         &self,
         recordings: &mut Vec<Recorded<tch::Tensor>>,
@@ -175,13 +176,13 @@ impl Model {
         output
     }
 
-    /// From now on waits for a GPU before and after each prediction, so that its time is known.
+    /// Makes each later prediction wait for the GPU before and after, so that its time is measured.
     pub fn wait_for_device(&mut self) {
         self.waits = true;
     }
 
-    /// The time spent in [`predict`](Self::predict) since the last call; on a GPU that
-    /// of handing the work over, unless it waits.
+    /// Returns the time spent in [`predict`](Self::predict) since the last call. On a GPU, this is the time to submit
+    /// the work, unless the model waits for the device.
     pub fn take_time(&self) -> Duration {
         self.time.take()
     }

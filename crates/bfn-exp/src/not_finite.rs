@@ -1,4 +1,4 @@
-//! A loss or gradient that is NaN or infinite.
+//! Handling of losses and gradients that are NaN or infinite.
 
 use std::path::PathBuf;
 
@@ -12,12 +12,13 @@ use crate::engine::Trainer;
 use crate::run::Run;
 use crate::tally::Readings;
 
-/// How many broken steps in a row say that no other will come.
+/// The number of consecutive broken steps after which no sound step is expected.
 const MOST_IN_A_ROW: usize = 20;
 
-/// Whether training must not go on after these steps: at the first broken one, or, where such steps are to be skipped,
-/// when twenty in a row have been broken. It is looked at where the losses are read: at the lines of the log and at
-/// checkpoints.
+/// Checks whether training must stop after these steps.
+///
+/// It stops at the first broken step or, if such steps are skipped, after twenty consecutive ones. The check runs
+/// where the losses are read: at log lines and at checkpoints.
 pub fn must_stop(readings: &Readings, policy: NotFinite) -> bool {
     match policy {
         NotFinite::Stop => !readings.broken().is_empty(),
@@ -25,14 +26,14 @@ pub fn must_stop(readings: &Readings, policy: NotFinite) -> bool {
     }
 }
 
-/// The error that ends the run, with the batch of the first broken step written into the folder of the run.
+/// Returns the error that ends the run, and writes the batch of the first broken step to the run's folder.
 ///
-/// Where it cannot be written, the error says so too.
+/// If the batch cannot be written, the error states that too.
 pub fn report(run: &Run, trainer: &Trainer, readings: &Readings, policy: NotFinite) -> Error {
     let broken = readings.broken();
     let step = broken.first().copied().unwrap_or(readings.first);
     let place = (step - readings.first) as usize;
-    // The cause is to be told whatever becomes of the batch.
+    // The cause must be reported whatever happens to the batch.
     let batch = match keep_batch(run, trainer, step, readings) {
         Ok(path) => format!("the batch is in {}", path.display()),
         Err(error) => format!("the batch could not be kept ({error:#})"),
@@ -59,7 +60,7 @@ pub fn report(run: &Run, trainer: &Trainer, readings: &Readings, policy: NotFini
     )
 }
 
-/// Writes the batch of a step, and the losses and norms around it, to be looked at.
+/// Writes the batch of a step, and the losses and norms around it, for inspection.
 fn keep_batch(run: &Run, trainer: &Trainer, step: u64, readings: &Readings) -> Result<PathBuf> {
     let mut snapshot = Snapshot::new();
     for (part, examples) in trainer.examples(step)?.iter().enumerate() {
@@ -78,7 +79,7 @@ fn keep_batch(run: &Run, trainer: &Trainer, step: u64, readings: &Readings) -> R
             tensors.iter().filter_map(|(name, tensor)| Some(NamedTensor::new(*name, tensor.as_ref()?))).collect();
         snapshot.add(&format!("part-{part}"), &named)?;
     }
-    // As words, since JSON has no number that is none.
+    // Numbers are written as strings, since JSON has no NaN or infinity.
     let shown = |values: &[f64]| values.iter().map(f64::to_string).collect::<Vec<_>>();
     snapshot.set_metadata("step", &(step + 1));
     snapshot.set_metadata("first_reading", &(readings.first + 1));

@@ -1,4 +1,4 @@
-//! Where the equations meet a network: losses of any kind of data.
+//! Where the equations meet a network: the losses for any kind of data.
 
 use std::fmt::Debug;
 
@@ -20,31 +20,31 @@ use crate::model::Model;
 pub enum Term {
     /// The integrand of L^∞.
     ContinuousTime,
-    /// n times the divergence of the step that starts at t, of n equal ones.
+    /// n times the divergence of the step that starts at t, out of n equal steps.
     Step {
         /// The number of steps n.
         n: u32,
-        /// With all the noise of its message, as the published code estimates it: the same mean, a larger spread. Tables
-        /// cannot be evaluated so; theirs is the same either way.
+        /// Whether the message includes all of its noise, as the published code estimates the divergence. The mean is
+        /// the same, the spread larger. Tables cannot be evaluated this way; the flag does not affect them.
         noisy: bool,
     },
     /// The integrand of L^r; t is 1.
     Reconstruction,
 }
 
-/// The losses of one Bayesian flow, whatever its kind; it draws samples as well, whole or in part.
+/// The losses of a Bayesian flow of any kind, which also draws whole or partial samples.
 pub trait Objective: Generative + Completing + Gridded + Debug + Send + Sync {
-    /// The number P of network outputs per variable.
+    /// Returns P, the number of network outputs per variable.
     fn outputs_per_variable(&self) -> usize;
 
-    /// The number of random numbers in a message about D variables.
+    /// Returns the number of random numbers in a message about D variables.
     fn message_width(&self, variables: usize) -> usize;
 
-    /// A term of the loss at given times, in nats, per variable: `[B, D]`.
+    /// Computes a term of the loss at the given times, in nats per variable: `[B, D]`.
     fn loss(&self, model: &Model, examples: &Examples, term: Term, mode: Mode) -> Tensor;
 }
 
-/// A flow of `bfn-core` over variables of one kind, as a loader stores them.
+/// A flow of `bfn-core` over variables of one kind, for values as a loader stores them.
 #[derive(Debug)]
 pub struct Stored<F> {
     /// The flow.
@@ -53,12 +53,12 @@ pub struct Stored<F> {
     pub values: usize,
 }
 
-/// Data as a flow takes them.
+/// Data in the form that a flow takes.
 pub trait Encoding {
-    /// From values as they are stored, `[B, D]`.
+    /// Converts from values as they are stored, `[B, D]`.
     fn encode(stored: &tch::Tensor, values: usize) -> Self;
 
-    /// To values as they are stored, in row-major order.
+    /// Converts to values as they are stored, in row-major order.
     fn decode(&self, values: usize) -> Vec<f64>;
 }
 
@@ -72,7 +72,7 @@ impl Encoding for Indices {
     }
 }
 
-/// Bins as real numbers: their centres. Real numbers as they are.
+/// Bins become real numbers, their centres; real numbers are unchanged.
 impl Encoding for Tensor {
     fn encode(stored: &tch::Tensor, values: usize) -> Self {
         let stored = Self::new(stored.to_kind(Kind::Float));

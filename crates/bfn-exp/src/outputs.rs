@@ -1,4 +1,4 @@
-//! Where results go: places that are looked at before the work, and folders that are there whole or not at all.
+//! Output paths: checks before the work starts, and folders that are written whole or not at all.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,8 @@ use bfn_nets::check_writable;
 ///
 /// # Errors
 ///
-/// A folder that is missing, is none, or takes no files; a folder in the place of the file.
+/// Returns an error if the file's folder is missing, is not a folder or cannot be written to, or if the path is a
+/// folder.
 pub fn check_file(path: &Path) -> Result<()> {
     ensure!(!path.is_dir(), "{} is a folder; name the file to write", path.display());
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
@@ -20,11 +21,12 @@ pub fn check_file(path: &Path) -> Result<()> {
     Ok(check_writable(path)?)
 }
 
-/// Checks that a folder can be made, with those that it is to lie in.
+/// Checks that a folder can be created, including its missing parents.
 ///
 /// # Errors
 ///
-/// A path without a name at its end, or through a file; a folder that takes no others.
+/// Returns an error if the path does not end with a name or passes through a file, or if the folder it is to lie in
+/// cannot be written to.
 pub fn check_folder(path: &Path) -> Result<()> {
     let shown = path.display();
     ensure!(path.file_name().is_some(), "{shown} does not end with the name of a folder; name a new one");
@@ -37,19 +39,20 @@ pub fn check_folder(path: &Path) -> Result<()> {
     check_writable(first).with_context(|| format!("{shown} cannot be made"))
 }
 
-/// Fills a neighbour, `NAME.bfn-partial`, by `content`, which then takes the name: the folder appears whole or not at all.
+/// Writes a folder whole or not at all.
 ///
-/// What a program that was killed has left of the neighbour is removed first.
+/// `content` fills a sibling folder, `NAME.bfn-partial`, which is then renamed. A sibling left behind by a killed
+/// program is removed first.
 ///
 /// # Errors
 ///
-/// What [`check_folder`] refuses, what `content` returns, a folder that is there and not empty. The neighbour is gone
-/// then.
+/// Returns an error if [`check_folder`] fails, if `content` returns one, or if the folder exists and is not empty.
+/// The sibling is removed in these cases.
 pub fn write_whole_folder(path: &Path, content: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     check_folder(path)?;
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".bfn-partial");
-    // Not `path` with an ending: with a slash at its end that would lie inside the folder.
+    // Not `path` with a suffix appended: with a trailing slash, that would lie inside the folder.
     let partial = path.with_file_name(name);
     if partial.exists() {
         fs::remove_dir_all(&partial).with_context(|| format!("cannot remove {}", partial.display()))?;
@@ -59,7 +62,7 @@ pub fn write_whole_folder(path: &Path, content: impl FnOnce(&Path) -> Result<()>
         fs::rename(&partial, path).with_context(|| format!("cannot make the folder {}", path.display()))
     });
     written.inspect_err(|_| {
-        // Nothing more can be done where this fails as well.
+        // If this fails as well, nothing more can be done.
         let _ = fs::remove_dir_all(&partial);
     })
 }
@@ -75,7 +78,7 @@ mod tests {
     #[test]
     fn a_folder_is_there_whole_or_not_at_all() -> Result<()> {
         let place = tempfile::tempdir()?;
-        // A slash at the end, folders that are not there yet, and what was left by a program that was killed.
+        // A trailing slash, missing folders, and the remains of a killed program.
         let path = place.path().join("new/pictures/");
         let partial = place.path().join("new/pictures.bfn-partial");
         fs::create_dir_all(&partial)?;
@@ -112,7 +115,7 @@ mod tests {
         for wrong in ["file/name", ".."] {
             assert!(check_folder(&in_place(wrong)).is_err(), "{wrong}");
         }
-        // A folder that takes no files, from nobody.
+        // Nobody can write to this folder.
         let closed = Path::new("/proc/self/name");
         for error in [check_file(closed).expect_err("a file"), check_folder(closed).expect_err("a folder")] {
             assert!(format!("{error:#}").contains("/proc/self/name"), "{error:#}");

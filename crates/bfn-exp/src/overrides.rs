@@ -6,7 +6,7 @@ use std::str::FromStr;
 use anyhow::{Context, Result};
 use toml_edit::{DocumentMut, Item, Table, TableLike, Value, value};
 
-/// One change: a dotted key and its value.
+/// One change to an experiment: a dotted key and its value.
 #[derive(Debug, Clone)]
 pub struct Override {
     key: String,
@@ -16,7 +16,7 @@ pub struct Override {
 impl FromStr for Override {
     type Err = String;
 
-    /// `KEY=VALUE`, where VALUE is anything that TOML can say, or else a string without its quotes.
+    /// Parses `KEY=VALUE`, where VALUE is any TOML value or else a string without quotes.
     fn from_str(text: &str) -> Result<Self, String> {
         let example = "expected KEY=VALUE, such as training.steps=1000";
         let (key, given) = text.split_once('=').ok_or(example)?;
@@ -30,7 +30,7 @@ impl FromStr for Override {
 }
 
 impl fmt::Display for Override {
-    /// `KEY=VALUE` as a shell takes it.
+    /// Formats the change as `KEY=VALUE`, quoted for a shell where necessary.
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = format!("{}={}", self.key, self.value);
         let is_plain = |letter: char| letter.is_alphanumeric() || "=.,:/_+-".contains(letter);
@@ -39,16 +39,16 @@ impl fmt::Display for Override {
 }
 
 impl Override {
-    /// The dotted key.
+    /// Returns the dotted key.
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// Changes the document.
+    /// Applies the change to a document.
     ///
     /// # Errors
     ///
-    /// A part of the key that is a value and not a table.
+    /// Returns an error if a part of the key is a value, not a table.
     pub fn apply(&self, document: &mut DocumentMut) -> Result<()> {
         let mut parts: Vec<&str> = self.key.split('.').map(str::trim).collect();
         let last = parts.pop().context("an empty key")?;

@@ -13,9 +13,9 @@ pub enum Phase {
     Data,
     /// The network's forward pass.
     Network,
-    /// The flow before it and the loss after it.
+    /// The flow before the network and the loss after it.
     Loss,
-    /// The gradients; where steps are recorded, both passes, which are one piece of work.
+    /// The backward pass; if steps are recorded, both passes, which then run as one unit.
     Backward,
     /// Clipping, the optimiser's step, and the moving average.
     Optimiser,
@@ -23,10 +23,10 @@ pub enum Phase {
     Other,
 }
 
-/// A stopwatch that each phase of a step stops in turn.
+/// A stopwatch for the consecutive phases of a training step.
 ///
-/// A GPU works behind the program's back: there the phases are those of handing work over, unless the stopwatch
-/// waits for the device, which is for benchmarks alone.
+/// A GPU works asynchronously. There, each phase measures the time to submit its work, unless the stopwatch waits for
+/// the device, which only benchmarks do.
 #[derive(Debug)]
 pub struct Phases {
     spent: [Duration; 6],
@@ -34,35 +34,35 @@ pub struct Phases {
     wait: Option<Device>,
 }
 
-/// The shares of the phases, which add up to 1.
+/// The shares of the phases in the total time, which add up to 1.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Shares {
-    /// Of [`Phase::Data`].
+    /// The share of [`Phase::Data`].
     pub data: f64,
-    /// Of [`Phase::Network`].
+    /// The share of [`Phase::Network`].
     pub network: f64,
-    /// Of [`Phase::Loss`].
+    /// The share of [`Phase::Loss`].
     pub loss: f64,
-    /// Of [`Phase::Backward`].
+    /// The share of [`Phase::Backward`].
     pub backward: f64,
-    /// Of [`Phase::Optimiser`].
+    /// The share of [`Phase::Optimiser`].
     pub optimiser: f64,
-    /// Of [`Phase::Other`].
+    /// The share of [`Phase::Other`].
     pub other: f64,
 }
 
 impl Phases {
-    /// A stopwatch that starts now.
+    /// Creates a stopwatch that starts now.
     pub fn new() -> Self {
         Self { spent: [Duration::ZERO; 6], last: Instant::now(), wait: None }
     }
 
-    /// One that waits at the end of each phase until the device is done with it.
+    /// Creates a stopwatch that waits at the end of each phase until the device has finished it.
     pub fn waiting_for(device: Device) -> Self {
         Self { wait: Some(device), ..Self::new() }
     }
 
-    /// Ends a phase: the time since the end of the last one is its.
+    /// Ends a phase, which receives the time since the end of the previous one.
     pub fn end(&mut self, phase: Phase) {
         if let Some(device) = self.wait {
             device::synchronise(device);
@@ -72,14 +72,14 @@ impl Phases {
         self.last = now;
     }
 
-    /// Gives some of the time of a phase to another, which lay inside it.
+    /// Moves some of the time of a phase to another phase that ran inside it.
     pub fn transfer(&mut self, from: Phase, to: Phase, time: Duration) {
         let time = time.min(self.spent[from as usize]);
         self.spent[from as usize] -= time;
         self.spent[to as usize] += time;
     }
 
-    /// The shares since the beginning or the last call, which start afresh.
+    /// Returns the shares since the start or the last call, and resets them.
     pub fn take_shares(&mut self) -> Shares {
         self.end(Phase::Other);
         let spent = std::mem::take(&mut self.spent);
@@ -95,7 +95,7 @@ impl Phases {
         }
     }
 
-    /// Leaves out the time since the end of the last phase.
+    /// Excludes the time since the end of the last phase.
     pub fn skip(&mut self) {
         self.last = Instant::now();
     }

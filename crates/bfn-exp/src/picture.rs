@@ -1,4 +1,4 @@
-//! Images as pictures: in grids, side by side, moving.
+//! Images as pictures: in grids, side by side, and as animations.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -10,16 +10,16 @@ use image::{Delay, DynamicImage, Frame};
 
 use crate::run::write_file;
 
-/// Pixels between two images of a grid.
+/// The gap between two images of a grid, in pixels.
 const GAP: usize = 2;
 
-/// Small images are enlarged until a side has about this many pixels.
+/// The approximate side, in pixels, to which small images are enlarged.
 const SIDE: usize = 56;
 
-/// A grey that is neither end of the scale shows where an image ends, and what of it is not known.
+/// The grey background, neither black nor white, which shows the edges of images and their unknown parts.
 pub const GROUND: u8 = 96;
 
-/// Images of one size.
+/// The size of images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Format {
     /// Rows.
@@ -37,16 +37,16 @@ pub struct Picture {
     pixels: Vec<u8>,
 }
 
-/// A byte, from black to full, for each of the `levels` levels of a channel.
+/// Converts the levels of a channel, of which there are `levels`, to bytes from black to full.
 pub fn shades(values: &[f64], levels: usize) -> Vec<u8> {
     values.iter().map(|level| (level * 255.0 / (levels as f64 - 1.0)).floor() as u8).collect()
 }
 
-/// The pixels of an image file of the right size; `hint` says what that is, where it is another.
+/// Reads the pixels of an image file; `hint` ends the error message about a wrong size.
 ///
 /// # Errors
 ///
-/// A file that cannot be read or is no image, an image of another size.
+/// Returns an error if the file cannot be read or is not an image, or if its size differs from `format`.
 pub fn pixels(path: &Path, format: Format, hint: &str) -> Result<Vec<u8>> {
     let shown = path.display();
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {shown}"))?;
@@ -63,16 +63,16 @@ pub fn pixels(path: &Path, format: Format, hint: &str) -> Result<Vec<u8>> {
 }
 
 impl Format {
-    /// Bytes of one image.
+    /// Returns the number of bytes in an image.
     pub fn size(self) -> usize {
         self.height * self.width * self.channels
     }
 
-    /// Refuses what cannot be a picture.
+    /// Checks that images of this format can be pictures.
     ///
     /// # Errors
     ///
-    /// A number of channels that is neither 1 nor 3.
+    /// Returns an error if the number of channels is neither 1 nor 3.
     pub fn check(self) -> Result<()> {
         ensure!(matches!(self.channels, 1 | 3), "an image of {} channels cannot be a picture", self.channels);
         Ok(())
@@ -80,22 +80,22 @@ impl Format {
 }
 
 impl Picture {
-    /// One image as it is.
+    /// Creates a picture of one image at its own size.
     ///
     /// # Panics
     ///
-    /// If the pixels do not fit the format.
+    /// Panics if the pixels do not fit the format.
     pub fn new(pixels: &[u8], format: Format) -> Self {
         assert_eq!(pixels.len(), format.size(), "{format:?} holds another number of bytes");
         Self { format, pixels: pixels.to_vec() }
     }
 
-    /// Images, one after the other in `shades`, as a grid of so many columns, small ones enlarged.
+    /// Arranges the images in `shades` in a grid of `columns` columns, and enlarges small ones.
     pub fn grid(shades: &[u8], format: Format, columns: usize) -> Self {
         Self::enlarged(shades, format, columns, (SIDE / format.height.max(format.width)).max(1))
     }
 
-    /// Images as a grid of so many columns, each pixel a square of `scale` pixels.
+    /// Arranges images in a grid of `columns` columns; each pixel becomes a square with a side of `scale` pixels.
     pub fn enlarged(shades: &[u8], format: Format, columns: usize, scale: usize) -> Self {
         let Format { height, width, channels } = format;
         let rows = (shades.len() / format.size()).div_ceil(columns);
@@ -114,17 +114,17 @@ impl Picture {
         grid
     }
 
-    /// Images as a grid that is about as wide as it is high.
+    /// Arranges images in a grid that is about as wide as it is high.
     pub fn square(shades: &[u8], format: Format) -> Self {
         let count = shades.len() / format.size();
         Self::grid(shades, format, (count as f64).sqrt().ceil() as usize)
     }
 
-    /// This picture with another below it.
+    /// Returns this picture with another below it.
     ///
     /// # Panics
     ///
-    /// If they differ in width or channels.
+    /// Panics if they differ in width or channels.
     #[must_use]
     pub fn above(mut self, other: &Self) -> Self {
         let same = |format: Format| (format.width, format.channels);
@@ -134,11 +134,11 @@ impl Picture {
         self
     }
 
-    /// This picture with another to its right.
+    /// Returns this picture with another to its right.
     ///
     /// # Panics
     ///
-    /// If they differ in height or channels.
+    /// Panics if they differ in height or channels.
     #[must_use]
     pub fn beside(&self, other: &Self) -> Self {
         let same = |format: Format| (format.height, format.channels);
@@ -149,11 +149,11 @@ impl Picture {
         Self { format: Format { width: self.format.width + other.format.width, ..self.format }, pixels }
     }
 
-    /// Writes the picture as a PNG file; whole or not at all.
+    /// Writes the picture as a PNG file, whole or not at all.
     ///
     /// # Errors
     ///
-    /// A number of channels that PNG does not know, a file that cannot be written.
+    /// Returns an error if PNG does not support the number of channels, or if the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
         write_file(path, &encode_png(std::slice::from_ref(self), None, path)?)
     }
@@ -172,11 +172,11 @@ impl Picture {
     }
 }
 
-/// Writes pictures of one size as an animation that goes on for ever and rests at its end: a GIF, or an animated PNG.
+/// Writes pictures of one size as an endless animation, a GIF or an animated PNG, which rests on its last picture.
 ///
 /// # Errors
 ///
-/// An ending that is neither .gif nor .png, a file that cannot be written.
+/// Returns an error if the extension is neither .gif nor .png, or if the file cannot be written.
 pub fn write_animation(path: &Path, pictures: &[Picture], each: Duration, rest: Duration) -> Result<()> {
     let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
     let delays: Vec<Duration> = (1..=pictures.len()).map(|n| if n == pictures.len() { rest } else { each }).collect();
@@ -215,7 +215,7 @@ fn encode_png(pictures: &[Picture], delays: Option<&[Duration]>, path: &Path) ->
 fn encode_gif(pictures: &[Picture], delays: &[Duration]) -> Result<Vec<u8>> {
     let mut bytes = Cursor::new(Vec::new());
     {
-        // The finest palette: pictures in grey keep every level.
+        // Speed 1 gives the finest palette: grey pictures keep every level.
         let mut encoder = GifEncoder::new_with_speed(&mut bytes, 1);
         encoder.set_repeat(Repeat::Infinite)?;
         for (picture, delay) in pictures.iter().zip(delays) {

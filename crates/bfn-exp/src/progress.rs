@@ -1,4 +1,4 @@
-//! What a terminal, or a log file in its place, shows of the work.
+//! Progress messages, on a terminal or in a log file in its place.
 
 use std::fmt;
 use std::io::{IsTerminal, Write as _};
@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// The least time between two plain lines.
+/// The minimum time between two plain lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Whether `--quiet` was given: of the whole program, as stderr is.
+/// Whether `--quiet` was given; it applies to the whole program, as stderr does.
 static QUIET: AtomicBool = AtomicBool::new(false);
 
-/// A progress bar where stderr is a terminal, else a plain line now and then; nothing under `--quiet`.
+/// A progress bar if stderr is a terminal, otherwise an occasional plain line; nothing under `--quiet`.
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
@@ -24,25 +24,25 @@ pub struct Progress {
     last_line: Option<Instant>,
 }
 
-/// From now on only warnings and errors go to stderr.
+/// Limits stderr to warnings and errors from now on.
 pub fn be_quiet() {
     QUIET.store(true, Ordering::Relaxed);
 }
 
-/// Tells on stderr what is going on.
+/// Prints a status message to stderr, except under `--quiet`.
 pub fn say(text: impl fmt::Display) {
     if !QUIET.load(Ordering::Relaxed) {
         tell(text);
     }
 }
 
-/// Tells on stderr, under `--quiet` as well. That nobody reads it is no reason to stop: the work may be a run's.
+/// Prints a message to stderr, even under `--quiet`. A failed write is ignored, since it must not stop a run.
 pub fn tell(text: impl fmt::Display) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 impl Progress {
-    /// Progress of `what` from `start` to `end`.
+    /// Creates a display of the progress of `what` from `start` to `end`.
     pub fn new(what: &'static str, start: u64, end: u64) -> Self {
         let bar = ProgressBar::with_draw_target(Some(end), ProgressDrawTarget::hidden());
         if std::io::stderr().is_terminal() && !QUIET.load(Ordering::Relaxed) {
@@ -63,12 +63,12 @@ impl Progress {
         self.bar.set_position(position);
     }
 
-    /// Says where the end is, once it is known.
+    /// Sets the end, once it is known.
     pub fn lengthen(&self, end: u64) {
         self.bar.set_length(end);
     }
 
-    /// Shows a message beside the bar; as a plain line at most every five seconds.
+    /// Shows a message beside the bar, or as a plain line at most every five seconds.
     pub fn message(&mut self, position: u64, message: &str) {
         self.bar.set_position(position);
         self.bar.set_message(message.to_owned());
@@ -88,35 +88,35 @@ impl Progress {
         }
     }
 
-    /// Prints a warning above the bar, under `--quiet` as well.
+    /// Prints a warning above the bar, even under `--quiet`.
     pub fn warn(&self, text: &str) {
         self.bar.suspend(|| tell(format_args!("warning: {text}")));
     }
 
-    /// The time since the start or the last call, pauses left out.
+    /// Returns the time since the start or the last call, excluding pauses.
     pub fn interval(&mut self) -> Duration {
         let now = Instant::now();
         now - std::mem::replace(&mut self.interval_started, now)
     }
 
-    /// Leaves out a time that was spent on something else.
+    /// Excludes time that was spent on something else.
     pub fn pause(&mut self, time: Duration) {
         self.started += time;
         self.interval_started += time;
     }
 
-    /// Steps per second since the start, pauses left out.
+    /// Returns the number of steps per second since the start, excluding pauses.
     pub fn rate(&self, position: u64) -> f64 {
         (position - self.start) as f64 / self.started.elapsed().as_secs_f64().max(1e-9)
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn finish(&self) {
         self.bar.finish_and_clear();
     }
 }
 
-/// A duration to the second, such as `3m 12s`.
+/// Formats a duration to the second, such as `3m 12s`.
 pub fn short(time: Duration) -> String {
     humantime::format_duration(Duration::from_secs(time.as_secs_f64().round() as u64)).to_string()
 }

@@ -1,4 +1,4 @@
-//! `bfn quality`: how good samples are for how many evaluations of the network.
+//! `bfn quality`: the quality of samples against the number of network evaluations.
 
 mod images;
 mod plot;
@@ -31,19 +31,20 @@ use crate::told::{Asked, ConditionArgs, Telling};
 /// Arguments of `bfn quality`.
 #[derive(Debug, Args)]
 pub struct QualityArgs {
-    /// The folder of the run, which keeps what is measured.
+    /// The folder of the run, in which the results are stored.
     pub run: PathBuf,
     /// The solvers to compare.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "ancestral,sde2,ode2")]
     pub solver: Vec<SolverName>,
-    /// Numbers of sampling steps.
+    /// The numbers of sampling steps to compare.
     #[arg(long, value_delimiter = ',', default_value = "5,10,20,50,100",
         value_parser = clap::value_parser!(u32).range(1..))]
     pub steps: Vec<u32>,
-    /// How many samples to draw for each; distances fall with their number, so compare only equal ones.
+    /// How many samples to draw for each solver and number of steps. Distances decrease as this number grows, so
+    /// compare only results for the same number.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(8..))]
     pub count: u32,
-    /// How many examples of the test split to compare with, from the first on.
+    /// How many examples of the test split to compare with, starting from the first.
     #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(8..))]
     pub reference: u32,
     /// How the times of the steps are spread.
@@ -57,13 +58,13 @@ pub struct QualityArgs {
     pub last: LastName,
     #[command(flatten)]
     pub condition: ConditionArgs,
-    /// Images: steps of training of the classifier in whose features they are compared.
+    /// For images: the number of training steps of the classifier whose features are compared.
     #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..))]
     pub classifier_steps: u32,
-    /// Samples drawn side by side.
+    /// How many samples to draw in one batch.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     pub batch: u32,
-    /// The seed of all draws, and of the classifier.
+    /// The seed of all draws and of the classifier.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     #[command(flatten)]
@@ -73,72 +74,72 @@ pub struct QualityArgs {
     pub device: DeviceChoice,
 }
 
-/// `quality.json`: what was measured.
+/// The contents of `quality.json`: the results.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Quality {
-    /// Optimiser steps of the network that was measured.
+    /// Optimiser steps of the measured network.
     pub step: u64,
-    /// Which of its weights: `ema` or `last`.
+    /// Which weights of the checkpoint were measured: `ema` or `last`.
     pub weights: String,
-    /// What samples were asked for.
+    /// The condition of the samples.
     #[serde(flatten)]
     pub told: Asked,
-    /// The time of the first step; absent for what `bfn sample` takes for each solver.
+    /// The time of the first step; absent for the default of `bfn sample` for each solver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<f64>,
     /// How sampling ended.
     pub last: LastName,
-    /// Samples of each row.
+    /// Samples drawn for each row.
     pub count: usize,
-    /// Examples of the test split.
+    /// Examples of the test split that were compared with.
     pub reference: usize,
     /// The seed of all draws.
     pub seed: u64,
     /// How the times of the steps are spread.
     pub grid: String,
-    /// What the measures rest on, in words.
+    /// The basis of the measures, in words.
     pub basis: Vec<String>,
     /// The measures, in order.
     pub measures: Vec<Measure>,
-    /// As many examples of the training split in the place of samples: what a perfect model would reach.
+    /// The measures of as many training examples in place of samples: the values that a perfect model would reach.
     pub data: Vec<f64>,
     /// One row for each solver and number of steps.
     pub rows: Vec<Row>,
 }
 
-/// A number that tells how good samples are.
+/// A measure of the quality of samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Measure {
     /// The Fréchet distance in the features of the run's classifier.
     ClassifierFrechet,
-    /// The share of samples among the data, in those features.
+    /// The share of samples that lie among the data, in the features of the run's classifier.
     ClassifierPrecision,
-    /// The share of data among the samples, in those features.
+    /// The share of data that lie among the samples, in the features of the run's classifier.
     ClassifierRecall,
-    /// The share of samples that the run's classifier takes for the class that was asked for.
+    /// The share of samples that the run's classifier assigns to the requested class.
     ClassifierAgreement,
-    /// The root of the mean squared difference of the pixels' means.
+    /// The root mean squared difference of the pixels' means.
     PixelMeans,
-    /// That of their standard deviations.
+    /// The root mean squared difference of the pixels' standard deviations.
     PixelDeviations,
-    /// The share of whole words that the training text has.
+    /// The share of whole words that occur in the training text.
     Spelling,
-    /// The total variation between the symbols of samples and data.
+    /// The total variation between the symbol frequencies of samples and data.
     Symbols,
-    /// That of pairs of symbols.
+    /// The total variation between the frequencies of pairs of symbols.
     Pairs,
-    /// That of triples of symbols.
+    /// The total variation between the frequencies of triples of symbols.
     Triples,
     /// The mean total variation of single columns.
     Columns,
-    /// That of the worst column.
+    /// The total variation of the worst column.
     WorstColumn,
     /// The mean total variation of pairs of columns.
     ColumnPairs,
 }
 
-/// The quality of one sampler.
+/// The measured quality of one sampler.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Row {
     /// The solver.
@@ -147,26 +148,26 @@ pub struct Row {
     pub steps: u32,
     /// Evaluations of the network for each sample.
     pub evaluations: usize,
-    /// Its measures, in order.
+    /// The values of the measures, in order.
     pub values: Vec<f64>,
 }
 
-/// What judges samples of one kind of data.
+/// A judge of samples of one kind of data.
 trait Judge {
-    /// What is measured, in order.
+    /// Returns the measures, in order.
     fn measures(&self) -> Vec<Measure>;
-    /// What the measures rest on, in words.
+    /// Returns the basis of the measures, in words.
     fn basis(&self) -> Vec<String>;
-    /// The measures of samples, `[count, D]` in row-major order, with the class that each was to be of.
+    /// Measures samples, `[count, D]` in row-major order; `wanted` holds the class requested for each.
     fn judge(&self, samples: &[f64], wanted: &[Option<u32>]) -> Result<Vec<f64>>;
 }
 
-/// Measures, prints a table, and keeps it in the run as JSON and as a plot.
+/// Measures the quality, prints a table, and stores the results in the run as JSON and as a plot.
 ///
 /// # Errors
 ///
-/// A run that is not there or not complete, data that are missing, a solver that cannot start where it is told to;
-/// [`Stopped`] where a signal stopped it, with the rows so far kept.
+/// Returns an error if the run is missing or incomplete, if data are missing, or if a solver cannot start at the
+/// requested time. Returns [`Stopped`] if a signal stopped the command; the rows so far are kept.
 #[allow(clippy::print_stdout, reason = "results are what this command is for")]
 pub fn command(args: &QualityArgs) -> Result<()> {
     let trained = Trained::load(&args.run, args.which, args.device, Arithmetic::default())?;
@@ -265,7 +266,7 @@ fn line(solver: &str, steps: &str, evaluations: &str, values: &[f64]) -> String 
 }
 
 impl Measure {
-    /// A heading of a column.
+    /// Returns the heading of the measure's column.
     fn short(self) -> &'static str {
         match self {
             Self::ClassifierFrechet => "cls. Fréchet",
@@ -284,7 +285,7 @@ impl Measure {
         }
     }
 
-    /// What a plot calls it.
+    /// Returns the title of the measure's plot.
     fn long(self) -> &'static str {
         match self {
             Self::ClassifierFrechet => "Fréchet distance in the classifier's features",

@@ -1,4 +1,4 @@
-//! Going on with a run: only what it means to be the same run may not change.
+//! Resuming a run: the settings that make it the same run must not change.
 
 use std::path::Path;
 
@@ -10,11 +10,13 @@ use crate::config::{Decay, Experiment};
 use crate::progress::tell;
 use crate::run::{Lock, Run};
 
-/// Opens a run to go on with it, if the experiment still means the same; what may have changed is not written yet.
+/// Opens a run to resume it, provided that the experiment still describes the same run.
 ///
+/// Changed settings are not written yet.
 /// # Errors
 ///
-/// A folder that is not a run or that another process trains in, or a key whose change would make it another.
+/// Returns an error if the folder is not a run, if another process trains in it, or if a key has changed that would
+/// make it another run.
 pub fn resumed(folder: &Path, experiment: &Experiment) -> Result<(Run, Lock)> {
     let run = Run::open(folder)?;
     let lock = run.lock()?;
@@ -30,10 +32,10 @@ pub fn resumed(folder: &Path, experiment: &Experiment) -> Result<(Run, Lock)> {
         "data.root",
     ];
     let free_tables = ["checkpoint", "validation"];
-    // Under a cosine the learning rate of every step depends on their number.
+    // With a cosine decay, the learning rate of every step depends on the number of steps.
     let by_steps = before.training.decay == Decay::Cosine;
     let frozen = |key: &&String| {
-        // A table as a whole is a key where it comes or goes.
+        // A table that is added or removed appears as a single key.
         let table = key.split('.').next().unwrap_or_default();
         let is_free = free.contains(&key.as_str()) || free_tables.contains(&table);
         !is_free || (by_steps && *key == "training.steps")
@@ -53,7 +55,7 @@ pub fn resumed(folder: &Path, experiment: &Experiment) -> Result<(Run, Lock)> {
     Ok((run, lock))
 }
 
-/// Says so where a run goes on with another arithmetic, whose last digits differ.
+/// Prints a note if a run continues on hardware with other arithmetic, whose last digits differ.
 pub fn compare_machines(run: &Run, device: Device) {
     let Ok(record) = run.record() else { return };
     let here = device::describe(device);
@@ -66,11 +68,11 @@ pub fn compare_machines(run: &Run, device: Device) {
     }
 }
 
-/// The dotted keys whose values differ between two experiments.
+/// Returns the dotted keys whose values differ between two experiments.
 ///
 /// # Errors
 ///
-/// A value that TOML cannot hold.
+/// Returns an error if a value cannot be represented in TOML.
 pub fn differing_keys(one: &Experiment, other: &Experiment) -> Result<Vec<String>> {
     Ok(changed_keys("", &one.to_toml()?.parse()?, &other.to_toml()?.parse()?))
 }

@@ -1,5 +1,5 @@
-//! The folder that a run leaves behind: all that evaluating, sampling and resuming need but the data. docs/RUNS.md says
-//! what is in it.
+//! The folder that a run leaves behind: everything that evaluating, sampling and resuming need, except the data.
+//! docs/RUNS.md describes its contents.
 
 use std::fmt;
 use std::fs::{self, TryLockError};
@@ -19,7 +19,7 @@ use crate::form::Form;
 use crate::model::Model;
 use crate::task::{Arithmetic, Source, Task};
 
-/// Which weights of a checkpoint to use.
+/// The choice of a checkpoint's weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Weights {
     /// The exponential moving average.
@@ -37,13 +37,13 @@ impl fmt::Display for Weights {
     }
 }
 
-/// Which of a run's networks to use.
+/// The choice of a run's network: a checkpoint, and which of its weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
 pub struct Which {
     /// Which checkpoint to use: last, best (on the validation split), or a number of steps.
     #[arg(long, default_value = "last", value_name = "last|best|STEPS")]
     pub checkpoint: Choice,
-    /// Which of its weights to use.
+    /// Which weights of the checkpoint to use.
     #[arg(long, value_enum, default_value_t = Weights::Ema)]
     pub weights: Weights,
 }
@@ -54,7 +54,7 @@ pub struct Run {
     folder: PathBuf,
 }
 
-/// `run.json`: what a run was made with.
+/// The contents of `run.json`: the program, the machine and the data with which a run was made.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Record {
     /// The version of this program.
@@ -63,22 +63,22 @@ pub struct Record {
     pub libtorch: String,
     /// The device.
     pub device: String,
-    /// The threads of one operation on the CPU.
+    /// The number of CPU threads per operation.
     pub threads: usize,
-    /// The data.
+    /// The title of the data.
     pub data: String,
     /// Examples in the training split.
     pub examples: usize,
-    /// What an example looks like.
+    /// The form of an example.
     pub form: Form,
-    /// Learned numbers of the network.
+    /// The number of learned parameters.
     pub parameters: usize,
-    /// Where the first weights came from, if they were not drawn.
+    /// The origin of the first weights, if they were not drawn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
 }
 
-/// Where the first weights of a run came from.
+/// The origin of the first weights of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
@@ -96,11 +96,11 @@ pub enum Origin {
 }
 
 impl Run {
-    /// Makes the folder of a new run and writes the experiment into it.
+    /// Creates the folder of a new run and writes the experiment into it.
     ///
     /// # Errors
     ///
-    /// A folder that holds something already, or cannot be made.
+    /// Returns an error if the folder already contains something or cannot be created.
     pub fn create(folder: &Path, experiment: &Experiment) -> Result<(Self, Lock)> {
         let shown = folder.display();
         ensure!(
@@ -118,7 +118,7 @@ impl Run {
     ///
     /// # Errors
     ///
-    /// A folder that is not there, or is not that of a run.
+    /// Returns an error if the folder does not exist or is not that of a run.
     pub fn open(folder: &Path) -> Result<Self> {
         let shown = folder.display();
         ensure!(!folder.is_file(), "{shown} is a file; name the folder of a run, which `bfn train … --out RUN` makes");
@@ -128,15 +128,15 @@ impl Run {
         Ok(run)
     }
 
-    /// Removes what was logged after so many steps: a resumed run logs it again.
+    /// Removes the log lines after `step` steps, since a resumed run logs these steps again.
     ///
     /// # Errors
     ///
-    /// A file that cannot be read or written.
+    /// Returns an error if the log cannot be written.
     pub fn rewind_log(&self, step: u64) -> Result<()> {
         let path = self.path("metrics.jsonl");
         let Ok(text) = fs::read_to_string(&path) else { return Ok(()) };
-        // A line that was cut short by a crash is no JSON and goes as well.
+        // A line that was cut short by a crash is not valid JSON and is removed as well.
         let stays = |line: &&str| {
             let value: Option<serde_json::Value> = serde_json::from_str(line).ok();
             value.and_then(|value| value.get("step")?.as_u64()).is_some_and(|logged| logged <= step)
@@ -145,21 +145,21 @@ impl Run {
         if kept == text { Ok(()) } else { write_file(&path, kept.as_bytes()) }
     }
 
-    /// The folder.
+    /// Returns the folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// A file in the folder.
+    /// Returns the path of a file in the folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// The experiment of the run.
+    /// Reads the experiment of the run.
     ///
     /// # Errors
     ///
-    /// A file that cannot be read or is not an experiment.
+    /// Returns an error if the file cannot be read or is not an experiment.
     pub fn experiment(&self) -> Result<Experiment> {
         Experiment::read(&self.path("experiment.toml"), &[])
     }
@@ -168,7 +168,7 @@ impl Run {
     ///
     /// # Errors
     ///
-    /// A folder that cannot be written to.
+    /// Returns an error if the folder cannot be written to.
     pub fn write_experiment(&self, experiment: &Experiment) -> Result<()> {
         write_file(&self.path("experiment.toml"), experiment.to_toml()?.as_bytes())
     }
@@ -177,7 +177,7 @@ impl Run {
     ///
     /// # Errors
     ///
-    /// A folder that cannot be written to.
+    /// Returns an error if the folder cannot be written to.
     pub fn write_record(&self, record: &Record) -> Result<()> {
         write_file(&self.path("run.json"), serde_json::to_string_pretty(record)?.as_bytes())
     }
@@ -186,18 +186,18 @@ impl Run {
     ///
     /// # Errors
     ///
-    /// A file that cannot be read or is not such a record.
+    /// Returns an error if the file cannot be read or is not such a record.
     pub fn record(&self) -> Result<Record> {
         let path = self.path("run.json");
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         serde_json::from_str(&text).with_context(|| format!("{} is not the record of a run", path.display()))
     }
 
-    /// Appends a line to `metrics.jsonl`, all of it or nothing.
+    /// Appends a line to `metrics.jsonl`, whole or not at all.
     ///
     /// # Errors
     ///
-    /// A folder that cannot be written to.
+    /// Returns an error if the folder cannot be written to.
     pub fn log(&self, line: &impl Serialize) -> Result<()> {
         let path = self.path("metrics.jsonl");
         let mut text = serde_json::to_string(line)?;
@@ -205,22 +205,22 @@ impl Run {
         let append = || {
             let mut file = fs::OpenOptions::new().create(true).append(true).open(&path)?;
             let before = file.metadata()?.len();
-            // The next line is not to follow half of this one.
+            // The next line must not follow an incomplete one.
             file.write_all(text.as_bytes()).inspect_err(|_| drop(file.set_len(before)))
         };
         append().with_context(|| format!("cannot write to {}", path.display()))
     }
 
-    /// The checkpoints.
+    /// Returns the checkpoints.
     pub fn checkpoints(&self) -> Checkpoints {
         Checkpoints::new(self.path("checkpoints"))
     }
 
-    /// Writes a checkpoint of weights alone, which are their own averages: all that an import knows.
+    /// Writes a checkpoint of weights alone, which also serve as their moving average: an import has nothing else.
     ///
     /// # Errors
     ///
-    /// A folder that cannot be written to, a full disk.
+    /// Returns an error if the folder cannot be written to or the disk is full.
     pub fn save_weights(&self, model: &Model) -> Result<()> {
         let weights = parameter::named(model.parameters());
         let standing = Standing::default();
@@ -231,11 +231,11 @@ impl Run {
         Ok(snapshot.write(&self.checkpoints().path(standing.step))?)
     }
 
-    /// Fills a model with the weights of a checkpoint, and says how far the run had come there.
+    /// Loads the weights of a checkpoint into a model, and returns how far the run had come there.
     ///
     /// # Errors
     ///
-    /// A run without such a checkpoint, or one of another network.
+    /// Returns an error if the run has no such checkpoint, or if it is that of another network.
     pub fn load_weights(&self, which: Which, model: &Model) -> Result<Standing> {
         let Some(checkpoint) = self.checkpoints().choose(which.checkpoint)? else {
             let cure = match self.record().ok().and_then(|record| record.origin) {
@@ -249,17 +249,17 @@ impl Run {
         Ok(checkpoint.metadata("standing")?)
     }
 
-    /// Whether another process trains in the folder now.
+    /// Returns whether another process is training in the folder.
     pub fn is_locked(&self) -> bool {
         let file = fs::File::open(self.path("lock"));
         file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
-    /// Takes the folder for this process alone, as long as the lock lives: two must not train one run.
+    /// Locks the folder for this process while the lock lives, since two processes must not train the same run.
     ///
     /// # Errors
     ///
-    /// A folder that another process trains in, or that cannot be written to.
+    /// Returns an error if another process is training in the folder, or if it cannot be written to.
     pub fn lock(&self) -> Result<Lock> {
         let path = self.path("lock");
         let shown = self.folder.display();
@@ -267,7 +267,7 @@ impl Run {
         let file = open.with_context(|| format!("cannot write to the folder {shown}"))?;
         let mut locked = file.try_lock();
         if matches!(locked, Err(TryLockError::WouldBlock)) {
-            // `bfn list` holds a lock for a moment to see whether it is free.
+            // `bfn list` briefly holds a lock to test whether it is free.
             std::thread::sleep(Duration::from_millis(50));
             locked = file.try_lock();
         }
@@ -281,13 +281,13 @@ impl Run {
     }
 }
 
-/// While it lives, no other process trains in the folder. It ends with the process, however that ends.
+/// A lock that prevents other processes from training in the folder. It ends with the process, however that ends.
 #[derive(Debug)]
 pub struct Lock {
     _file: fs::File,
 }
 
-/// Whether there is nothing in the folder but what a run leaves that was ended before it wrote its experiment.
+/// Checks whether a folder holds nothing but the remains of a run that ended before it wrote its experiment.
 pub fn has_not_begun(folder: &Path) -> bool {
     let Ok(entries) = fs::read_dir(folder) else { return !folder.exists() };
     entries.flatten().all(|entry| match entry.file_name().to_string_lossy().as_ref() {
@@ -301,7 +301,7 @@ pub fn has_not_begun(folder: &Path) -> bool {
 ///
 /// # Errors
 ///
-/// A file that cannot be written; an old one is then as it was.
+/// Returns an error if the file cannot be written; an existing file is then unchanged.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(bfn_nets::write_whole(path, |file| file.write_all(bytes))?)
 }
@@ -313,15 +313,15 @@ pub struct Trained {
     pub folder: PathBuf,
     /// The experiment.
     pub experiment: Experiment,
-    /// Its flow and the form of its data.
+    /// Its flow and the form of the data.
     pub task: Task,
     /// The network with its trained weights.
     pub model: Model,
-    /// Which of the checkpoint's weights these are.
+    /// Which weights of the checkpoint were loaded.
     pub weights: Weights,
-    /// How far training had come.
+    /// How far the training had come.
     pub standing: Standing,
-    /// Where the first weights came from, if they were not drawn.
+    /// The origin of the first weights, if they were not drawn.
     pub origin: Option<Origin>,
 }
 
@@ -330,7 +330,7 @@ impl Trained {
     ///
     /// # Errors
     ///
-    /// A folder that is not a run or has no whole checkpoint, a device that is not there.
+    /// Returns an error if the folder is not a run or has no complete checkpoint, or if the device is not available.
     pub fn load(folder: &Path, which: Which, device: DeviceChoice, arithmetic: Arithmetic) -> Result<Self> {
         let run = Run::open(folder)?;
         let experiment = run.experiment()?;
@@ -346,7 +346,7 @@ impl Trained {
     ///
     /// # Errors
     ///
-    /// Files that are missing or not sound, data of another form than those that the run was trained on.
+    /// Returns an error if files are missing or invalid, or if the form of the data differs from that in training.
     pub fn open(&self, split: Split, windows: Windows) -> Result<Source> {
         let source = self.experiment.data.open(split, windows)?;
         ensure!(
@@ -357,7 +357,7 @@ impl Trained {
         Ok(source)
     }
 
-    /// What the weights have been through.
+    /// Describes the history of the weights.
     pub fn history(&self) -> String {
         let last = if self.weights == Weights::Last { ", last weights" } else { "" };
         let trained = format!("after {} steps of training{last}", self.standing.step);
@@ -370,12 +370,12 @@ impl Trained {
 }
 
 impl Record {
-    /// What a run on this machine is made with.
+    /// Creates the record of a run that is made on this machine.
     pub fn new(model: &Model, task: &Task, source: &Source) -> Self {
         Self { data: source.title.clone(), examples: source.dataset.len(), ..Self::without_data(model, task) }
     }
 
-    /// What a run that was imported here is made with; its data are not looked for.
+    /// Creates the record of a run that is imported on this machine; its data are not looked for.
     pub fn imported(model: &Model, task: &Task, origin: Origin) -> Self {
         Self { origin: Some(origin), ..Self::without_data(model, task) }
     }

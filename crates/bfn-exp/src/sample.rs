@@ -1,4 +1,4 @@
-//! `bfn sample`: draws from a trained network.
+//! `bfn sample`: draws samples from a trained network.
 
 use anyhow::Result;
 use bfn_core::sampler::Sampler;
@@ -19,7 +19,7 @@ use crate::trajectory::Trajectory;
 ///
 /// # Errors
 ///
-/// A run that is not there or not complete, a file whose ending does not fit the data.
+/// Returns an error if the run is missing or incomplete, or if the file's extension does not fit the data.
 pub fn command(args: &SampleArgs) -> Result<()> {
     let trained = Trained::load(&args.run, args.which, args.device, Arithmetic::default())?;
     let telling = Telling::new(&args.condition, &trained, args.count as usize)?;
@@ -33,7 +33,7 @@ pub fn command(args: &SampleArgs) -> Result<()> {
     let (model, seed) = (&trained.model, Seed(args.seed));
     let draws = Draws { task, model, telling: &telling, sampler: &sampler, seed, batch: args.batch };
     let samples = draws.draw(count, &mut |batch, view| {
-        // The first batch holds the samples that are shown.
+        // The samples that are shown are in the first batch.
         match trajectory.as_mut().filter(|_| batch == 0) {
             Some(trajectory) => trajectory.record(view),
             None => Ok(()),
@@ -48,24 +48,24 @@ pub fn command(args: &SampleArgs) -> Result<()> {
     Ok(())
 }
 
-/// How to draw any number of samples: in batches, sample s always from the same noise.
+/// A way to draw any number of samples in batches; sample s always uses the same noise.
 #[derive(Debug, Clone, Copy)]
 pub struct Draws<'a> {
     /// The flow and the form of the data.
     pub task: &'a Task,
     /// The network.
     pub model: &'a Model,
-    /// What the network is told of samples.
+    /// The conditions of the samples.
     pub telling: &'a Telling,
-    /// How to sample.
+    /// The sampler.
     pub sampler: &'a Sampler,
     /// The seed of all noise.
     pub seed: Seed,
-    /// Samples side by side; at least 1.
+    /// The number of samples per batch; at least 1.
     pub batch: u32,
 }
 
-/// Samples, and what they took.
+/// Samples, and the number of evaluations they took.
 #[derive(Debug, Clone)]
 pub struct Samples {
     /// Bins or classes as whole numbers, real numbers as they are, `[count, D]` in row-major order.
@@ -75,11 +75,11 @@ pub struct Samples {
 }
 
 impl Draws<'_> {
-    /// Draws samples. `observe` is shown every step of every batch, with the batch's number.
+    /// Draws samples and passes every step of every batch to `observe`, with the batch's number.
     ///
     /// # Errors
     ///
-    /// The first that `observe` returns.
+    /// Returns the first error that `observe` returns.
     pub fn draw(&self, count: usize, observe: &mut dyn FnMut(usize, &View<'_>) -> Result<()>) -> Result<Samples> {
         let _no_gradient = tch::no_grad_guard();
         let (batch, variables) = (self.batch as usize, self.task.form.dimensions());

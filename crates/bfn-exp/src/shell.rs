@@ -1,4 +1,4 @@
-//! `bfn completions` and `bfn man`: what shells and manuals need, from the argument parser.
+//! `bfn completions` and `bfn man`: shell completions and manual pages, generated from the argument parser.
 
 use std::io;
 use std::path::PathBuf;
@@ -13,14 +13,15 @@ use crate::progress::say;
 /// Arguments of `bfn completions`.
 #[derive(Debug, Args)]
 pub struct CompletionsArgs {
-    /// The shell; bash: bfn completions bash > ~/.local/share/bash-completion/completions/bfn
+    /// The shell. For bash: bfn completions bash > ~/.local/share/bash-completion/completions/bfn
     pub shell: Shell,
 }
 
 /// Arguments of `bfn man`.
 #[derive(Debug, Args)]
 pub struct ManArgs {
-    /// A folder for the pages of the program and of each command; by default the page of the program to stdout.
+    /// The folder for the pages of the program and of each command; by default the program's page is written to
+    /// stdout.
     #[arg(long, value_name = "FOLDER")]
     pub out: Option<PathBuf>,
 }
@@ -34,7 +35,7 @@ pub fn completions(args: &CompletionsArgs) {
 ///
 /// # Errors
 ///
-/// A folder that cannot be written to.
+/// Returns an error if the folder cannot be written to.
 pub fn man(args: &ManArgs) -> Result<()> {
     let Some(folder) = &args.out else {
         return clap_mangen::Man::new(Cli::command()).render(&mut io::stdout()).context("cannot write to stdout");

@@ -1,4 +1,4 @@
-//! What a network is told of an example beside θ and t: its label, a small version of its image.
+//! The condition that a network receives besides θ and t: the label of an example, and a small version of its image.
 
 use anyhow::{Result, ensure};
 use bfn_data::{Batch, Purpose, Seed, Values};
@@ -7,22 +7,22 @@ use bfn_nets::networks::{Condition, LowResolution, NetworkConfig};
 use crate::form::{Arrangement, Form, Variable};
 use crate::picture::Format;
 
-/// What a network is told of examples.
+/// The kinds of condition that a network receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Side {
-    /// The number of classes whose labels it is told.
+    /// The number of classes, if the network receives labels.
     pub classes: Option<usize>,
-    /// How the small versions of images come about that it is told.
+    /// The reduction of images to small versions, if the network receives these.
     pub reduction: Option<Reduction>,
 }
 
-/// From an image to a smaller one: the mean of each square of f×f pixels, channel by channel.
+/// A reduction of images to smaller ones: the mean of each square of f×f pixels, channel by channel.
 ///
 /// # Formula
 ///
-/// With v the value of a variable as a number in [−1, 1], c = Σ v / f² over the square. v is the bin's centre
-/// (2k + 1)/K − 1 for discretised data, 2k/(K − 1) − 1 for classes, which count as levels from black to white as in
-/// pictures (for K = 2 the mean is 2 share − 1), and the number itself for real numbers.
+/// With v the value of a variable as a number in [−1, 1], c = Σ v / f² over the square. For discretised data, v is
+/// the bin's centre (2k + 1)/K − 1. For classes, which count as levels from black to white as in pictures, v is
+/// 2k/(K − 1) − 1 (for K = 2 the mean is 2 share − 1). For real numbers, v is the number itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reduction {
     factor: usize,
@@ -30,26 +30,27 @@ pub struct Reduction {
     variable: Variable,
 }
 
-/// A stream of its own for each example: is what it would be told kept from the network?
+/// A separate random stream, which decides for each example whether its condition is dropped.
 const CONDITION_DROPOUT: Purpose = Purpose::Other(1);
 
 impl Side {
-    /// What a network of these settings is told of data of this form.
+    /// Returns the kinds of condition for a network with these settings and data of this form.
     ///
     /// # Errors
     ///
-    /// Small images of data that are not images, or whose sides the factor does not divide.
+    /// Returns an error if small images are requested of data that are not images, or if the factor does not divide
+    /// their sides.
     pub fn new(network: &NetworkConfig, form: &Form) -> Result<Self> {
         let reduction = network.low_resolution().map(|factor| Reduction::new(factor, form)).transpose()?;
         Ok(Self { classes: network.classes(), reduction })
     }
 
-    /// Whether there is anything to tell.
+    /// Returns whether there is any condition.
     pub fn is_some(&self) -> bool {
         self.classes.is_some() || self.reduction.is_some()
     }
 
-    /// What is told, in words.
+    /// Describes the conditions in words.
     pub fn words(&self) -> Option<String> {
         let labels = self.classes.map(|_| "labels".to_owned());
         let images = self.reduction.map(|reduction| format!("images reduced by {}", reduction.factor));
@@ -57,14 +58,14 @@ impl Side {
         (!both.is_empty()).then(|| both.join(" and "))
     }
 
-    /// All there is to tell of a batch, on the CPU.
+    /// Returns the full condition of a batch, on the CPU.
     pub fn condition(&self, batch: &Batch) -> Option<Condition> {
         self.condition_where(batch, |_| true)
     }
 
-    /// The same in training, where about this share of the examples is kept from the network, labels and images together.
+    /// Returns the condition of a training batch, dropped for about `share` of the examples.
     ///
-    /// Which ones follows from the seed and from the examples' positions in the run.
+    /// Labels and images are dropped together. The seed and the examples' positions in the run determine which ones.
     pub fn dropped_condition(&self, batch: &Batch, share: f64, seed: Seed) -> Option<Condition> {
         let is_told = |position: u64| seed.stream(CONDITION_DROPOUT, 0, position).uniform() >= share;
         self.condition_where(batch, |position| share == 0.0 || is_told(position))
@@ -84,13 +85,13 @@ impl Side {
     }
 }
 
-/// Small images of some examples, and which of them are told.
+/// Small images of some examples, and which of them the network receives.
 pub(crate) struct SmallImages {
     pub(crate) values: Vec<f32>,
     pub(crate) told: Vec<bool>,
 }
 
-/// Labels and small images as a network takes them, on the CPU; nothing where there are neither.
+/// Converts labels and small images to a network's condition, on the CPU; `None` if there are neither.
 pub(crate) fn condition(labels: Option<Vec<i64>>, images: Option<SmallImages>) -> Option<Condition> {
     let labels = labels.map(|labels| Condition::of_labels(tch::Tensor::from_slice(&labels)));
     let Some(SmallImages { values, told }) = images else { return labels };
@@ -102,11 +103,11 @@ pub(crate) fn condition(labels: Option<Vec<i64>>, images: Option<SmallImages>) -
 }
 
 impl Reduction {
-    /// The reduction of images of this form by a factor.
+    /// Creates the reduction of images of this form by a factor.
     ///
     /// # Errors
     ///
-    /// Data that are not images, or whose sides the factor does not divide.
+    /// Returns an error if the data are not images, or if the factor does not divide their sides.
     pub fn new(factor: usize, form: &Form) -> Result<Self> {
         let Arrangement::Image { height, width, channels } = form.arrangement else {
             anyhow::bail!("the network's low_resolution is {factor}, but the data are not images; remove it");
@@ -119,18 +120,18 @@ impl Reduction {
         Ok(Self { factor, format: Format { height, width, channels }, variable: form.variable })
     }
 
-    /// The factor f.
+    /// Returns the factor f.
     pub fn factor(&self) -> usize {
         self.factor
     }
 
-    /// The size of a small image.
+    /// Returns the size of a small image.
     pub fn format(&self) -> Format {
         let Format { height, width, channels } = self.format;
         Format { height: height / self.factor, width: width / self.factor, channels }
     }
 
-    /// Small versions of images, one after the other, values as they are stored.
+    /// Reduces images, one after the other, given as stored values.
     pub fn reduce(&self, images: &[f64]) -> Vec<f32> {
         images.chunks_exact(self.format.size()).flat_map(|image| self.means(|variable| image[variable])).collect()
     }
@@ -153,7 +154,7 @@ impl Reduction {
         (0..height).flat_map(of_row).collect()
     }
 
-    /// A value as a number in [−1, 1].
+    /// Converts a value to a number in [−1, 1].
     fn number(&self, value: f64) -> f64 {
         match self.variable {
             Variable::Discretised(bins) => (2.0 * value + 1.0) / bins as f64 - 1.0,
@@ -162,19 +163,19 @@ impl Reduction {
         }
     }
 
-    /// The numbers that the bytes of a picture stand for, 0 for black to 255 for white.
+    /// Converts the bytes of a picture, from 0 for black to 255 for white, to the numbers that they represent.
     pub fn of_bytes(&self, bytes: &[u8]) -> Vec<f32> {
         let white = self.white();
         bytes.iter().map(|byte| ((f64::from(*byte) / 127.5 - 1.0) * white) as f32).collect()
     }
 
-    /// Small images as the bytes of a picture.
+    /// Converts small images to the bytes of a picture.
     pub fn bytes(&self, numbers: &[f32]) -> Vec<u8> {
         let white = self.white();
         numbers.iter().map(|number| ((f64::from(*number) / white + 1.0) * 127.5).round() as u8).collect()
     }
 
-    /// The number of a white pixel; that of a black one is its negative.
+    /// Returns the number of a white pixel; the number of a black one is its negative.
     fn white(&self) -> f64 {
         match self.variable {
             Variable::Discretised(bins) => 1.0 - 1.0 / bins as f64,
@@ -182,7 +183,7 @@ impl Reduction {
         }
     }
 
-    /// The bytes of small images in the size of the images themselves: each pixel f×f times.
+    /// Enlarges the bytes of small images to the size of the images themselves: each pixel is repeated f×f times.
     pub fn enlarged(&self, small: &[u8]) -> Vec<u8> {
         let Format { height, width, channels } = self.format;
         let of_image = |image: &[u8]| {
@@ -215,7 +216,7 @@ mod tests {
         assert_eq!(bins.reduce(&[0.0, 0.0, 3.0, 3.0, 1.0, 1.0, 3.0, 2.0]), [-0.5, 0.625]);
         let reals = reduction(2, Variable::Continuous);
         let image: Vec<f64> = (0..16).map(|place| f64::from(place) / 16.0).collect();
-        // Channel 0 of the first square are the numbers 0, 2, 8 and 10.
+        // The first square of channel 0 contains the numbers 0, 2, 8 and 10.
         assert_eq!(reals.reduce(&image), [5.0, 6.0, 9.0, 10.0].map(|sum: f32| sum / 16.0));
         assert_eq!(reals.reduce(&[image.clone(), image].concat()).len(), 8);
     }

@@ -1,4 +1,4 @@
-//! How to sample, as named on the command line.
+//! Sampling options, as named on the command line.
 
 use anyhow::{Context, Result, ensure};
 use bfn_core::Grid;
@@ -10,27 +10,28 @@ use crate::fitted::{MeasuredCosts, fitted_grid};
 use crate::form::Arrangement;
 use crate::run::Trained;
 
-/// Where ordinary equations start unless asked otherwise: the published settings.
+/// The default start times of ordinary differential equations: the published settings.
 const START_OF_IMAGES: f64 = 0.01;
 const START_OF_TEXT: f64 = 0.001;
 
-/// How to sample, apart from the number of steps.
+/// The sampling options, except for the number of steps.
 #[derive(Debug, Clone, Copy, PartialEq, Args)]
 pub struct SolverArgs {
-    /// How the belief moves from one time to the next.
+    /// The solver, which moves the belief from one time to the next.
     #[arg(long, value_enum, default_value_t = SolverName::Ancestral)]
     pub solver: SolverName,
-    /// The time of the first step, from 0 to below 1; by default 0, or for ode1, ode2 and
-    /// ode2-single, which cannot start there, 0.01 for images and 0.001 for text.
+    /// The time of the first step, from 0 to below 1. By default 0; for ode1, ode2 and ode2-single, which cannot
+    /// start there, 0.01 for images and 0.001 for all other data.
     #[arg(long, value_name = "TIME", allow_negative_numbers = true)]
     pub start_time: Option<f64>,
     /// How the times of the steps are spread.
     #[arg(long, value_enum, default_value_t = GridName::Uniform)]
     pub grid: GridName,
-    /// Above 1 for more variety, below for less: logits are divided by it, noise is scaled by its root.
+    /// The temperature: above 1 for more variety, below 1 for less. Logits are divided by it, and noise is scaled by
+    /// its square root.
     #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
     pub temperature: f64,
-    /// Which value stands for the prediction in a step; by default a draw for ancestral, else the mean.
+    /// The value that represents the prediction in a step. By default a draw for ancestral, otherwise the mean.
     #[arg(long, value_enum)]
     pub choice: Option<ChoiceName>,
     /// How sampling ends.
@@ -38,7 +39,7 @@ pub struct SolverArgs {
     pub last: LastName,
 }
 
-/// A solver of `bfn-core`, see [`Solver`].
+/// A solver of `bfn-core`; see [`Solver`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
 pub enum SolverName {
     /// The paper's sampler: messages about draws from the prediction.
@@ -46,21 +47,21 @@ pub enum SolverName {
     /// Messages about the mean prediction.
     #[value(name = "sde1")]
     Sde1,
-    /// The same with the prediction extrapolated from the step before.
+    /// As sde1, with the prediction extrapolated from the previous step.
     #[value(name = "sde2")]
     Sde2,
-    /// The ordinary differential equation, first order.
+    /// The ordinary differential equation, of first order.
     #[value(name = "ode1")]
     Ode1,
-    /// The same, second order by the step before.
+    /// As ode1, but of second order through the previous step.
     #[value(name = "ode2")]
     Ode2,
-    /// The same, second order by an evaluation half-way: two evaluations a step.
+    /// As ode1, but of second order through an evaluation half-way: two evaluations per step.
     #[value(name = "ode2-single")]
     Ode2Single,
-    /// The belief drawn afresh from the prediction at each step.
+    /// The belief is drawn afresh from the prediction at each step.
     Redraw,
-    /// The same with one noise for all steps.
+    /// As redraw, with the same noise for all steps.
     FixedNoise,
 }
 
@@ -69,13 +70,13 @@ pub enum SolverName {
 pub enum GridName {
     /// Equal steps.
     Uniform,
-    /// Steps that each take the same amount from the expected entropy of the input distribution.
+    /// Steps that each reduce the expected entropy of the input distribution by the same amount.
     Entropy,
-    /// The steps that cost least under this network, which `bfn grid` has measured.
+    /// The steps that cost least under this network, as measured by `bfn grid`.
     Fitted,
 }
 
-/// A value that stands for the prediction, see [`Choice`].
+/// A value that represents the prediction; see [`Choice`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
 pub enum ChoiceName {
     /// The mean.
@@ -88,22 +89,22 @@ pub enum ChoiceName {
     Nearest,
 }
 
-/// An end of sampling, see [`Last`].
+/// An end of sampling; see [`Last`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LastName {
     /// All steps, then one more evaluation at t = 1.
     Evaluate,
-    /// The prediction at the beginning of the last step is the result, which saves one evaluation.
+    /// The prediction at the start of the last step is the result, which saves one evaluation.
     Prediction,
 }
 
 impl SolverArgs {
-    /// The sampler of so many steps for a trained network.
+    /// Creates the sampler with `steps` steps for a trained network.
     ///
     /// # Errors
     ///
-    /// A start or a temperature outside its domain, a grid that has not been measured.
+    /// Returns an error if the start or the temperature is outside its domain, or if the grid has not been measured.
     pub fn sampler(&self, trained: &Trained, steps: usize) -> Result<Sampler> {
         let solver = Solver::from(self.solver);
         let start = self.start_time.unwrap_or_else(|| default_start(solver, &trained.task.form.arrangement));
@@ -119,11 +120,11 @@ impl SolverArgs {
 }
 
 impl GridName {
-    /// The grid of so many steps from `start` to 1 for a trained network.
+    /// Creates the grid of `steps` steps from `start` to 1 for a trained network.
     ///
     /// # Errors
     ///
-    /// A grid that has not been measured, steps too small to be told apart.
+    /// Returns an error if the grid has not been measured, or if the steps are too small to be distinguished.
     pub fn of(self, trained: &Trained, start: f64, steps: usize) -> Result<Grid> {
         let grid = match self {
             Self::Uniform => Grid::uniform_from(start, steps),

@@ -1,4 +1,4 @@
-//! Stopping a run from outside: signals, and the time that a batch queue grants.
+//! Stopping a run from outside: signals, and the time limit of a batch queue.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,41 +9,40 @@ use anyhow::{Context, Result};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
-/// Tells the training loop when to stop; asking costs nothing.
+/// A request to stop, which the training loop can poll at no cost.
 #[derive(Debug)]
 pub struct Stop {
     signals: Vec<(Reason, Arc<AtomicBool>)>,
     deadline: Option<Instant>,
 }
 
-/// Why a run stops before its end.
+/// The reason why a run stops before its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// SIGINT, which Ctrl-C sends.
+    /// SIGINT, which is sent by Ctrl-C.
     Interrupted,
-    /// SIGTERM, which batch queues send before they kill.
+    /// SIGTERM, which batch queues send before they kill a job.
     Terminated,
-    /// SIGHUP, which comes when the terminal or the connection goes.
+    /// SIGHUP, which is sent when the terminal or the connection closes.
     HungUp,
-    /// The time given by `--max-time` is over.
+    /// The time limit of `--max-time` was reached.
     OutOfTime,
 }
 
 impl Stop {
-    /// Listens for SIGINT, SIGTERM and, unless it is ignored as under nohup, SIGHUP from now on, and for the end of `time`
-    /// since `start`.
+    /// Starts to listen for signals, and for the end of `time` since `start`.
     ///
-    /// The first signal asks the loop to stop; a second one ends the program at once, with 128 plus
-    /// the signal's number.
+    /// The signals are SIGINT, SIGTERM and, unless it is ignored as under nohup, SIGHUP. The first signal asks the
+    /// loop to stop; a second one ends the program at once, with 128 plus the signal's number.
     ///
     /// # Errors
     ///
-    /// A system that lets no signal be caught.
+    /// Returns an error if the system does not allow signals to be caught.
     pub fn listen(start: Instant, time: Option<Duration>) -> Result<Self> {
         let asked = Arc::new(AtomicBool::new(false));
         let listen = |signal, reason| -> Result<(Reason, Arc<AtomicBool>)> {
             let flagged = Arc::new(AtomicBool::new(false));
-            // In this order: the first signal finds `asked` unset and passes the first action by.
+            // The order matters: at the first signal, `asked` is still unset and the first action does nothing.
             flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&asked))
                 .and_then(|_| flag::register(signal, Arc::clone(&asked)))
                 .and_then(|_| flag::register(signal, Arc::clone(&flagged)))
@@ -57,7 +56,7 @@ impl Stop {
         Ok(Self { signals, deadline: time.map(|time| start + time) })
     }
 
-    /// Why to stop now, if there is a reason.
+    /// Returns the reason to stop now, if there is one.
     pub fn reason(&self) -> Option<Reason> {
         let signalled = self.signals.iter().find(|(_, flagged)| flagged.load(Ordering::Relaxed));
         let late = || self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
@@ -65,7 +64,7 @@ impl Stop {
     }
 }
 
-/// Whether the program was started with this signal ignored.
+/// Returns whether the program was started with this signal ignored.
 fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
@@ -83,18 +82,18 @@ impl fmt::Display for Reason {
     }
 }
 
-/// The error of a command that was stopped and can be taken up again; the program then ends with [`EXIT_CODE`].
+/// The error of a command that was stopped and can be resumed; the program then exits with [`EXIT_CODE`].
 #[derive(Debug)]
 pub struct Stopped {
     reason: Reason,
     how_to_go_on: String,
 }
 
-/// The exit code of a program that was stopped and can be taken up again: EX_TEMPFAIL of `sysexits.h`.
+/// The exit code of a program that was stopped and can be resumed: EX_TEMPFAIL of `sysexits.h`.
 pub const EXIT_CODE: u8 = 75;
 
 impl Stopped {
-    /// Stopped for this reason; `how_to_go_on` tells what is done so far and which command takes it up.
+    /// Creates the error; `how_to_go_on` states what is done so far and which command continues it.
     pub fn new(reason: Reason, how_to_go_on: impl Into<String>) -> Self {
         Self { reason, how_to_go_on: how_to_go_on.into() }
     }

@@ -1,4 +1,4 @@
-//! `bfn sweep`: many runs of one experiment with some keys changed, and a table of what came of them.
+//! `bfn sweep`: many runs of one experiment with some keys changed, and a table of their results.
 
 mod plan;
 
@@ -31,13 +31,13 @@ use crate::train;
 pub struct SweepArgs {
     /// The sweep file: `base`, `[grid]`, `[random]`, `[evaluate]`; see docs/RUNS.md.
     pub sweep: PathBuf,
-    /// The folder for the runs; by default under runs/, named after the sweep file. Runs that are there go on.
+    /// The folder for the runs; by default under runs/, named after the sweep file. Existing runs are continued.
     #[arg(long, value_name = "FOLDER")]
     pub out: Option<PathBuf>,
-    /// List the runs, and train none.
+    /// List the runs without training any.
     #[arg(long)]
     pub dry_run: bool,
-    /// Stop after this time, such as 3h30m, with a checkpoint and exit code 75; the same command then goes on.
+    /// Stop after this time, such as 3h30m, with a checkpoint and exit code 75; the same command then continues.
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub max_time: Option<Duration>,
     /// Where to compute: auto, cpu, cuda or cuda:N.
@@ -45,27 +45,27 @@ pub struct SweepArgs {
     pub device: DeviceChoice,
 }
 
-/// What came of a trial.
+/// The outcome of a trial.
 #[derive(Debug, Serialize)]
 struct Outcome {
     run: String,
     tried: std::collections::BTreeMap<String, toml::Value>,
-    /// Absent where the run failed.
+    /// The result; absent if the run failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<Row>,
-    /// Why it failed.
+    /// The reason for a failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<String>,
 }
 
-/// Trains and evaluates all runs that are not complete, and prints one table, the best run first.
+/// Trains and evaluates all runs that are not complete, and prints a table, the best run first.
 ///
-/// A run that fails, because its loss is not finite say, does not stop the others.
+/// A run that fails, for example because its loss is not finite, does not stop the others.
 ///
 /// # Errors
 ///
-/// A sweep file or an experiment that is not sound, before anything is trained; runs that failed, at the end;
-/// [`Stopped`] where a signal or `--max-time` stopped it.
+/// Returns an error if the sweep file or an experiment is invalid, before any training, and if runs failed, at the
+/// end. Returns [`Stopped`] if a signal or `--max-time` stopped the sweep.
 pub fn command(args: &SweepArgs) -> Result<()> {
     let start = Instant::now();
     let stop = Stop::listen(start, args.max_time)?;
@@ -119,8 +119,9 @@ pub fn command(args: &SweepArgs) -> Result<()> {
 }
 
 impl Plan {
-    /// Trains a trial to its end, as far as it is not, and evaluates it, unless that is stored; each in the time that
-    /// is `left` when it begins.
+    /// Trains a trial to its end, unless it is complete, and evaluates it, unless the result is stored.
+    ///
+    /// Each of the two stops after the time that is `left` when it begins.
     fn carry_out(
         &self,
         trial: &Trial,
@@ -162,17 +163,17 @@ impl Plan {
         })
     }
 
-    /// Whether a run has been trained to the end of the trial's experiment.
+    /// Returns whether a run has been trained to the end of the trial's experiment.
     ///
     /// # Errors
     ///
-    /// A run that has, but of other settings: its folder is named after what is tried alone. One that has not is held
-    /// against them where it goes on.
+    /// Returns an error if the run is complete but has other settings, since its folder is named after the tried keys
+    /// alone. The settings of an incomplete run are compared when it is resumed.
     fn is_complete(&self, trial: &Trial, run: &Path) -> Result<bool> {
         let experiment = Experiment::read(&self.base, &self.overrides(trial)?)?;
         let read = || -> Result<_> {
             let run = Run::open(run)?;
-            // Read whole: a damaged last checkpoint is no end.
+            // The checkpoint is read in full: a damaged last one does not complete a run.
             let last = run.checkpoints().last()?.map(|last| last.metadata::<Standing>("standing")).transpose()?;
             Ok((last, run.experiment()?))
         };
@@ -207,7 +208,7 @@ impl Plan {
     }
 }
 
-/// The best run first, a column for each key that varies.
+/// Prints the table: the best run first, a column for each key that varies.
 #[allow(clippy::print_stdout, reason = "results are what this command is for")]
 fn print(outcomes: &[Outcome], unit: &str) {
     let keys: Vec<&String> = outcomes.first().map_or_else(Vec::new, |outcome| outcome.tried.keys().collect());

@@ -13,40 +13,40 @@ use crate::evaluate::{Baseline, Steps};
 pub struct Report {
     /// The folder of the run.
     pub run: String,
-    /// What was evaluated, and how.
+    /// The settings of the evaluation.
     #[serde(flatten)]
     pub setting: Setting,
     /// One result for each number of steps that is done, in the order of `setting.steps`.
     pub results: Vec<Row>,
-    /// What simple models reach on the same hidden variables, where a part of images is hidden.
+    /// The results of simple models on the same hidden variables, if a part of images is hidden.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub baselines: Vec<Baseline>,
 }
 
-/// All that results depend on: evaluations of one setting have the same results.
+/// The settings that determine the results: evaluations with equal settings have equal results.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Setting {
-    /// The part of the data.
+    /// The split of the data.
     pub split: String,
     /// The data.
     pub data: String,
-    /// Examples evaluated.
+    /// The number of examples evaluated.
     pub examples: usize,
-    /// Variables in an example, D; where a part of it is hidden, the variables of that part.
+    /// D, the number of variables in an example; if a part is hidden, the number of variables in that part.
     pub dimensions: usize,
-    /// What is given, in words, where the bound is that of a conditional likelihood.
+    /// The condition, in words, if the bound is that of a conditional likelihood.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub given: Option<String>,
-    /// The part of images whose likelihood is bounded given the rest, where it is that of a part.
+    /// The hidden part of images, if the bound is for the likelihood of this part given the rest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hidden: Option<String>,
-    /// What a bit per variable is called, such as `bits/dim`.
+    /// The unit of bits per variable, such as `bits/dim`.
     pub unit: String,
-    /// The numbers of steps that were asked for.
+    /// The requested numbers of steps.
     pub steps: Vec<Steps>,
     /// How the times of n steps are spread.
     pub grid: String,
-    /// The SHA-256 of the measured costs that a fitted grid follows from.
+    /// The SHA-256 of the measured costs from which a fitted grid is derived.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grid_sha256: Option<String>,
     /// The seed of all draws.
@@ -55,20 +55,20 @@ pub struct Setting {
     pub repeats: u32,
     /// How times are spread over the examples.
     pub times: Times,
-    /// Optimiser steps of the network.
+    /// Optimiser steps of the evaluated network.
     pub checkpoint_step: u64,
-    /// Seconds that the network had been trained for.
+    /// Seconds for which the network had been trained.
     pub trained_seconds: f64,
-    /// Which of its weights: `ema` or `last`.
+    /// Which weights of the checkpoint were evaluated: `ema` or `last`.
     pub weights: String,
-    /// Where the n-step loss or a probability is computed as published and not exactly.
+    /// The parts, the n-step loss or a probability, that are computed as published instead of exactly.
     pub as_published: Vec<String>,
-    /// How the program ran: its version, that of libtorch, the device.
+    /// The version of the program, the version of libtorch, and the device.
     pub program: String,
 }
 
 impl Setting {
-    /// Whether both are of the same draws of the same examples.
+    /// Returns whether both evaluations use the same draws of the same examples.
     fn draws_as(&self, other: &Self) -> bool {
         let of = |setting: &Self| {
             let Self { split, data, examples, dimensions, given, seed, repeats, times, as_published, .. } =
@@ -78,12 +78,12 @@ impl Setting {
         of(self) == of(other)
     }
 
-    /// The draws of an example, in words.
+    /// Describes the draws of an example in words.
     pub fn draws(&self) -> String {
         format!("{} {} each", self.repeats, if self.repeats == 1 { "draw" } else { "draws" })
     }
 
-    /// What is not as usual, in words: what is given, whose weights, what is computed as published.
+    /// Describes what is not as usual, in words: the condition, the weights, and the parts computed as published.
     pub fn unusual(&self) -> Vec<String> {
         let Self { given, weights, as_published, .. } = self;
         let mut words: Vec<String> = given.iter().map(|given| format!("given {given}")).collect();
@@ -93,8 +93,10 @@ impl Setting {
     }
 }
 
-/// The evaluation to quote first: of whole examples and computed exactly, of averaged weights before last ones, of the
-/// test split before the validation split, of the most examples, of the latest checkpoint.
+/// Returns the evaluation to quote first.
+///
+/// It is one of whole examples that was computed exactly. Averaged weights come before last ones, the test split
+/// before the validation split; then the most examples and the latest checkpoint decide.
 pub fn headline<'a, T>(all: impl Iterator<Item = (&'a Setting, T)>) -> Option<T> {
     let plain = all.filter(|(setting, _)| setting.hidden.is_none() && setting.as_published.is_empty());
     let first = plain.max_by_key(|(Setting { weights, split, examples, checkpoint_step, .. }, _)| {
@@ -135,22 +137,22 @@ pub struct Row {
     /// The standard error of the reconstruction, in nats per variable.
     #[serde(deserialize_with = "number_or_nan")]
     pub reconstruction_standard_error_nats_per_dim: f64,
-    /// Continuous time: the loss in equal bins of time.
+    /// The loss in equal time bins, in continuous time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub by_time: Vec<TimeBin>,
 }
 
-/// JSON has no numbers that are not finite: they are written as `null`.
+/// Reads a number, with `null` as NaN: JSON has no numbers that are not finite, so they are written as `null`.
 pub(crate) fn number_or_nan<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
     Ok(Option::<f64>::deserialize(from)?.unwrap_or(f64::NAN))
 }
 
-/// The same for several.
+/// Reads several numbers, with `null` as NaN.
 pub(crate) fn numbers_or_nan<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<f64>, D::Error> {
     Ok(Vec::<Option<f64>>::deserialize(from)?.into_iter().map(|number| number.unwrap_or(f64::NAN)).collect())
 }
 
-/// The estimates that a row shows, in nats per example.
+/// The estimates in a row, in nats per example.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms {
     /// L^n or L^∞.
@@ -162,7 +164,7 @@ pub struct Terms {
 }
 
 impl Row {
-    /// The estimates for one number of steps, of examples of so many variables.
+    /// Creates the row for one number of steps, from estimates for examples of `dimensions` variables.
     pub fn new(steps: Steps, terms: Terms, dimensions: usize) -> Self {
         let Terms { loss, reconstruction, total } = terms;
         let per_dim = |nats: f64| nats / dimensions as f64;
@@ -182,13 +184,13 @@ impl Row {
         }
     }
 
-    /// Whether the bound is a number that can be written and read again.
+    /// Returns whether the bound is a number that can be written and read back.
     pub fn is_finite(&self) -> bool {
         self.total_nats_per_example.is_finite()
     }
 }
 
-/// A unit of the table: its name, how many of it a nat per variable has, and digits after the point.
+/// A unit of the table: its name, its number per nat per variable, and the digits after the point.
 struct Unit {
     name: String,
     of_a_nat: f64,
@@ -196,8 +198,9 @@ struct Unit {
 }
 
 impl Report {
-    /// The rows that both have of the same draws of the same examples, whatever the network; no grid matters in continuous
-    /// time.
+    /// Pairs the rows of both reports that use the same draws of the same examples, whatever the network.
+    ///
+    /// Their grids must be equal, except in continuous time, which has no grid.
     pub fn rows_beside<'a>(&'a self, other: &'a Self) -> Vec<(&'a Row, &'a Row)> {
         if !self.setting.draws_as(&other.setting) {
             return Vec::new();
@@ -207,12 +210,12 @@ impl Report {
         rows.filter_map(|row| Some((row, other.results.iter().find(|beside| beside.steps == row.steps)?))).collect()
     }
 
-    /// The bound in continuous time, if that was evaluated.
+    /// Returns the bound in continuous time, if it was evaluated.
     pub fn in_continuous_time(&self) -> Option<&Row> {
         self.results.iter().find(|row| row.steps == Steps::Infinite)
     }
 
-    /// The tables per variable and per example, each in nats and in bits; errors are standard errors of the total.
+    /// Formats the tables per variable and per example, in nats and in bits; errors are standard errors of the total.
     pub fn table(&self) -> String {
         let Setting { dimensions, unit, .. } = &self.setting;
         let (bits, all) = (1.0 / std::f64::consts::LN_2, *dimensions as f64);
@@ -251,7 +254,7 @@ impl Report {
         text
     }
 
-    /// What simple models reach on the same hidden variables, where they are compared with.
+    /// Formats the results of simple models on the same hidden variables, if there are any.
     pub fn baselines(&self) -> Option<String> {
         (!self.baselines.is_empty()).then_some(())?;
         let mut text =
@@ -271,7 +274,7 @@ impl Report {
         Some(text)
     }
 
-    /// The loss of continuous time in bins of time, where there is any.
+    /// Formats the continuous-time loss in time bins, if there are any.
     pub fn by_time(&self) -> Option<String> {
         let row = self.results.iter().find(|row| !row.by_time.is_empty())?;
         let nats = self.setting.unit.replace("bits", "nats");

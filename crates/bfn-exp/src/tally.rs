@@ -1,4 +1,4 @@
-//! What the steps since the last line of the log have measured, kept on the device until it is read.
+//! The measurements of the steps since the last log line, kept on the device until they are read.
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -7,24 +7,25 @@ use tch::{Device, Kind, Tensor};
 use crate::engine::Measured;
 use crate::table::numbers_or_nan;
 
-/// How many losses before a step are told where it is broken.
+/// The number of losses before a broken step that are reported.
 const RECENT: usize = 5;
 
-/// Losses and gradient norms of some steps in a row.
+/// The losses and gradient norms of consecutive steps.
 #[derive(Debug)]
 pub struct Tally {
     losses: Tensor,
     norms: Tensor,
     count: usize,
-    /// Those that came before, and no losses or norms.
+    /// The readings before these steps, with empty losses and norms.
     before: Readings,
 }
 
-/// The same numbers on the host; checkpoints keep them, so that a resumed run writes the lines that it would have
-/// written.
+/// The measurements of consecutive steps, on the host.
+///
+/// Checkpoints store them, so that a resumed run writes the same log lines as an uninterrupted one.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Readings {
-    /// The steps done before the first of these.
+    /// The number of steps done before the first of these.
     pub first: u64,
     /// The loss of each step, in nats per variable.
     #[serde(deserialize_with = "numbers_or_nan")]
@@ -32,15 +33,15 @@ pub struct Readings {
     /// The norm of each step's gradient, before clipping.
     #[serde(deserialize_with = "numbers_or_nan")]
     pub norms: Vec<f64>,
-    /// How many steps before the first of these were broken without a sound one among them.
+    /// The number of consecutive broken steps immediately before the first of these.
     pub broken_before: usize,
-    /// The last few losses before these.
+    /// The last few losses before these steps.
     #[serde(deserialize_with = "numbers_or_nan")]
     pub recent: Vec<f64>,
 }
 
 impl Tally {
-    /// Goes on after these readings, with room for `capacity` more steps.
+    /// Creates a tally that continues these readings, with room for `capacity` more steps.
     pub fn after(readings: Readings, capacity: u64, device: Device) -> Self {
         let room = Tensor::zeros([capacity as i64], (Kind::Float, Device::Cpu));
         let with_room = |values: &[f64]| {
@@ -51,11 +52,11 @@ impl Tally {
         Self { losses, norms, count, before: Readings { losses: Vec::new(), norms: Vec::new(), ..readings } }
     }
 
-    /// Adds a step; nothing waits for the device.
+    /// Adds a step, without waiting for the device.
     ///
     /// # Panics
     ///
-    /// Where there is no more room.
+    /// Panics if there is no more room.
     pub fn add(&mut self, measured: &Measured) {
         let _no_grad = tch::no_grad_guard();
         self.losses.get(self.count as i64).copy_(&measured.loss);
@@ -63,7 +64,7 @@ impl Tally {
         self.count += 1;
     }
 
-    /// Starts again from the step after these readings of it.
+    /// Starts again at the step after these readings of the tally.
     pub fn restart(&mut self, readings: &Readings) {
         self.before = Readings {
             first: readings.first + readings.losses.len() as u64,
@@ -74,11 +75,11 @@ impl Tally {
         self.count = 0;
     }
 
-    /// Waits for the device and reads what it has measured.
+    /// Waits for the device and reads the measurements.
     ///
     /// # Errors
     ///
-    /// A device that fails.
+    /// Returns an error if the device fails.
     pub fn read(&self) -> Result<Readings> {
         let read = |values: &Tensor| Vec::<f64>::try_from(values.narrow(0, 0, self.count as i64).to_kind(Kind::Double));
         Ok(Readings { losses: read(&self.losses)?, norms: read(&self.norms)?, ..self.before.clone() })
@@ -86,22 +87,22 @@ impl Tally {
 }
 
 impl Readings {
-    /// None yet, after so many steps.
+    /// Creates empty readings after `first` steps.
     pub fn after(first: u64) -> Self {
         Self { first, ..Self::default() }
     }
 
-    /// Whether each step's loss and gradient were finite.
+    /// Returns whether the loss and the gradient of each step were finite.
     fn sound(&self) -> impl DoubleEndedIterator<Item = bool> + ExactSizeIterator {
         self.losses.iter().zip(&self.norms).map(|(loss, norm)| loss.is_finite() && norm.is_finite())
     }
 
-    /// The steps, counted from 0, whose loss or gradient was not finite: the optimiser has not taken them.
+    /// Returns the steps, counted from 0, whose loss or gradient was not finite; the optimiser has skipped them.
     pub fn broken(&self) -> Vec<u64> {
         (self.first..).zip(self.sound()).filter(|(_, sound)| !sound).map(|(step, _)| step).collect()
     }
 
-    /// The most steps that were broken one after the other, those before these included.
+    /// Returns the length of the longest run of consecutive broken steps, including those before these steps.
     pub fn longest_broken(&self) -> usize {
         let (mut longest, mut length) = (0, self.broken_before);
         for sound in self.sound() {
@@ -111,19 +112,19 @@ impl Readings {
         longest
     }
 
-    /// The last few losses before the one at this place.
+    /// Returns the last few losses before the one at index `place`.
     pub fn before(&self, place: usize) -> Vec<f64> {
         let all: Vec<f64> = self.recent.iter().chain(&self.losses[..place]).copied().collect();
         all[all.len().saturating_sub(RECENT)..].to_vec()
     }
 
-    /// How many of the last steps were broken without a sound one among them, those before these included.
+    /// Returns the number of consecutive broken steps at the end, including those before these steps.
     pub fn broken_in_a_row(&self) -> usize {
         let last = self.sound().rev().take_while(|sound| !sound).count();
         if last == self.losses.len() { self.broken_before + last } else { last }
     }
 
-    /// The mean loss of the steps that were not broken; NaN where all were.
+    /// Returns the mean loss of the steps that were not broken, or NaN if all were.
     pub fn mean_loss(&self) -> f64 {
         let sound = || self.losses.iter().zip(self.sound()).filter(|(_, sound)| *sound);
         sound().map(|(loss, _)| loss).sum::<f64>() / sound().count() as f64
@@ -162,7 +163,7 @@ mod tests {
         assert_eq!((readings.before(1).len(), readings.before(1)[4]), (RECENT, 5.0));
     }
 
-    /// A run of broken steps between sound ones is one, wherever a line of the log comes.
+    /// A run of broken steps between sound ones counts as one, wherever a log line falls.
     #[test]
     fn the_longest_run_of_broken_steps_is_found() {
         let nan = f64::NAN;

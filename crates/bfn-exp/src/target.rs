@@ -1,4 +1,4 @@
-//! Samples as files, in the forms that other programs read.
+//! Samples as files, in formats that other programs read.
 
 use std::fs;
 use std::io::{Cursor, Write};
@@ -17,21 +17,21 @@ use crate::picture::{Format, Picture, shades};
 use crate::run::write_file;
 use crate::told::Images;
 
-/// Where samples go, checked before anything is drawn.
+/// The destination of samples, checked before anything is drawn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     path: PathBuf,
     kind: Kinds,
 }
 
-/// What kind of file.
+/// The kind of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kinds {
     /// A grid of images.
     Png,
     /// A line for each text.
     Txt,
-    /// A row for each row.
+    /// A line for each table row.
     Csv,
     /// Bins, classes or real numbers.
     Safetensors,
@@ -42,7 +42,7 @@ enum Kinds {
 }
 
 impl Target {
-    /// The file of a run that samples go to where none is named.
+    /// Returns the file in a run's folder to which samples are written by default.
     pub fn default_path(run: &Path, stem: &str, arrangement: &Arrangement) -> PathBuf {
         run.join(stem).with_extension(match arrangement {
             Arrangement::Image { .. } => "png",
@@ -52,11 +52,12 @@ impl Target {
         })
     }
 
-    /// The place that a path names by its ending; without one it is a folder of images.
+    /// Creates the target of a path by its extension; a path without one is a folder of images.
     ///
     /// # Errors
     ///
-    /// An ending that does not fit the data, a folder that holds something already, a place that is not there.
+    /// Returns an error if the extension does not fit the data, if the folder is not empty, or if the path cannot be
+    /// written.
     pub fn new(path: &Path, arrangement: &Arrangement) -> Result<Self> {
         let shown = path.display();
         let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
@@ -88,17 +89,18 @@ impl Target {
         Ok(Self { path: path.to_owned(), kind })
     }
 
-    /// The path.
+    /// Returns the path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Writes samples that are like small images; a picture shows those, the samples, and what the small ones were made
-    /// of, in rows.
+    /// Writes samples that are conditioned on small images.
+    ///
+    /// A picture shows, in rows, the small images, the samples, and the images from which the small ones were made.
     ///
     /// # Errors
     ///
-    /// As [`write`](Self::write).
+    /// Returns an error in the same cases as [`write`](Self::write).
     pub fn write_told(&self, values: &[f64], form: &Form, images: Option<&Images>) -> Result<()> {
         match images.filter(|_| self.kind == Kinds::Png) {
             Some(images) => images.picture(values, form)?.write(&self.path),
@@ -106,12 +108,13 @@ impl Target {
         }
     }
 
-    /// Writes so many completions of each row of a table, if there is one; a CSV has the cells that were there as they
-    /// were.
+    /// Writes completions; a table is given with the number of completions per row.
+    ///
+    /// In a CSV file of a table, the cells that were given are unchanged.
     ///
     /// # Errors
     ///
-    /// As [`write`](Self::write).
+    /// Returns an error in the same cases as [`write`](Self::write).
     pub fn write_filled(&self, values: &[f64], form: &Form, table: Option<(&RawTable, usize)>) -> Result<()> {
         match (table, &form.arrangement) {
             (Some((raw, times)), Arrangement::Table { columns }) if self.kind == Kinds::Csv => {
@@ -123,11 +126,11 @@ impl Target {
         }
     }
 
-    /// Writes samples, one after the other in `values`; whole or not at all.
+    /// Writes samples, stored one after the other in `values`, whole or not at all.
     ///
     /// # Errors
     ///
-    /// A file that cannot be written.
+    /// Returns an error if the file cannot be written.
     pub fn write(&self, values: &[f64], form: &Form) -> Result<()> {
         match (self.kind, &form.arrangement) {
             (Kinds::Txt, _) => {
@@ -170,7 +173,7 @@ impl Target {
     }
 }
 
-/// The numbers that samples are stored as.
+/// The type of numbers in which samples are stored.
 #[derive(Debug, Clone, Copy)]
 enum Numbers {
     Bytes,
@@ -188,11 +191,11 @@ impl Numbers {
     }
 }
 
-/// The texts of samples, as bytes: UTF-8, unless the data are bytes.
+/// Returns the texts of samples, as bytes: UTF-8, unless the data are bytes.
 ///
 /// # Errors
 ///
-/// Samples that are not text.
+/// Returns an error if the samples are not text.
 pub fn texts(values: &[f64], form: &Form) -> Result<Vec<Vec<u8>>> {
     let vocabulary = form.vocabulary()?.context("these samples are not text")?;
     let text = |sample: &[f64]| {
@@ -202,7 +205,7 @@ pub fn texts(values: &[f64], form: &Form) -> Result<Vec<Vec<u8>>> {
     Ok(values.chunks_exact(form.dimensions()).map(text).collect())
 }
 
-/// The pixels of images as bytes: bins from black to full, real numbers from −1, black, to 1.
+/// Converts the pixels of images to bytes: bins from black to full, real numbers from −1 (black) to 1.
 pub fn bytes(values: &[f64], form: &Form) -> Vec<u8> {
     match form.variable {
         Variable::Continuous | Variable::Mixed => {
@@ -212,11 +215,11 @@ pub fn bytes(values: &[f64], form: &Form) -> Vec<u8> {
     }
 }
 
-/// The size of an image of these data.
+/// Returns the size of an image of these data.
 ///
 /// # Errors
 ///
-/// Data that are not images, or of a number of channels that is no picture.
+/// Returns an error if the data are not images, or if their number of channels cannot be shown as a picture.
 pub fn image_format(form: &Form) -> Result<Format> {
     let Arrangement::Image { height, width, channels } = form.arrangement else { bail!("these samples are no images") };
     let format = Format { height, width, channels };
@@ -232,7 +235,7 @@ fn shape(values: &[f64], form: &Form) -> Vec<usize> {
     }
 }
 
-/// `arr_0` with bytes from 0 to 255, where the samples are images, and `values` with what they are.
+/// Encodes samples as `values` and, if they are images, also as `arr_0` with bytes from 0 to 255.
 fn npz(values: &[f64], form: &Form) -> Result<Vec<u8>> {
     let mut file = Cursor::new(Vec::new());
     let mut writer = NpzWriter::new_compressed(&mut file);

@@ -1,4 +1,4 @@
-//! What an experiment is about: data, flow and the shape of the network, joined.
+//! The task of an experiment: data, flow and the shape of the network, joined.
 
 use std::fmt;
 use std::ops::Range;
@@ -26,22 +26,22 @@ use crate::side::Side;
 /// The flow of an experiment, fitted to the form of its data.
 #[derive(Debug)]
 pub struct Task {
-    /// What an example looks like.
+    /// The form of an example.
     pub form: Form,
     /// The losses and the sampler.
     pub objective: Box<dyn Objective>,
-    /// What the network models.
+    /// The variables that the network models.
     pub variables: Variables,
-    /// What the network is told beside.
+    /// The conditions that the network receives besides θ and t.
     pub side: Side,
 }
 
-/// How a bound is computed, where the published code computes it otherwise; by default exactly.
+/// How a bound is computed where the published code differs; by default exactly.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Arithmetic {
-    /// The receiver of discrete data in the n-step loss.
+    /// The receiver distribution of discrete data in the n-step loss.
     pub receiver: Receiver,
-    /// The logarithm of a bin's probability.
+    /// How the logarithm of a bin's probability is computed.
     pub probability: Probability,
 }
 
@@ -50,7 +50,7 @@ impl Task {
     ///
     /// # Errors
     ///
-    /// A flow that does not fit the data, or a parameter of it outside its domain.
+    /// Returns an error if the flow does not fit the data, or if one of its parameters is outside its domain.
     pub fn new(experiment: &Experiment, form: Form, arithmetic: Arithmetic) -> Result<Self> {
         let side = Side::new(&experiment.network, &form)?;
         if let Arrangement::Table { columns } = &form.arrangement {
@@ -67,7 +67,7 @@ impl Task {
             }
             (_, NetworkConfig::Transformer(_)) => Shape::Sequence { length: form.dimensions() },
             (Arrangement::Sequence { length }, NetworkConfig::Mlp(_)) => Shape::Sequence { length: *length },
-            // To a network of convolutions a line of text is an image of one row.
+            // To a convolutional network, a line of text is an image with one row.
             _ => Shape::Image { height: 1, width: form.dimensions(), channels: 1 },
         };
         let inputs_per_variable = match experiment.flow {
@@ -121,24 +121,24 @@ impl From<ReadoutConfig> for Readout {
     }
 }
 
-/// One split of a data set, and what to call it in a report.
+/// One split of a data set, with its name in reports.
 #[allow(missing_debug_implementations, reason = "a data set need not have one")]
 pub struct Source {
     /// The examples.
     pub dataset: Arc<dyn Dataset>,
-    /// Their name.
+    /// The name of the data.
     pub title: String,
 }
 
 impl DataConfig {
     /// Reads one split of the data.
     ///
-    /// Text is read in windows at random positions for training, and one after the other for
-    /// evaluation, as `windows` says.
+    /// Text is read in windows, as `windows` specifies: at random positions for training, and one after the other for
+    /// evaluation.
     ///
     /// # Errors
     ///
-    /// Files that are missing or not sound.
+    /// Returns an error if files are missing or invalid.
     pub fn open(&self, split: Split, windows: Windows) -> Result<Source> {
         self.read(split, windows).with_context(|| format!("in [{}]", self.name()))
     }
@@ -188,12 +188,14 @@ impl Source {
         Self { dataset: Arc::new(dataset), title }
     }
 
-    /// Examples as numbers, `[count, D]` in row-major order, as far as there are as many: bins or classes as whole
-    /// numbers, real numbers as they are; what is drawn anew in each epoch as in the first of seed 0.
+    /// Returns the examples in `range`, as far as they exist, as numbers: `[count, D]` in row-major order.
+    ///
+    /// Bins and classes are whole numbers; real numbers are unchanged. Examples that are drawn anew in each epoch are
+    /// drawn as in the first epoch of seed 0.
     ///
     /// # Errors
     ///
-    /// What the data set finds wrong with its files.
+    /// Returns the error that the data set reports about its files.
     pub fn values(&self, range: Range<usize>) -> Result<Vec<f64>> {
         let data = self.dataset.as_ref();
         let range = range.start..range.end.min(data.len());
@@ -211,17 +213,17 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// A split without any.
+    /// Returns an error if the split has no examples.
     pub fn check_examples(&self) -> Result<()> {
         ensure!(!self.dataset.is_empty(), "{} has no examples in this split; hold out a larger share", self.title);
         Ok(())
     }
 
-    /// Checks that each example has a label that a network of so many classes can be told.
+    /// Checks that each example has a label that a network of `classes` classes accepts.
     ///
     /// # Errors
     ///
-    /// Data without labels, or with labels beyond the classes.
+    /// Returns an error if the data have no labels, or labels beyond the classes.
     pub fn check_labels(&self, classes: Option<usize>) -> Result<()> {
         let Some(classes) = classes else { return Ok(()) };
         for index in 0..self.dataset.len() {

@@ -1,4 +1,4 @@
-//! What a network is told while it draws: a class or a small image for each sample, and how much to make of it.
+//! The condition of a network during sampling: a class or a small image for each sample, and its guidance.
 
 mod images;
 
@@ -20,30 +20,30 @@ use crate::run::Trained;
 use crate::side::{Side, condition};
 use crate::task::Source;
 
-/// What to draw samples of.
+/// Options that condition samples.
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct ConditionArgs {
-    /// Draw samples of this class, counted from 0; of `each` class in turn; or of `none` in particular.
+    /// Draw samples of this class, counted from 0; `each` for each class in turn; `none` for no particular class.
     #[arg(long, value_name = "NUMBER|each|none")]
     pub class: Option<ClassName>,
-    /// Draw images of which these are small versions; sample s is of the small image s modulo their number.
+    /// Draw images of which these are small versions; sample s uses the small image s modulo their number.
     #[arg(long, value_name = "FILE", value_delimiter = ',', conflicts_with = "like")]
     pub low_resolution: Vec<PathBuf>,
-    /// Instead of small images from files, reduce examples of the data: `test:3` is one, `test:0-7` are eight, `test`
-    /// are as many as there are samples.
+    /// Reduce examples of the data instead of reading small images from files: `test:3` is one example, `test:0-7`
+    /// are eight, and `test` are as many as there are samples.
     #[arg(long, value_name = "SPLIT[:NUMBER[-NUMBER]]")]
     pub like: Option<Like>,
-    /// How far to go beyond what the class or small image alone says, away from what is predicted without it: 0 for not
-    /// at all.
+    /// The guidance weight: how far to go beyond the prediction for the class or small image, away from the
+    /// prediction without it. 0 turns guidance off.
     #[arg(long, default_value_t = 0.0, value_name = "WEIGHT", allow_negative_numbers = true)]
     pub guidance: f64,
-    /// What guidance takes further: the network's output, or the parameters of the output distribution (means, or
+    /// What guidance extrapolates: the network's output, or the parameters of the output distribution (means, or
     /// probabilities of classes).
     #[arg(long, value_enum, default_value_t = Guide::Output)]
     pub guide: Guide,
 }
 
-/// What the arguments have led to, for a record.
+/// The condition that follows from the arguments, for a record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Asked {
     /// A number, `each`, `of_image` or `none`.
@@ -56,12 +56,12 @@ pub struct Asked {
     pub low_resolution: Vec<PathBuf>,
     /// The weight of guidance.
     pub guidance: f64,
-    /// What guidance takes further.
+    /// The quantity that guidance extrapolates.
     pub guide: Guide,
 }
 
 impl Asked {
-    /// What these arguments have led to.
+    /// Returns the condition that follows from these arguments.
     pub fn of(args: &ConditionArgs, telling: &Telling) -> Self {
         Self {
             class: telling.class.to_string(),
@@ -76,17 +76,17 @@ impl Asked {
 /// A class as named on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClassName {
-    /// This one.
+    /// This class.
     Number(u32),
     /// Sample s is of class s modulo the number of classes.
     Each,
-    /// That of the example that the sample's small image was made of.
+    /// The class of the example from which the sample's small image was made.
     OfImage,
-    /// Nothing is said.
+    /// No class.
     None,
 }
 
-/// What guidance takes further.
+/// The quantity that guidance extrapolates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Guide {
@@ -96,14 +96,14 @@ pub enum Guide {
     Parameters,
 }
 
-/// How much guidance there is, and of what.
+/// The weight of guidance, and the quantity that it extrapolates.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Guidance {
     weight: f64,
     guide: Guide,
 }
 
-/// How a run's network is told what to draw.
+/// The conditions of a run's network for all samples, and their guidance.
 #[derive(Debug, Clone)]
 pub struct Telling {
     classes: Option<usize>,
@@ -112,7 +112,7 @@ pub struct Telling {
     guidance: Guidance,
 }
 
-/// What is told of a batch.
+/// The condition of a batch, and its guidance.
 #[derive(Debug)]
 pub struct Told {
     condition: Condition,
@@ -145,12 +145,13 @@ impl fmt::Display for ClassName {
 }
 
 impl Telling {
-    /// Each class in turn, or what there is to tell of the first `count` examples of a split where the network is told
-    /// small images; nothing for a network that is told nothing.
+    /// Conditions samples on each class in turn or, if the network receives small images, on examples.
+    ///
+    /// These are the first `count` examples of a split. A network that receives no condition is given none.
     ///
     /// # Errors
     ///
-    /// What the data set finds wrong with its files.
+    /// Returns the error that the data set reports about its files.
     pub fn of_examples(side: Side, source: &Source, count: usize) -> Result<Self> {
         let images = side.reduction.map(|reduction| Images::of_examples(reduction, source, 0..count)).transpose()?;
         let class = match side.classes {
@@ -161,12 +162,14 @@ impl Telling {
         Ok(Self { classes: side.classes, class, images, guidance: Guidance::NONE })
     }
 
-    /// Checks what is asked for against what the run's network was trained to be told. Of a whole split, no more small
-    /// images are read than there are samples, `count`.
+    /// Checks the arguments against the conditions with which the run's network was trained.
+    ///
+    /// If a whole split is named, at most `count` small images are read, which is the number of samples.
     ///
     /// # Errors
     ///
-    /// A class that it does not know, images of another size, `none` and guidance where it never had to do without.
+    /// Returns an error if the network does not know the class, if images have another size, or if `none` or guidance
+    /// is requested of a network that was always trained with its condition.
     pub fn new(args: &ConditionArgs, trained: &Trained, count: usize) -> Result<Self> {
         let run = trained.folder.display();
         let Side { classes, reduction } = trained.task.side;
@@ -233,7 +236,7 @@ impl Telling {
         Ok(telling)
     }
 
-    /// The class of a sample, if it has one.
+    /// Returns the class of a sample, if it has one.
     pub fn class_of(&self, sample: u64) -> Option<u32> {
         match self.class {
             ClassName::Number(number) => Some(number),
@@ -243,12 +246,12 @@ impl Telling {
         }
     }
 
-    /// The small images that are told, if any are.
+    /// Returns the small images of the condition, if there are any.
     pub fn images(&self) -> Option<&Images> {
         self.images.as_ref()
     }
 
-    /// What to tell of these samples.
+    /// Returns the condition of the given samples.
     pub fn of(&self, samples: &[u64], device: Device) -> Option<Told> {
         let labels: Option<Vec<i64>> = samples.iter().map(|sample| self.class_of(*sample).map(i64::from)).collect();
         let images = self.images.as_ref().map(|images| images.of(samples));
@@ -256,7 +259,7 @@ impl Telling {
         Some(Told { condition, guidance: self.guidance })
     }
 
-    /// How often the network is called for one prediction.
+    /// Returns the number of calls of the network for one prediction.
     pub fn calls(&self) -> usize {
         if self.guidance.weight == 0.0 { 1 } else { 2 }
     }
@@ -267,8 +270,10 @@ impl Guidance {
 }
 
 impl Told {
-    /// The output distribution that `output` makes of Ψ(θ, t, c); with guidance of what [`guided`] makes of it and of
-    /// Ψ(θ, t, ∅), or of both, joined by [`Guided`].
+    /// Computes the output distribution that `output` makes of Ψ(θ, t, c), with guidance if it is requested.
+    ///
+    /// Guidance acts either on Ψ(θ, t, c) and Ψ(θ, t, ∅), which [`guided`] combines before `output` is applied, or on
+    /// the output distributions of both, which are combined by [`Guided`].
     pub fn predict<O: Guided>(
         told: Option<&Self>,
         model: &Model,

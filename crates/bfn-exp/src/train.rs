@@ -36,29 +36,29 @@ use plan::Plan;
 /// The entry of a checkpoint that holds [`Readings`].
 const UNLOGGED: &str = "unlogged";
 
-/// A run that is being trained.
+/// A run in training.
 struct Session {
     run: Run,
     _lock: Lock,
     experiment: Experiment,
     trainer: Trainer,
-    /// Present where the experiment validates.
+    /// The validation split, if the experiment validates.
     validation: Option<Source>,
     standing: Standing,
-    /// What the steps since the last line of the log have measured, where the run goes on.
+    /// The measurements of the steps since the last log line, if the run is resumed.
     unlogged: Readings,
     writer: Writer,
-    /// Present where the experiment wants event files.
+    /// The event file, if the experiment requests one.
     board: Option<Board>,
     stop: Stop,
 }
 
-/// Trains as the arguments say, from the beginning or from the last checkpoint.
+/// Trains as the arguments specify, from the beginning or from the last checkpoint.
 ///
 /// # Errors
 ///
-/// Whatever is wrong with the experiment, the data, the device or the folder of the run; a loss
-/// that is not finite; [`Stopped`] where a signal or `--max-time` stopped it.
+/// Returns an error if there is a problem with the experiment, the data, the device or the run's folder, or if a loss
+/// is not finite. Returns [`Stopped`] if a signal or `--max-time` stopped the training.
 pub fn command(args: &TrainArgs) -> Result<()> {
     let stop = Stop::listen(Instant::now(), args.max_time)?;
     let Plan { experiment, folder, resume } = Plan::of(args)?;
@@ -75,7 +75,7 @@ pub fn command(args: &TrainArgs) -> Result<()> {
     }
     let task = Task::new(&experiment, Form::of(train.dataset.as_ref())?, Arithmetic::default())?;
     let model = Model::of(&experiment, &task.variables, device)?;
-    // A run that goes on from a checkpoint comes from where it came from.
+    // A run that resumes from a checkpoint keeps its origin.
     let goes_on = || anyhow::Ok(resume && Run::open(&folder)?.checkpoints().last()?.is_some());
     let from = match &args.from {
         Some(from) if !goes_on()? => Some(from),
@@ -107,7 +107,7 @@ pub fn command(args: &TrainArgs) -> Result<()> {
     }
     session.run.write_record(&record)?;
     if is_given && !restored {
-        // Resumed before its first checkpoint, the run would go on from weights that were drawn.
+        // Without it, a run that is resumed before its first checkpoint would continue from drawn weights.
         session.writer.begin(session.trainer.snapshot()?, standing)?;
         session.writer.finish()?;
     }
@@ -119,7 +119,7 @@ pub fn command(args: &TrainArgs) -> Result<()> {
 }
 
 impl Session {
-    /// The training loop.
+    /// Runs the training loop.
     fn train(&mut self) -> Result<()> {
         let TrainingConfig { steps, max_time, log_every, .. } = self.experiment.training;
         let mut batches = self.trainer.prefetch(self.standing.step..steps);
@@ -128,7 +128,7 @@ impl Session {
         let mut tally = Tally::after(mem::take(&mut self.unlogged), log_every, self.trainer.model().device());
         let mut phases = Phases::new();
 
-        // A run that was stopped while it validated does so now.
+        // A run that was stopped during a validation repeats it now.
         if self.validate_if_due(&mut progress, &mut clock)? {
             phases.skip();
         }
@@ -143,7 +143,7 @@ impl Session {
             let step = self.standing.step;
             progress.set(step);
 
-            // What follows waits for the device; a step without it does not.
+            // Reading the losses waits for the device; a step without it does not.
             let is_last = self.standing.is_at_end(&self.experiment.training);
             if step.is_multiple_of(log_every) || is_last {
                 let readings = self.sound(&tally)?;
@@ -165,7 +165,7 @@ impl Session {
             warn(self.writer.check(), &progress);
         }
         if let (true, Some(reason)) = (self.must_validate(), self.stop.reason()) {
-            // The last validation was stopped on the way.
+            // The last validation was interrupted.
             return self.leave(reason, &progress, &tally);
         }
         progress.finish();
@@ -175,7 +175,7 @@ impl Session {
         Ok(())
     }
 
-    /// Reads the tally, and stops the run at numbers that are none, if the experiment does not skip them.
+    /// Reads the tally, and ends the run at numbers that are not finite, unless the experiment skips them.
     fn sound(&self, tally: &Tally) -> Result<Readings> {
         let readings = tally.read()?;
         let policy = self.experiment.training.not_finite;
@@ -185,14 +185,14 @@ impl Session {
         Ok(readings)
     }
 
-    /// Whether it is time to validate and has not been done.
+    /// Returns whether a validation is due and has not been done.
     fn must_validate(&self) -> bool {
         let step = self.standing.step;
         let is_due = |config: &ValidationConfig| step > 0 && step.is_multiple_of(config.every);
         self.experiment.validation.as_ref().is_some_and(is_due) && self.standing.validated != step
     }
 
-    /// Validates if it must be; whether it was.
+    /// Validates if it is due, and returns whether it did.
     fn validate_if_due(&mut self, progress: &mut Progress, clock: &mut Clock) -> Result<bool> {
         let step = self.standing.step;
         let (true, Some(config), Some(source)) = (self.must_validate(), &self.experiment.validation, &self.validation)
@@ -220,7 +220,7 @@ impl Session {
             let stop = || stop.reason().is_some();
             Rows { estimator: &estimator, dimensions, time_bins: TIME_BINS, stop: &stop }.continuous_time()
         })?;
-        // Stopped on the way: the loop saves, and the resumed run validates.
+        // The validation was interrupted: the loop saves, and the resumed run validates.
         let Some(row) = row else { return Ok(false) };
         let nats_per_example = row.total_nats_per_example;
         self.standing.validated = step;
@@ -246,14 +246,14 @@ impl Session {
         self.log(&line, progress);
         self.show(|board| board.validation(&line), progress);
         warn(self.draw(progress), progress);
-        // The network's time until here is none of a training step.
+        // The network's time so far is not that of a training step.
         self.trainer.model().take_time();
         clock.pause(paused.elapsed());
         progress.pause(paused.elapsed());
         Ok(true)
     }
 
-    /// Draws samples for the run to show.
+    /// Draws the samples that are shown with a validation.
     fn draw(&mut self, progress: &Progress) -> Result<()> {
         let Some(config) = self.experiment.validation.as_ref().filter(|config| config.samples > 0) else {
             return Ok(());
@@ -267,7 +267,7 @@ impl Session {
         Ok(())
     }
 
-    /// Begins to write a checkpoint, if all numbers are sound; where the one before it failed, says so and goes on.
+    /// Starts to write a checkpoint, if all numbers are sound; a failure of the previous one causes only a warning.
     fn save(&mut self, tally: &Tally, progress: &Progress) -> Result<()> {
         let unlogged = self.sound(tally)?;
         let mut snapshot = self.trainer.snapshot()?;
@@ -277,19 +277,19 @@ impl Session {
         Ok(())
     }
 
-    /// Appends to the log; a full disk is no reason to lose the run.
+    /// Appends to the log; a failure, such as a full disk, causes only a warning.
     fn log(&self, line: &impl Serialize, progress: &Progress) {
         warn(self.run.log(line), progress);
     }
 
-    /// Adds to the event file, if there is one; likewise.
+    /// Adds to the event file, if there is one; a failure causes only a warning.
     fn show(&mut self, add: impl FnOnce(&mut Board) -> Result<()>, progress: &Progress) {
         if let Some(board) = &mut self.board {
             warn(add(board), progress);
         }
     }
 
-    /// Leaves the run so that it can be taken up again.
+    /// Leaves the run so that it can be resumed.
     fn leave(&mut self, reason: Reason, progress: &Progress, tally: &Tally) -> Result<()> {
         progress.finish();
         self.save(tally, progress)?;
@@ -299,8 +299,8 @@ impl Session {
         Err(Stopped::new(reason, format!("{done}; go on with: bfn train --resume {folder}")).into())
     }
 
-    /// Goes back to the last whole checkpoint, and says whether there is one; a run without one starts at step 0, where
-    /// the weights that it began from, if they were not drawn, have been given again.
+    /// Restores the last complete checkpoint, and returns whether there is one. A run without one starts at step 0;
+    /// if its first weights were not drawn, they must be given again.
     fn restore(&mut self, is_given: bool, origin: Option<&Origin>) -> Result<bool> {
         let checkpoints = self.run.checkpoints();
         let last = checkpoints.last()?;
@@ -315,7 +315,7 @@ impl Session {
                 );
                 self.trainer.restore(&checkpoint)?;
                 self.standing = checkpoint.metadata("standing")?;
-                // Checkpoints of earlier versions have none.
+                // Checkpoints of earlier versions do not contain this entry.
                 self.unlogged = checkpoint.metadata(UNLOGGED).unwrap_or(Readings::after(self.standing.step));
             }
             None => {

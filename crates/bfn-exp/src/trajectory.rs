@@ -1,4 +1,4 @@
-//! The Bayesian flow through time, as a moving picture and as a strip.
+//! The Bayesian flow through time, as an animation and as a strip.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,31 +14,31 @@ use crate::picture::{Format, Picture, write_animation};
 use crate::run::write_file;
 use crate::target::{image_format, texts};
 
-/// At most so many samples are shown, in the animation and in the strip; fewer of text, which takes more room.
+/// The maximum numbers of samples in the animation and in the strip, and of texts, which take more room.
 const SHOWN: usize = 16;
 const SHOWN_IN_STRIP: usize = 6;
 const TEXTS_SHOWN: usize = 2;
 
-/// At most so many moments.
+/// The maximum numbers of moments in the animation and in the strips.
 const FRAMES: usize = 60;
 const FRAMES_IN_STRIP: usize = 11;
 const FRAMES_IN_STRIP_OF_TEXT: usize = 6;
 
-/// Text of more symbols makes pictures too high to look at.
+/// The maximum number of symbols: with more, the pictures of texts would be too high.
 const MOST_SYMBOLS: usize = 256;
 
 /// The side of a square that shows one symbol at one position of a text.
 const SYMBOL: usize = 4;
 
-/// How long a frame of the animation stays, and the last of them.
+/// How long each frame of the animation is shown, and how long the last one.
 const EACH: Duration = Duration::from_millis(70);
 const REST: Duration = Duration::from_millis(2000);
 
-/// What is kept of a sampler's way.
+/// The recorded moments of a sampler.
 ///
-/// Of images the pixels are shown: of the input distribution left (in the strip above), of the output distribution
-/// right (below). Of text a row for each symbol of the alphabet, a column for each position, white where it is certain;
-/// and the most probable text in words.
+/// For images, the pixels are shown: those of the input distribution on the left (in the strip, above), those of the
+/// output distribution on the right (below). For text, there is a row for each symbol of the alphabet and a column
+/// for each position, white where the symbol is certain; the most probable text is also given in words.
 #[derive(Debug)]
 pub struct Trajectory {
     path: PathBuf,
@@ -47,7 +47,7 @@ pub struct Trajectory {
     moments: Vec<Moment>,
 }
 
-/// What is seen at one time, as bytes.
+/// The view at one time, as bytes.
 #[derive(Debug)]
 struct Moment {
     t: f64,
@@ -58,11 +58,12 @@ struct Moment {
 }
 
 impl Trajectory {
-    /// A trajectory that will be written to `path`, .gif or .png, with a strip beside it.
+    /// Creates a trajectory that will be written to `path`, .gif or .png, with a strip beside it.
     ///
     /// # Errors
     ///
-    /// Another ending, a folder that is not there, images that cannot be pictures.
+    /// Returns an error if the extension is another one, if the folder does not exist, or if the data cannot be
+    /// pictures.
     pub fn new(path: &Path, form: &Form) -> Result<Self> {
         let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
         ensure!(matches!(ending.as_str(), "gif" | "png"), "{}: a trajectory is a .gif or a .png", path.display());
@@ -80,7 +81,7 @@ impl Trajectory {
         Ok(Self { path: path.to_owned(), form: form.clone(), format, moments: Vec::new() })
     }
 
-    /// Whether data of this form can be shown: images, and text of not too many symbols.
+    /// Returns whether data of this form can be shown: images, and text with few enough symbols.
     pub fn can_show(form: &Form) -> bool {
         match form.arrangement {
             Arrangement::Image { .. } => image_format(form).is_ok(),
@@ -88,11 +89,11 @@ impl Trajectory {
         }
     }
 
-    /// Keeps what is seen, if it is one of the moments that will be shown.
+    /// Records the view, if it is one of the moments that will be shown.
     ///
     /// # Errors
     ///
-    /// An alphabet that is none.
+    /// Returns an error if the alphabet is invalid.
     pub fn record(&mut self, view: &View<'_>) -> Result<()> {
         if shown(view.step, view.steps, FRAMES) {
             let prediction = view.prediction();
@@ -110,11 +111,11 @@ impl Trajectory {
         Ok(())
     }
 
-    /// Writes the animation and the strip, and of text the words; the paths of the files.
+    /// Writes the animation, the strip and, for text, the words, and returns the paths of the files.
     ///
     /// # Errors
     ///
-    /// A file that cannot be written.
+    /// Returns an error if a file cannot be written.
     pub fn write(&self) -> Result<Vec<PathBuf>> {
         let Some(last) = self.moments.last() else { bail!("no step was recorded") };
         let count = last.belief.len() / self.format.size();
@@ -138,19 +139,19 @@ impl Trajectory {
         Ok(paths)
     }
 
-    /// A path beside that of the animation.
+    /// Returns a path beside that of the animation.
     fn beside(&self, ending: &str) -> PathBuf {
         let stem = self.path.file_stem().unwrap_or_default().to_string_lossy();
         self.path.with_file_name(format!("{stem}{ending}"))
     }
 
-    /// The moments that a strip shows.
+    /// Returns the moments that a strip shows.
     fn strip_moments(&self, count: usize) -> Vec<&Moment> {
         let last = self.moments.len() - 1;
         (0..=last).filter(|index| shown(*index, last, count)).map(|index| &self.moments[index]).collect()
     }
 
-    /// A row for each sample, a column for each time; input distributions above, predictions below.
+    /// Draws a row for each sample and a column for each time, with input distributions above and predictions below.
     fn strip(&self, count: usize) -> Picture {
         let (moments, count, scale) = match self.form.arrangement {
             Arrangement::Image { .. } => (self.strip_moments(FRAMES_IN_STRIP), count.min(SHOWN_IN_STRIP), None),
@@ -169,7 +170,7 @@ impl Trajectory {
         rows(|moment| &moment.belief).above(&rows(|moment| &moment.prediction))
     }
 
-    /// The most probable text of each sample, a line for each time.
+    /// Returns the most probable text of each sample, with a line for each time.
     fn words(&self, count: usize) -> String {
         let moments = self.strip_moments(FRAMES_IN_STRIP);
         let line = |number: usize, moment: &Moment| format!("{:.3}  {}\n", moment.t, moment.texts[number]);
@@ -177,7 +178,7 @@ impl Trajectory {
         (0..count).map(of_sample).collect::<Vec<_>>().join("\n")
     }
 
-    /// The bytes of the first samples.
+    /// Converts the view of the first samples to bytes.
     fn shades(&self, seen: &Tensor) -> Vec<u8> {
         let seen = seen.array().to_device(Device::Cpu).to_kind(Kind::Float);
         let most = match self.form.arrangement {
@@ -187,14 +188,14 @@ impl Trajectory {
         let seen = seen.narrow(0, 0, seen.size()[0].min(most as i64));
         let levels = self.form.values() as f64;
         let unit = match (&self.form.arrangement, seen.dim()) {
-            // The root lets faint beliefs be seen.
+            // The square root makes faint beliefs visible.
             (arrangement, 3) if arrangement.is_text() => seen.transpose(1, 2).sqrt(),
-            // The mean level of classes that are levels of grey.
+            // The mean level, for classes that are levels of grey.
             (_, 3) => {
                 let level = tch::Tensor::arange(levels as i64, (Kind::Float, Device::Cpu)) / (levels - 1.0);
                 seen.matmul(&level)
             }
-            // From −1, black, to 1.
+            // From −1 (black) to 1.
             _ if self.form.variable == Variable::Continuous => (seen + 1.0) / 2.0,
             // The centre of bin k of K is (2k + 1)/K − 1; bin 0 is black and bin K − 1 white.
             _ => ((seen + 1.0) * levels - 1.0) / (2.0 * (levels - 1.0)),
@@ -206,7 +207,7 @@ impl Trajectory {
     }
 }
 
-/// Whether step number `step` of `steps` is one of about `count` evenly spread ones, the first and the last among them.
+/// Returns whether `step` of `steps` is one of about `count` evenly spaced steps, including the first and the last.
 fn shown(step: usize, steps: usize, count: usize) -> bool {
     let frame = |step: usize| step * (count - 1) / steps.max(1);
     steps < count || step == 0 || frame(step) > frame(step - 1)

@@ -1,31 +1,33 @@
-//! A small classifier of images: a feature space to compare samples with data in.
+//! A small image classifier, whose feature space serves to compare samples with data.
 
 use tch::nn::{self, ConvConfig, Module};
 use tch::{Device, Tensor};
 
 use crate::Parameter;
 
-/// The numbers of an image's features.
+/// The number of features of an image.
 pub const FEATURES: i64 = 64;
 
-/// What a [`Classifier`] tells apart.
+/// The images and classes that a [`Classifier`] distinguishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClassifierShape {
     /// Rows of an image.
     pub height: usize,
     /// Pixels in a row.
     pub width: usize,
-    /// Numbers of a pixel.
+    /// Numbers per pixel.
     pub channels: usize,
-    /// Classes.
+    /// Number of classes.
     pub classes: usize,
 }
 
-/// Three convolutions, of which two halve the image, a hidden layer of [`FEATURES`] numbers, and the logits of the
-/// classes.
+/// A convolutional image classifier.
 ///
-/// Distances in a feature space depend on the network that spans it, so that figures compare only where they come
-/// from the same weights.
+/// It has three convolutions, of which two halve the image, a hidden layer of [`FEATURES`] numbers, and a last layer
+/// for the logits of the classes.
+///
+/// Distances in a feature space depend on the network that defines it, so that figures are comparable only if they
+/// come from the same weights.
 #[derive(Debug)]
 pub struct Classifier {
     shape: ClassifierShape,
@@ -36,7 +38,7 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// Fresh weights from libtorch's generator, which a caller seeds.
+    /// Creates a classifier with fresh weights from libtorch's generator, which the caller seeds.
     pub fn new(shape: ClassifierShape, device: Device) -> Self {
         let store = nn::VarStore::new(device);
         let root = store.root();
@@ -59,12 +61,12 @@ impl Classifier {
         }
     }
 
-    /// What it tells apart.
+    /// Returns the images and classes that the classifier distinguishes.
     pub fn shape(&self) -> ClassifierShape {
         self.shape
     }
 
-    /// The learned tensors, sorted by name; weights decay, biases do not.
+    /// Returns the learned tensors, sorted by name; weights decay, biases do not.
     pub fn parameters(&self) -> Vec<Parameter> {
         let mut parameters: Vec<Parameter> = self
             .store
@@ -76,7 +78,7 @@ impl Classifier {
         parameters
     }
 
-    /// The features of images.
+    /// Computes the features of images.
     ///
     /// # Shapes
     ///
@@ -88,7 +90,7 @@ impl Classifier {
         self.hidden.forward(&folded.flatten(1, -1)).silu()
     }
 
-    /// The logits of the classes from features: \[B, FEATURES\] → \[B, classes\].
+    /// Computes the logits of the classes from features: \[B, FEATURES\] → \[B, classes\].
     pub fn logits(&self, features: &Tensor) -> Tensor {
         self.last.forward(features)
     }

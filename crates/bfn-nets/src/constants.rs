@@ -1,24 +1,24 @@
-//! The constants of recorded work: numbers of the host that an operation needs on the device.
+//! The constants of recorded work: host numbers that an operation needs on the device.
 //!
-//! A CUDA graph repeats what the device did, copies from the host included, from where they were at the time. So what
-//! the first run of the work uploads is kept on the device, and each later run must upload the same in the same order:
-//! other numbers would be repeated as they were.
+//! A CUDA graph replays what the device did, including copies from the host addresses that were used then. So the
+//! tensors that the first run of the work uploads are kept on the device. Each later run must upload the same numbers
+//! in the same order: the graph would replay the old numbers in place of new ones.
 
 use std::cell::RefCell;
 
 use tch::Tensor;
 
-/// What the first run of some work has uploaded, in order: the tensors of the host, and the same on the device.
+/// The uploads of the first run of some work, in order: each host tensor with its copy on the device.
 #[derive(Debug, Default)]
 pub(crate) struct Constants(Vec<(Tensor, Tensor)>);
 
-/// The constants of the work that this thread does at present.
+/// The constants of the work that this thread is running.
 #[derive(Debug)]
 struct Present {
     constants: Constants,
-    /// Whether no others may come.
+    /// Whether no further constants may be added.
     is_complete: bool,
-    /// How many there were in this run.
+    /// The number of uploads so far in this run.
     seen: usize,
 }
 
@@ -26,9 +26,9 @@ thread_local! {
     static PRESENT: RefCell<Option<Present>> = const { RefCell::new(None) };
 }
 
-/// Does some work whose constants these are; no others may come where they are complete.
+/// Runs work with its constants; if they are complete, the work may add no others.
 pub(crate) fn with<T>(constants: &mut Constants, is_complete: bool, work: impl FnOnce() -> T) -> T {
-    /// Puts back what was there, also where the work panics.
+    /// Restores the previous constants on drop, also if the work panics.
     struct Scope<'a> {
         constants: &'a mut Constants,
         before: Option<Present>,
@@ -47,11 +47,13 @@ pub(crate) fn with<T>(constants: &mut Constants, is_complete: bool, work: impl F
     work()
 }
 
-/// The tensor on the device, by `upload` if it is no constant that is there already; then it is not to be written to.
+/// Returns the constant's tensor on the device, made by `upload` if it is not there yet.
+///
+/// The work must not write to it.
 ///
 /// # Panics
 ///
-/// Where it is not what the first run uploaded at this point.
+/// Panics if the tensor is not what the first run uploaded at this point.
 pub(crate) fn known_or(host: &Tensor, upload: impl FnOnce() -> Tensor) -> Tensor {
     let known = PRESENT.with_borrow_mut(|present| {
         let Present { constants: Constants(known), is_complete, seen } = present.as_mut()?;

@@ -1,4 +1,4 @@
-//! Devices: from the words of a user to a `tch::Device`, and what a run's record says of it.
+//! Devices: from a user's choice to a `tch::Device`, and its description for a run's record.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,16 +9,16 @@ use tch::{Cuda, Device, Tensor};
 
 use crate::{Error, constants, shim};
 
-/// The device that a user asks for: `auto`, `cpu`, `cuda` or `cuda:N`.
+/// A user's choice of device: `auto`, `cpu`, `cuda` or `cuda:N`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum DeviceChoice {
-    /// The first CUDA device where there is one, else the CPU.
+    /// The first CUDA device if there is one, else the CPU.
     #[default]
     Auto,
     /// The CPU.
     Cpu,
-    /// A CUDA device: the one of that number, or the first.
+    /// A CUDA device: the one with this number, or the first.
     Cuda(Option<usize>),
 }
 
@@ -28,17 +28,17 @@ pub enum Determinism {
     /// The fastest kernels, searched for on the first use of each shape.
     #[default]
     Fast,
-    /// The same bits from the same seeds; an operation without such a kernel is refused.
+    /// The same bits from the same seeds; an operation without a deterministic kernel is refused.
     Deterministic,
 }
 
 impl DeviceChoice {
-    /// The device itself.
+    /// Resolves the choice to a device.
     ///
     /// # Errors
     ///
-    /// [`Error::DeviceMissing`] for a CUDA device that is not there: it says whether the driver, libtorch's CUDA
-    /// half or the GPU is what lacks.
+    /// Returns [`Error::DeviceMissing`] if a CUDA device is not available; it states whether the driver, libtorch's
+    /// CUDA half or the GPU is missing.
     pub fn resolve(self) -> Result<Device, Error> {
         let support = cuda_support();
         match (self, support) {
@@ -70,7 +70,7 @@ impl FromStr for DeviceChoice {
             "cuda" => Ok(Self::Cuda(None)),
             _ => {
                 let number = given.strip_prefix("cuda:").ok_or_else(unknown)?;
-                // Digits alone: `parse` would also take a sign.
+                // Digits only: `parse` would also accept a sign.
                 if !number.bytes().all(|byte| byte.is_ascii_digit()) {
                     return Err(unknown());
                 }
@@ -105,22 +105,22 @@ impl From<DeviceChoice> for String {
     }
 }
 
-/// Loads libtorch's CUDA half where there is a driver to use it with.
+/// Loads libtorch's CUDA half if there is a driver for it.
 ///
-/// The linker leaves libtorch_cuda.so out of a Rust program, and libtorch looks for CUDA only once. So this must
-/// come before anything asks libtorch about CUDA or seeds its generators; all functions of this module call it.
-/// One program then serves machines with and without a GPU. Later calls do nothing.
+/// The linker leaves libtorch_cuda.so out of a Rust program, and libtorch looks for CUDA only once. So this must run
+/// before anything asks libtorch about CUDA or seeds its generators. `DeviceChoice::resolve`, `available`, `describe`
+/// and `set_determinism` call it. One program then serves machines with and without a GPU. Later calls do nothing.
 pub fn initialise() {
     let _ = cuda_support();
 }
 
-/// The CPU and every CUDA device: what tests run on.
+/// Returns the CPU and every CUDA device, which is what tests run on.
 pub fn available() -> Vec<Device> {
     let count = cuda_support().as_ref().map_or(0, |count| *count);
     std::iter::once(Device::Cpu).chain((0..count).map(Device::Cuda)).collect()
 }
 
-/// The device's name as a user writes it: `cpu`, `cuda:0`.
+/// Returns the device's name as a user writes it: `cpu`, `cuda:0`.
 pub fn name(device: Device) -> String {
     match device {
         Device::Cpu => "cpu".to_owned(),
@@ -129,7 +129,7 @@ pub fn name(device: Device) -> String {
     }
 }
 
-/// The device for a run's record: `cuda:0, NVIDIA H200` or `cpu, AMD EPYC 9654, AVX512, 2 threads`.
+/// Describes the device for a run's record: `cuda:0, NVIDIA H200` or `cpu, AMD EPYC 9654, AVX512, 2 threads`.
 pub fn describe(device: Device) -> String {
     initialise();
     match device {
@@ -147,12 +147,12 @@ pub fn describe(device: Device) -> String {
     }
 }
 
-/// The version of the libtorch that is loaded, such as `2.11.0`.
+/// Returns the version of the loaded libtorch, such as `2.11.0`.
 pub fn libtorch_version() -> String {
     shim::libtorch_version()
 }
 
-/// The number of threads that an operation on the CPU may use.
+/// Returns the number of threads that an operation on the CPU may use.
 pub fn threads() -> usize {
     usize::try_from(tch::get_num_threads()).unwrap_or(1)
 }
@@ -161,18 +161,18 @@ pub fn threads() -> usize {
 ///
 /// # Panics
 ///
-/// Where `count` is zero.
+/// Panics if `count` is zero.
 pub fn set_threads(count: usize) {
     assert!(count > 0, "an operation needs at least one thread");
     tch::set_num_threads(i32::try_from(count).unwrap_or(i32::MAX));
 }
 
-/// Chooses between the fastest kernels and repeatable ones, for the whole process, on the device that it works on.
+/// Chooses between the fastest kernels and repeatable ones, for the whole process, which works on `device`.
 ///
 /// # Errors
 ///
-/// [`Error::Libtorch`] where libtorch refuses, or where a GPU's matrix products would not be repeatable: cuBLAS reads
-/// the variable CUBLAS_WORKSPACE_CONFIG of the environment, which a program cannot set for itself once it has threads.
+/// Returns [`Error::Libtorch`] if libtorch refuses, or if the matrix products of a GPU would not be repeatable: cuBLAS
+/// reads the environment variable CUBLAS_WORKSPACE_CONFIG, which a program cannot set for itself once it has threads.
 pub fn set_determinism(determinism: Determinism, device: Device) -> Result<(), Error> {
     initialise();
     const VARIABLE: &str = "CUBLAS_WORKSPACE_CONFIG";
@@ -185,13 +185,13 @@ pub fn set_determinism(determinism: Determinism, device: Device) -> Result<(), E
     shim::set_deterministic(determinism == Determinism::Deterministic)
 }
 
-/// A tensor of the host on a device; the program does not wait for the copy, which takes its turn on the device.
+/// Copies a host tensor to a device without waiting for the copy, which takes its turn on the device.
 ///
-/// Within work that is [`recorded`](crate::recorded) it is shared among all runs, and not to be written to.
+/// Within [`recorded`](crate::recorded) work the result is shared among all runs and must not be written to.
 ///
 /// # Panics
 ///
-/// Within work that is [`recorded`](crate::recorded), where the numbers are not those of the runs before.
+/// Panics if the numbers differ from those of earlier runs, within [`recorded`](crate::recorded) work.
 pub fn upload(tensor: &Tensor, device: Device) -> Tensor {
     constants::known_or(tensor, || {
         if device.is_cuda() && tensor.device() == Device::Cpu {
@@ -202,38 +202,43 @@ pub fn upload(tensor: &Tensor, device: Device) -> Tensor {
     })
 }
 
-/// A copy of a tensor of the host in memory that a GPU reads from while the program goes on. For a CPU there is none.
+/// Copies a host tensor into memory that a GPU can read from while the program goes on.
+///
+/// There is no such memory for a CPU.
 ///
 /// # Panics
 ///
-/// Where there is no GPU, or no more such memory.
+/// Panics if there is no GPU, or no more such memory.
 pub fn pinned(tensor: &Tensor) -> Tensor {
     shim::pin_memory(tensor)
 }
 
-/// A tensor on a device; nothing waits for a copy out of pinned memory to a GPU, which takes its turn there.
+/// Returns the tensor on a device.
+///
+/// Nothing waits for a copy from pinned memory to a GPU, which takes its turn there.
 pub fn move_to(tensor: &Tensor, device: Device) -> Tensor {
     tensor.to_device_(device, tensor.kind(), device.is_cuda(), false)
 }
 
-/// Whether what this thread computes with parameters is kept for their gradients, as it is outside
-/// `tch::no_grad_guard`.
+/// Returns whether this thread's computations with parameters are tracked for their gradients.
+///
+/// They are, except under `tch::no_grad_guard`.
 pub fn gradients_enabled() -> bool {
     shim::gradients_enabled()
 }
 
-/// Waits until the device has done all that was asked of it; on the CPU that is always so.
+/// Waits until the device has done all the work that it was given; on the CPU it always has.
 pub fn synchronise(device: Device) {
     if let Device::Cuda(index) = device {
         Cuda::synchronize(i64::try_from(index).unwrap_or(i64::MAX));
     }
 }
 
-/// Most bytes that tensors on a CUDA device have taken at one time; none for the CPU, which keeps no such count.
+/// Returns the peak number of bytes taken by tensors on a CUDA device; `None` for the CPU, which keeps no count.
 ///
 /// # Errors
 ///
-/// [`Error::Libtorch`] where libtorch keeps no count either.
+/// Returns [`Error::Libtorch`] if libtorch keeps no count either.
 pub fn peak_memory(device: Device) -> Result<Option<u64>, Error> {
     match device {
         Device::Cuda(index) => shim::cuda_peak_memory(index).map(Some),
@@ -246,11 +251,11 @@ struct CudaMissing {
     advice: &'static str,
 }
 
-/// The number of CUDA devices, at least one; or what lacks.
+/// Returns the number of CUDA devices, at least one, or what is missing.
 fn cuda_support() -> &'static Result<usize, CudaMissing> {
     static SUPPORT: OnceLock<Result<usize, CudaMissing>> = OnceLock::new();
     SUPPORT.get_or_init(|| {
-        // Without a driver the large library need not be read at all.
+        // Without a driver there is no need to read the large library.
         shim::load_library(c"libcuda.so.1").map_err(|message| CudaMissing {
             reason: format!("no NVIDIA driver was found ({message})"),
             advice: "install the driver",
@@ -275,13 +280,13 @@ fn cpu_model() -> Option<String> {
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
-/// Ends the process with this exit code, at once: other threads stop where they are, nothing is dropped any more.
+/// Ends the process at once with this exit code: other threads stop where they are, and nothing is dropped.
 ///
-/// A return from `main` also undoes the registration of libtorch's several thousand operators, which takes as long
-/// as many a short command. What was printed is written out first.
+/// A return from `main` would also undo the registration of libtorch's several thousand operators, which takes as long
+/// as many a short command. Printed output is flushed first.
 pub fn leave(code: u8) -> ! {
     use std::io::Write as _;
-    // Nobody is left to tell that nobody reads any more.
+    // A failure means that nobody reads the output, so there is nobody to report it to.
     let _ = std::io::stdout().flush();
     shim::leave(code)
 }

@@ -6,11 +6,11 @@ use tch::Tensor;
 use crate::parameter::{NamedTensor, Parameter};
 use crate::{Error, shim};
 
-/// How weights are averaged.
+/// Settings of the moving average.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EmaConfig {
-    /// The share d of the old average that stays at each step, below one.
+    /// The share d of the old average that is kept at each step, below one.
     pub decay: f64,
     /// Whether the decay starts small and grows to `decay`, so that the first weights are soon forgotten.
     #[serde(default)]
@@ -21,8 +21,8 @@ pub struct EmaConfig {
 ///
 /// # Formula
 ///
-/// a ← a + (1 − dₜ)(w − a), with dₜ = d, or with warm-up dₜ = min(d, (1 + t)/(10 + t)), t the number of the step
-/// counted from one. The average starts at the weights as they are when it is made.
+/// a ← a + (1 − dₜ)(w − a), where dₜ = d or, with warm-up, dₜ = min(d, (1 + t)/(10 + t)), and t is the number of the
+/// step, counted from one. The average starts at the weights as they are when it is created.
 #[derive(Debug)]
 pub struct Ema {
     config: EmaConfig,
@@ -31,7 +31,7 @@ pub struct Ema {
     averages: Vec<Tensor>,
 }
 
-/// While it lives, the network holds the averages; then it has its own weights back, to the bit.
+/// A guard during which the network holds the averages; on drop its own weights come back, to the bit.
 #[derive(Debug)]
 #[must_use = "the network's own weights come back when the guard is dropped"]
 pub struct Averaged<'a> {
@@ -39,11 +39,11 @@ pub struct Averaged<'a> {
 }
 
 impl EmaConfig {
-    /// Checks that the decay is one.
+    /// Checks that the decay is valid: at least 0 and below 1.
     ///
     /// # Errors
     ///
-    /// [`Error::Configuration`] where it is not.
+    /// Returns [`Error::Configuration`] if it is not.
     pub fn validate(&self) -> Result<(), Error> {
         if (0.0..1.0).contains(&self.decay) {
             return Ok(());
@@ -55,7 +55,7 @@ impl EmaConfig {
         })
     }
 
-    /// The decay dₜ at a step, counted from one.
+    /// Returns the decay dₜ at a step, counted from one.
     pub fn decay_at(&self, step: u64) -> f64 {
         if !self.warm_up {
             return self.decay;
@@ -67,11 +67,11 @@ impl EmaConfig {
 }
 
 impl Ema {
-    /// An average that starts at the present weights.
+    /// Creates an average that starts at the present weights.
     ///
     /// # Errors
     ///
-    /// [`Error::Configuration`] where the decay makes no sense.
+    /// Returns [`Error::Configuration`] if the decay is not valid.
     pub fn new(parameters: &[Parameter], config: EmaConfig) -> Result<Self, Error> {
         config.validate()?;
         let _no_grad = tch::no_grad_guard();
@@ -83,11 +83,11 @@ impl Ema {
         })
     }
 
-    /// Takes in the weights after the step of this number, counted from one.
+    /// Updates the average with the weights after the step of this number, counted from one.
     ///
     /// # Errors
     ///
-    /// [`Error::Libtorch`] where libtorch refuses.
+    /// Returns [`Error::Libtorch`] if libtorch refuses.
     pub fn update(&mut self, step: u64) -> Result<(), Error> {
         shim::foreach_lerp(&self.averages, &self.parameters, 1.0 - self.config.decay_at(step))
     }
@@ -96,13 +96,14 @@ impl Ema {
     ///
     /// # Errors
     ///
-    /// [`Error::Libtorch`] where libtorch refuses.
+    /// Returns [`Error::Libtorch`] if libtorch refuses.
     pub fn averaged(&mut self) -> Result<Averaged<'_>, Error> {
         shim::foreach_swap(&self.averages, &self.parameters)?;
         Ok(Averaged { ema: self })
     }
 
-    /// The averages under their parameters' names, to keep in a checkpoint and to fill from one.
+    /// Returns the averages under their parameters' names, to save to a checkpoint and to fill from one.
+    ///
     /// The tensors share the average's storage.
     pub fn state(&self) -> Vec<NamedTensor> {
         let pairs = self.names.iter().zip(&self.averages);
@@ -113,7 +114,7 @@ impl Ema {
 impl Drop for Averaged<'_> {
     fn drop(&mut self) {
         let swapped = shim::foreach_swap(&self.ema.averages, &self.ema.parameters);
-        // Training on with averages in place of weights would go unseen; only a panic on the way is worse.
+        // Otherwise training would silently continue from averages; only a second panic while unwinding is worse.
         if let Err(error) = swapped
             && !std::thread::panicking()
         {

@@ -1,24 +1,24 @@
-//! The one error type of this crate.
+//! The error type of this crate.
 
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-/// What can go wrong with a device, a network's configuration or a checkpoint, and what to do about it.
+/// An error with a device, a network's configuration or a checkpoint, and advice on what to do about it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A device was asked for in words that name none.
+    /// The requested device has a name that is not known.
     #[error("unknown device \"{given}\": expected auto, cpu, cuda or cuda:N with N a device number such as 0")]
     UnknownDevice {
-        /// The words as given.
+        /// The name as given.
         given: String,
     },
 
-    /// A CUDA device was asked for and is not there.
+    /// The requested CUDA device is not available.
     #[error("device {device} is not available: {reason}; {advice}")]
     DeviceMissing {
-        /// The device asked for, as in `--device`.
+        /// The requested device, as in `--device`.
         device: String,
         /// What was found instead.
         reason: String,
@@ -26,29 +26,29 @@ pub enum Error {
         advice: String,
     },
 
-    /// A key of a configuration has a value that nothing can be built from.
+    /// A configuration key has a value that cannot be used.
     #[error("{key}: expected {expected}, found {found}")]
     Configuration {
         /// The key, dotted as in the file.
         key: String,
-        /// What would be right.
+        /// What would be valid.
         expected: String,
-        /// The value there is.
+        /// The value found.
         found: String,
     },
 
     /// A file or folder could not be read or written.
     #[error("cannot {action} {}: {reason}", path.display())]
     Io {
-        /// What was tried: `read`, `write`, ….
+        /// The attempted action: `read`, `write`, ….
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system says.
+        /// The error of the operating system.
         reason: io::Error,
     },
 
-    /// A file is no whole checkpoint: cut short, damaged, or something else altogether.
+    /// A file is not a whole checkpoint: it is cut short, damaged, or something else altogether.
     #[error(
         "{} is not a usable checkpoint: expected {expected}, found {found}; \
          use an earlier checkpoint or copy the file again", path.display()
@@ -56,13 +56,13 @@ pub enum Error {
     DamagedCheckpoint {
         /// The file.
         path: PathBuf,
-        /// What a checkpoint has.
+        /// What a whole checkpoint contains.
         expected: String,
-        /// What the file has.
+        /// What the file contains.
         found: String,
     },
 
-    /// A file of weights from elsewhere is damaged, or holds what is not read here.
+    /// A file of weights from another program is damaged, or its content is not supported.
     #[error(
         "{} holds no weights that can be used: expected {expected}, found {found}; copy the file again, or save \
          `module.state_dict()` anew by torch.save with its defaults, or as .safetensors", path.display()
@@ -70,9 +70,9 @@ pub enum Error {
     UnusableWeights {
         /// The file.
         path: PathBuf,
-        /// What such a file has.
+        /// What a usable file contains.
         expected: String,
-        /// What this one has.
+        /// What this file contains.
         found: String,
     },
 
@@ -81,15 +81,15 @@ pub enum Error {
     Metadata {
         /// The checkpoint.
         path: PathBuf,
-        /// The entry.
+        /// The key of the entry.
         key: String,
-        /// What it should hold.
+        /// What the entry should hold.
         expected: String,
-        /// What it holds.
+        /// What the entry holds.
         found: String,
     },
 
-    /// The tensors of a checkpoint are not those that were to be filled. Nothing was changed.
+    /// The tensors of a checkpoint do not match those to be filled. Nothing was changed.
     #[error(
         "{} does not fit: {mismatch}; load it with the configuration that it was trained with", path.display()
     )]
@@ -100,55 +100,55 @@ pub enum Error {
         mismatch: Mismatch,
     },
 
-    /// A tensor has a type of number that a checkpoint cannot hold.
+    /// A tensor has a number type that a checkpoint cannot hold.
     #[error("tensor \"{name}\" holds {kind:?}, which a checkpoint cannot keep: convert it first")]
     UnsupportedKind {
         /// The tensor's name.
         name: String,
-        /// Its type of number.
+        /// The tensor's number type.
         kind: tch::Kind,
     },
 
     /// libtorch refused an operation.
     #[error("libtorch could not {action}: {message}")]
     Libtorch {
-        /// What was tried.
+        /// The attempted action.
         action: &'static str,
-        /// What libtorch says.
+        /// The error message of libtorch.
         message: String,
     },
 }
 
-/// Every difference between the tensors expected and those found.
+/// All differences between the expected tensors and those found.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Mismatch {
-    /// Names expected and not found.
+    /// Names that were expected but not found.
     pub missing: Vec<String>,
-    /// Names found and not expected.
+    /// Names that were found but not expected.
     pub unexpected: Vec<String>,
-    /// Tensors found with another shape or type of number.
+    /// Tensors whose shape or number type is not the expected one.
     pub misshapen: Vec<Misshapen>,
 }
 
-/// One tensor found with another shape or type of number than expected.
+/// A tensor whose shape or number type is not the expected one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Misshapen {
     /// The tensor's name.
     pub name: String,
-    /// Shape and type expected, such as `Float [4, 3]`.
+    /// The expected shape and type, such as `Float [4, 3]`.
     pub expected: String,
-    /// Shape and type found.
+    /// The shape and type found.
     pub found: String,
 }
 
 impl Mismatch {
-    /// Whether there is no difference at all.
+    /// Returns whether there is no difference.
     pub fn is_empty(&self) -> bool {
         self.missing.is_empty() && self.unexpected.is_empty() && self.misshapen.is_empty()
     }
 }
 
-/// Text out of a file as a terminal can show it: control characters escaped, and no more than a line or two.
+/// Prepares text from a file for a terminal: escapes control characters and cuts it to a line or two.
 pub(crate) fn legible(text: &str) -> String {
     const MOST: usize = 200;
     let mut shown: String = text

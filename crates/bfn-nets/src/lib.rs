@@ -1,21 +1,21 @@
 //! Networks, optimiser, moving average, checkpoints, devices and precision for Bayesian Flow Networks, on libtorch.
 //!
-//! | module | what it holds |
+//! | module | contents |
 //! | --- | --- |
-//! | [`torch`] | the backend that lets the equations of `bfn-core` run on libtorch's tensors |
+//! | [`torch`] | the backend that runs the equations of `bfn-core` on libtorch's tensors |
 //! | [`networks`] | the networks Ψ(θ, t) |
-//! | [`parameter`] | a network's learned tensors, under their names |
-//! | [`optimiser`], [`ema`] | AdamW and Muon, gradient clipping; the average of the weights |
-//! | [`classifier`], [`measures`] | a feature space for images; how far samples are from data in it |
-//! | [`checkpoint`] | named tensors on disk, whole or not at all |
-//! | [`published`] | state dicts of PyTorch, read without running code, and written |
-//! | [`recorded`] | work that is recorded once and repeated as a whole: CUDA graphs |
-//! | [`device`], [`precision`], [`random_state`] | where, how exactly, and with which dropout a network computes |
+//! | [`parameter`] | a network's learned tensors and their names |
+//! | [`optimiser`], [`ema`] | AdamW and Muon, gradient clipping; the moving average of the weights |
+//! | [`classifier`], [`measures`] | a feature space for images; distances between samples and data in it |
+//! | [`checkpoint`] | named tensors on disk, written whole or not at all |
+//! | [`published`] | PyTorch state dicts, read without running code, and written |
+//! | [`recorded`] | CUDA graphs: work that is recorded once and replayed as a whole |
+//! | [`device`], [`precision`], [`random_state`] | the device, the precision and the dropout of a network |
 //!
 //! Call [`device::initialise`] (or resolve a [`DeviceChoice`]) before anything else: libtorch looks for CUDA only once.
 #![deny(missing_docs)]
 #![deny(unsafe_op_in_unsafe_fn)]
-// All of it lies in one module, behind safe functions.
+// All unsafe code is in one module, behind safe functions.
 #![deny(unsafe_code)]
 
 pub mod checkpoint;

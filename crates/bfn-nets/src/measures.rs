@@ -1,32 +1,33 @@
-//! How far samples are from data, as sets of points.
+//! Distances between samples and data, as sets of points.
 
 use tch::{Kind, Tensor};
 
-/// How much of one set of points another covers.
+/// The mutual coverage of samples and data, as sets of points.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Coverage {
-    /// The share of samples that lie among the data: are they good?
+    /// The share of samples that lie among the data: whether the samples are good.
     pub precision: f64,
-    /// The share of data that lie among the samples: is there all of it?
+    /// The share of data that lie among the samples: whether the samples are complete.
     pub recall: f64,
 }
 
-/// The Fréchet distance of two sets of points, each taken for a normal distribution.
+/// Computes the Fréchet distance of two sets of points, each treated as a normal distribution.
 ///
 /// # Formula
 ///
 /// ‖m₁ − m₂‖² + tr(C₁ + C₂ − 2 (C₁^½ C₂ C₁^½)^½), with the means m and covariances C of the points.
 ///
-/// NaN where a number is not finite. It falls with the number of points even where both sets come from one distribution; compare only equal numbers.
+/// The result is NaN if a number is not finite. It decreases as the number of points grows, even if both sets come
+/// from one distribution; compare only results from equal numbers of points.
 ///
 /// # Shapes
 ///
-/// \[N, F\] and \[M, F\], two points or more each.
+/// \[N, F\] and \[M, F\], at least two points each.
 ///
-/// Source: Dowson and Landau 1982; Heusel et al. 2017, who take the features of the Inception network.
+/// Source: Dowson and Landau 1982; Heusel et al. 2017, who use the features of the Inception network.
 pub fn frechet_distance(a: &Tensor, b: &Tensor) -> f64 {
     let (a, b) = (a.to_kind(Kind::Double), b.to_kind(Kind::Double));
-    // Of numbers that are none no eigenvalues are found.
+    // Eigenvalues cannot be found for numbers that are not finite.
     let is_finite = |points: &Tensor| points.isfinite().all().int64_value(&[]) == 1;
     if !(is_finite(&a) && is_finite(&b)) {
         return f64::NAN;
@@ -44,14 +45,16 @@ pub fn frechet_distance(a: &Tensor, b: &Tensor) -> f64 {
     (difference.dot(&difference) + trace).double_value(&[]).max(0.0)
 }
 
-/// The symmetric root of a symmetric matrix without negative eigenvalues.
+/// Computes the symmetric root of a symmetric matrix without negative eigenvalues.
 fn square_root(matrix: &Tensor) -> Tensor {
     let (values, vectors) = matrix.linalg_eigh("L");
     (&vectors * values.clamp_min(0.0).sqrt()).matmul(&vectors.transpose(0, 1))
 }
 
-/// Precision and recall of samples, where a point lies among others if it is closer to one of them than that one's
-/// k-th neighbour among its own.
+/// Computes the precision and recall of samples.
+///
+/// A point lies among others if it is no farther from one of them than that one's k-th nearest neighbour in its own
+/// set, with k = `neighbours`.
 ///
 /// # Shapes
 ///
@@ -59,7 +62,7 @@ fn square_root(matrix: &Tensor) -> Tensor {
 ///
 /// # Panics
 ///
-/// Panics if there are not more points than neighbours.
+/// Panics if there are not more points than `neighbours` in each set.
 ///
 /// Source: Kynkäänniemi et al. 2019, section 2.
 pub fn coverage(data: &Tensor, samples: &Tensor, neighbours: usize) -> Coverage {
@@ -74,7 +77,7 @@ pub fn coverage(data: &Tensor, samples: &Tensor, neighbours: usize) -> Coverage 
     Coverage { precision: share_among(&samples, &data, neighbours), recall: share_among(&data, &samples, neighbours) }
 }
 
-/// The share of `points` that lie among `others`.
+/// Returns the share of `points` that lie among `others`.
 fn share_among(points: &Tensor, others: &Tensor, neighbours: usize) -> f64 {
     // The nearest point to each is itself.
     let radii: Vec<Tensor> =
@@ -86,11 +89,11 @@ fn share_among(points: &Tensor, others: &Tensor, neighbours: usize) -> f64 {
 }
 
 fn distances(a: &Tensor, b: &Tensor) -> Tensor {
-    // Without products of matrices, which lose the digits of small distances.
+    // Without matrix products, which lose the digits of small distances.
     Tensor::cdist(a, b, 2.0, 2)
 }
 
-/// Some rows at a time, so that no matrix of all distances comes up.
+/// Splits points into blocks of rows, so that the matrix of all distances is never held.
 fn blocks(points: &Tensor) -> impl Iterator<Item = Tensor> {
     points.split(1024, 0).into_iter()
 }

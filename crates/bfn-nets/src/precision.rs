@@ -5,11 +5,11 @@ use tch::{Device, Kind};
 
 use crate::shim::{self, Autocast};
 
-/// How a network computes. Parameters, losses and the flow stay in f32 in each case.
+/// The precision in which a network computes. Parameters, losses and the flow stay in f32 in each case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
-    /// All in f32.
+    /// Everything in f32.
     #[default]
     F32,
     /// f32, but CUDA's matrix products and convolutions round their inputs to 10 bits; on a CPU the same as `F32`.
@@ -19,10 +19,10 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// A guard to hold around the network's forward pass, and only that: drop it before the loss.
+    /// Returns a guard to hold during the network's forward pass only: drop it before computing the loss.
     ///
-    /// The backward pass computes in the types that the forward pass used. The TF32 mode is the process's
-    /// and stays after the guard, so that the backward pass has it too.
+    /// The backward pass computes in the types that the forward pass used. The TF32 mode belongs to the process and
+    /// outlasts the guard, so that it also applies to the backward pass.
     pub fn guard(self, device: Device) -> PrecisionGuard {
         shim::set_tf32(self == Self::Tf32);
         let autocast = (self == Self::Bf16).then(|| Autocast::new(device, Kind::BFloat16));
@@ -30,7 +30,7 @@ impl Precision {
     }
 }
 
-/// While it lives, the network computes in the precision that made it.
+/// A guard that keeps the network's arithmetic in the precision that created it.
 #[derive(Debug)]
 #[must_use = "the precision ends when the guard is dropped"]
 pub struct PrecisionGuard {

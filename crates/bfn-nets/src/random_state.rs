@@ -5,8 +5,8 @@ use crate::device;
 /// Seeds libtorch's generators, on all devices, for one step of a run.
 ///
 /// Called before each forward pass with dropout, it makes the masks a function of (seed, step) alone, so that a
-/// resumed run draws what the uninterrupted one would have drawn. With several forward passes in one step
-/// (gradient accumulation, several processes) let `seed` differ among them.
+/// resumed run draws what the uninterrupted run would have drawn. If a step has several forward passes (gradient
+/// accumulation, several processes), `seed` should differ among them.
 pub fn seed_dropout(seed: u64, step: u64) {
     device::initialise();
     // Mixed twice, since neighbouring seeds and steps must not give neighbouring or colliding states.
@@ -14,7 +14,7 @@ pub fn seed_dropout(seed: u64, step: u64) {
     tch::manual_seed(i64::from_ne_bytes(mixed.to_ne_bytes()));
 }
 
-/// The finaliser of SplitMix64 (Steele, Lea and Flood 2014): a bijection that spreads each bit over all.
+/// Applies the finaliser of SplitMix64 (Steele, Lea and Flood 2014), a bijection that spreads each bit over all.
 fn mix(value: u64) -> u64 {
     let value = value.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

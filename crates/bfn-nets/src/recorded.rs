@@ -1,7 +1,7 @@
-//! Work that is the same each time, recorded once on a GPU and then repeated as a whole.
+//! Work that is the same each time: recorded once on a GPU and then replayed as a whole.
 //!
-//! A step of a small network is hundreds of kernels that each run shorter than it takes to ask for them. A CUDA graph
-//! asks for all of them at once.
+//! A step of a small network consists of hundreds of kernels, each of which runs for less time than its launch takes.
+//! A CUDA graph launches all of them at once.
 
 use tch::{Device, Tensor};
 
@@ -9,22 +9,24 @@ use crate::constants::{self, Constants};
 use crate::shim::Graph;
 use crate::{Error, device};
 
-/// How often work is done before it is recorded: libtorch searches for kernels and lays out memory meanwhile.
+/// The number of runs before the recording, in which libtorch searches for kernels and lays out memory.
 const REHEARSALS: u32 = 3;
 
-/// What some work takes anew each time.
+/// The inputs of recorded work, which may change from run to run.
 pub trait Inputs {
-    /// All its tensors, in one order.
+    /// Returns all tensors of the inputs, always in the same order.
     fn tensors(&mut self) -> Vec<&mut Tensor>;
 }
 
-/// Work on a device that is recorded and repeated, with its results.
+/// Work on a device that is recorded once and then replayed, with its results.
 ///
-/// The work must do the same each time: operations on tensors of its inputs and on tensors that outlive it and stay
-/// where they are, weights and their gradients, all on one device, without looking at a number or waiting. It may draw
-/// from libtorch's generator. Numbers of the host go to the device by [`upload`](device::upload), which refuses others
-/// than before; those that an operation takes as they are, such as the factor of a product, are repeated as they were
-/// recorded. On the CPU, where nothing is recorded, the work is simply done again; what it uploads is checked there too.
+/// The work must do the same each time. It consists of operations on tensors of its inputs and on tensors that outlive
+/// it and stay in place, such as weights and their gradients, all on one device. It must not read back a number or
+/// wait for the device. It may draw from libtorch's generator.
+///
+/// Host numbers go to the device by [`upload`](device::upload), which panics if they differ from those of the first
+/// run. Numbers that an operation takes directly, such as the factor of a product, are replayed as they were recorded.
+/// On the CPU, where nothing is recorded, the work simply runs again; its uploads are checked there too.
 ///
 /// ```
 /// use bfn_nets::{Inputs, Recorded, device};
@@ -47,12 +49,12 @@ pub trait Inputs {
 /// ```
 #[derive(Debug)]
 pub struct Recorded<T> {
-    /// Before the graph, whose memory they may lie in.
+    /// Declared before the graph, and so dropped before it: the results may lie in the graph's memory.
     results: Option<T>,
     device: Device,
     /// None on the CPU.
     graph: Option<Graph>,
-    /// Where the work finds what it takes, every time.
+    /// The tensors in which the work finds its inputs, in every run.
     inputs: Vec<Tensor>,
     constants: Constants,
     runs: u32,
@@ -60,11 +62,11 @@ pub struct Recorded<T> {
 }
 
 impl<T> Recorded<T> {
-    /// Of work that has not been done yet.
+    /// Creates a recording for work that has not run yet.
     ///
     /// # Errors
     ///
-    /// [`Error::Libtorch`] for a GPU whose libtorch cannot record.
+    /// Returns [`Error::Libtorch`] if the device is a GPU whose libtorch cannot record.
     pub fn new(device: Device) -> Result<Self, Error> {
         device::initialise();
         let graph = device.is_cuda().then(|| Graph::new(device)).transpose()?;
@@ -79,7 +81,7 @@ impl<T> Recorded<T> {
         })
     }
 
-    /// Whether tensors are on the device, and have the shapes and types of those that the work was first done with.
+    /// Returns whether all inputs are on the device and have the shapes and types of the first run's inputs.
     pub fn fits(&self, inputs: &mut impl Inputs) -> bool {
         let tensors = inputs.tensors();
         let is_same = |(own, other): (&Tensor, &&mut Tensor)| own.size() == other.size() && own.kind() == other.kind();
@@ -87,20 +89,21 @@ impl<T> Recorded<T> {
         tensors.iter().all(|tensor| tensor.device() == self.device) && (self.runs == 0 || as_before())
     }
 
-    /// Does the work with these inputs. Its results stay as they are until the next run, which writes into them.
+    /// Runs the work with these inputs. The results stay as they are until the next run, which overwrites them.
     ///
     /// # Errors
     ///
-    /// [`Error::Libtorch`] where the device cannot record.
+    /// Returns [`Error::Libtorch`] if the device cannot record.
     ///
     /// # Panics
     ///
-    /// Inputs that do not [fit](Self::fits), work that uploads numbers that change from run to run. An operation that
-    /// cannot be recorded panics as well; libtorch records no more in such a process, which should end.
+    /// Panics if the inputs do not [fit](Self::fits), if the work uploads numbers that change from run to run, or if
+    /// an operation cannot be recorded. After the last, libtorch records nothing more in the process, which should
+    /// end.
     pub fn run<I: Inputs>(&mut self, mut inputs: I, work: impl FnOnce(&I) -> T) -> Result<&T, Error> {
         assert!(self.fits(&mut inputs), "recorded work gets inputs of other shapes or types, or on another device");
         if self.runs == 0 {
-            // What a first run that failed has left.
+            // Discards what a failed first run has left.
             (self.inputs, self.constants) = (Vec::new(), Constants::default());
         }
         for (place, tensor) in inputs.tensors().into_iter().enumerate() {

@@ -1,7 +1,7 @@
-//! Safe faces of the C++ shim and of the dynamic linker: all that this crate needs and `tch` lacks.
+//! Safe wrappers of the C++ shim and of the dynamic linker: all that this crate needs and `tch` lacks.
 //!
-//! This is the one module, with [`graph`] in it, that has `unsafe`. Two rules make each call sound: the pointers
-//! handed over come from live `Tensor`s that outlive the call (the shim keeps none), and every C++ exception comes back
+//! This module, with [`graph`] in it, is the only one with `unsafe` code. Two rules make each call sound: the pointers
+//! passed on come from live `Tensor`s that outlive the call (the shim keeps none), and every C++ exception comes back
 //! as a message.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
@@ -59,7 +59,7 @@ pub(crate) struct AdamWStep {
     pub(crate) epsilon: f64,
 }
 
-/// The parameters of one group with their moments: lists of one length, in one order.
+/// The parameters of one group and their moments: lists of equal length, in the same order.
 pub(crate) struct Moments<'a> {
     pub(crate) parameters: &'a [Tensor],
     pub(crate) first: &'a [Tensor],
@@ -68,8 +68,8 @@ pub(crate) struct Moments<'a> {
 
 /// Runs libtorch's fused AdamW kernel on every parameter that has a gradient.
 ///
-/// `step` is the number of this step, counted from one, as a scalar on the parameters' device. Where `skip`, another
-/// such scalar, holds 1, nothing changes.
+/// `step` is the number of this step, counted from one, as a scalar on the parameters' device. If `skip`, another such
+/// scalar, holds 1, nothing changes.
 pub(crate) fn fused_adamw(
     group: &Moments<'_>,
     step: &Tensor,
@@ -80,8 +80,8 @@ pub(crate) fn fused_adamw(
     assert_eq!(count, group.first.len(), "one first moment for each parameter");
     assert_eq!(count, group.second.len(), "one second moment for each parameter");
     let (parameters, first, second) = (handles(group.parameters), handles(group.first), handles(group.second));
-    // SAFETY: three lists of `count` live tensors and one or two more; the shim keeps none of them, and looks at `skip`
-    // only where it is not null.
+    // SAFETY: three lists of `count` live tensors and one or two more; the shim keeps none of them, and reads `skip`
+    // only if it is not null.
     checked("take an optimiser step", unsafe {
         bfn_fused_adamw(
             parameters.as_ptr(),
@@ -99,8 +99,9 @@ pub(crate) fn fused_adamw(
     })
 }
 
-/// Scales the gradients by min(1, `limit` / (norm + 10⁻⁶)); the result is the 2-norm of all gradients together before
-/// that, as a scalar on their device, without waiting for it.
+/// Scales the gradients by min(1, `limit` / (norm + 10⁻⁶)), where the norm is the 2-norm of all of them together.
+///
+/// Returns the norm before the scaling, as a scalar on their device, without waiting for it.
 pub(crate) fn clip_gradients(parameters: &[Tensor], limit: f64) -> Result<Tensor, Error> {
     assert!(limit > 0.0, "the norm's limit is positive, found {limit}");
     let parameters = handles(parameters);
@@ -109,7 +110,7 @@ pub(crate) fn clip_gradients(parameters: &[Tensor], limit: f64) -> Result<Tensor
     checked("clip the gradients", unsafe {
         bfn_clip_gradients(parameters.as_ptr(), parameters.len(), limit, &mut norm)
     })?;
-    // SAFETY: the shim allocated this tensor for us and holds it no more.
+    // SAFETY: the shim allocated this tensor for us and no longer holds it.
     Ok(unsafe { Tensor::from_ptr(norm) })
 }
 
@@ -120,91 +121,91 @@ pub(crate) fn clear_gradients(parameters: &[Tensor]) -> Result<(), Error> {
     checked("clear the gradients", unsafe { bfn_clear_gradients(parameters.as_ptr(), parameters.len()) })
 }
 
-/// Sets the gradient of each parameter that has one to zero, where it lies.
+/// Sets the gradient of each parameter that has one to zero, in place.
 pub(crate) fn zero_gradients(parameters: &[Tensor]) -> Result<(), Error> {
     let parameters = handles(parameters);
     // SAFETY: a list of live tensors.
     checked("set the gradients to zero", unsafe { bfn_zero_gradients(parameters.as_ptr(), parameters.len()) })
 }
 
-/// Moves each tensor of `from` by the share `weight` of the way to its partner in `to`.
+/// Moves each tensor of `from` by the fraction `weight` of the way to its partner in `to`.
 pub(crate) fn foreach_lerp(from: &[Tensor], to: &[Tensor], weight: f64) -> Result<(), Error> {
     assert_eq!(from.len(), to.len(), "as many tensors on the left as on the right");
     let (from, to) = (handles(from), handles(to));
-    // SAFETY: two lists of live tensors, of one length.
+    // SAFETY: two lists of live tensors, of equal length.
     checked("update a moving average", unsafe { bfn_foreach_lerp(from.as_ptr(), to.as_ptr(), from.len(), weight) })
 }
 
-/// Exchanges the contents of the tensors of two lists, pair by pair; after an error all are as they were.
+/// Exchanges the contents of two lists of tensors, pair by pair; after an error all are unchanged.
 pub(crate) fn foreach_swap(left: &[Tensor], right: &[Tensor]) -> Result<(), Error> {
     assert_eq!(left.len(), right.len(), "as many tensors on the left as on the right");
     let (left, right) = (handles(left), handles(right));
-    // SAFETY: two lists of live tensors, of one length.
+    // SAFETY: two lists of live tensors, of equal length.
     checked("exchange weights", unsafe { bfn_foreach_swap(left.as_ptr(), right.as_ptr(), left.len()) })
 }
 
-/// A copy of a tensor of the host in pinned memory.
+/// Copies a host tensor into pinned memory.
 pub(crate) fn pin_memory(tensor: &Tensor) -> Tensor {
     let mut pinned = ptr::null_mut();
     // SAFETY: a live tensor; `pinned` is written only on success.
     must("pin memory", unsafe { bfn_pin_memory(handle(tensor), &mut pinned) });
-    // SAFETY: the shim allocated this tensor for us and holds it no more.
+    // SAFETY: the shim allocated this tensor for us and no longer holds it.
     unsafe { Tensor::from_ptr(pinned) }
 }
 
-/// Whether matrix products and convolutions of f32 may round their inputs to TF32 on CUDA.
+/// Sets whether f32 matrix products and convolutions may round their inputs to TF32 on CUDA.
 ///
-/// The setting is the whole process's, so that it holds in the backward pass too.
+/// The setting applies to the whole process, so that it holds in the backward pass too.
 pub(crate) fn set_tf32(allowed: bool) {
     // SAFETY: no pointers.
     must("set the TF32 mode", unsafe { bfn_set_tf32(c_int::from(allowed)) });
 }
 
-/// Whether libtorch must use (and otherwise search for the fastest) deterministic kernels.
+/// Sets whether libtorch must use deterministic kernels; otherwise it searches for the fastest.
 pub(crate) fn set_deterministic(deterministic: bool) -> Result<(), Error> {
     // SAFETY: no pointers.
     checked("choose deterministic algorithms", unsafe { bfn_set_deterministic(c_int::from(deterministic)) })
 }
 
-/// Whether what this thread computes with parameters is kept for their gradients.
+/// Returns whether this thread's computations with parameters are tracked for their gradients.
 pub(crate) fn gradients_enabled() -> bool {
     // SAFETY: no pointers.
     unsafe { bfn_gradients_enabled() != 0 }
 }
 
-/// The version of libtorch whose headers this was compiled with, such as `2.11.0`.
+/// Returns the version of libtorch whose headers this was compiled with, such as `2.11.0`.
 fn headers_version() -> &'static str {
     // SAFETY: the shim returns a constant string.
     unsafe { CStr::from_ptr(bfn_headers_version()) }.to_str().unwrap_or("unknown")
 }
 
-/// The version of the libtorch that is loaded, which LD_LIBRARY_PATH may have made another one.
+/// Returns the version of the loaded libtorch, which may be another one because of LD_LIBRARY_PATH.
 pub(crate) fn libtorch_version() -> String {
     let mut text = ptr::null_mut();
     // SAFETY: `text` is written on success with a string that the caller frees.
     must("ask libtorch for its version", unsafe { bfn_library_configuration(&mut text) });
-    // SAFETY: just that string.
+    // SAFETY: the string that the call above has written.
     let text = unsafe { take_string(text) }.unwrap_or_default();
     let version = text.split_once("TORCH_VERSION=").and_then(|(_, rest)| rest.split([',', ' ', '\n']).next());
     version.unwrap_or("unknown").to_owned()
 }
 
-/// The vector instructions that libtorch's CPU kernels use here, such as `AVX512`.
+/// Returns the vector instructions that libtorch's CPU kernels use here, such as `AVX512`.
 pub(crate) fn cpu_capability() -> String {
     let mut name = ptr::null_mut();
     // SAFETY: `name` is written on success with a string that the caller frees.
     must("name the CPU's capability", unsafe { bfn_cpu_capability(&mut name) });
-    // SAFETY: just that string.
+    // SAFETY: the string that the call above has written.
     unsafe { take_string(name) }.unwrap_or_default()
 }
 
-/// Ends the process without running what libtorch has put down for its end.
+/// Ends the process without running what libtorch has registered for its end.
 pub(crate) fn leave(code: u8) -> ! {
     // SAFETY: no pointers; the call does not return.
     unsafe { libc::_exit(c_int::from(code)) }
 }
 
-/// Most bytes that tensors on a CUDA device have taken at one time since the program began.
+/// Returns the peak number of bytes taken by tensors on a CUDA device since the program began.
 pub(crate) fn cuda_peak_memory(device: usize) -> Result<u64, Error> {
     let mut bytes = 0;
     // SAFETY: `bytes` lives through the call.
@@ -214,7 +215,7 @@ pub(crate) fn cuda_peak_memory(device: usize) -> Result<u64, Error> {
     Ok(u64::try_from(bytes).unwrap_or(0))
 }
 
-/// Loads a shared library for all who come after, never to be closed; an error is the linker's message.
+/// Loads a shared library with global visibility and never closes it; an error is the linker's message.
 pub(crate) fn load_library(name: &CStr) -> Result<(), String> {
     // SAFETY: a constant name. The constructors of the libraries named here are those of libtorch and the driver.
     let library = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
@@ -230,7 +231,7 @@ pub(crate) fn load_library(name: &CStr) -> Result<(), String> {
     Err(unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned())
 }
 
-/// The name of a CUDA device as the driver gives it, where [`load_library`] has loaded the driver.
+/// Returns the driver's name of a CUDA device, if [`load_library`] has loaded the driver.
 pub(crate) fn cuda_device_name(device: usize) -> Option<String> {
     type Initialise = unsafe extern "C" fn(u32) -> c_int;
     type Get = unsafe extern "C" fn(*mut c_int, c_int) -> c_int;
@@ -239,7 +240,7 @@ pub(crate) fn cuda_device_name(device: usize) -> Option<String> {
     let mut handle = 0;
     let mut name = [0 as c_char; 256];
     // SAFETY: the three functions have these signatures in every version of the driver's interface;
-    // the name's buffer is as long as said, and the driver ends it with a zero.
+    // the name's buffer is as long as stated, and the driver ends the name with a zero.
     let done = unsafe {
         let initialise = std::mem::transmute::<*mut c_void, Initialise>(initialise);
         let get = std::mem::transmute::<*mut c_void, Get>(get);
@@ -248,13 +249,13 @@ pub(crate) fn cuda_device_name(device: usize) -> Option<String> {
             && get(&mut handle, c_int::try_from(device).ok()?) == 0
             && get_name(name.as_mut_ptr(), 255, handle) == 0
     };
-    // SAFETY: a buffer of zeros that the driver has written at most 255 bytes of.
+    // SAFETY: a buffer of zeros, of which the driver has written at most 255 bytes.
     done.then(|| unsafe { CStr::from_ptr(name.as_ptr()) }.to_string_lossy().into_owned())
 }
 
-/// While it lives, libtorch casts the inputs of matrix products and convolutions on one type of device to `kind`.
+/// A guard under which libtorch casts inputs of matrix products and convolutions on one device type to `kind`.
 ///
-/// The state is the thread's; guards nest and must be dropped in the reverse order.
+/// The state belongs to the thread. Guards nest and must be dropped in reverse order.
 #[derive(Debug)]
 #[must_use = "autocast ends when the guard is dropped"]
 pub struct Autocast {
@@ -265,13 +266,13 @@ pub struct Autocast {
 }
 
 impl Autocast {
-    /// Starts casting to `kind` on the type of device that `device` is of.
+    /// Starts casting to `kind` on the type of `device`.
     ///
     /// # Panics
     ///
-    /// Where `kind` is neither [`Kind::BFloat16`] nor [`Kind::Half`].
+    /// Panics if `kind` is neither [`Kind::BFloat16`] nor [`Kind::Half`].
     pub fn new(device: Device, kind: Kind) -> Self {
-        // The numbers are those of c10::ScalarType, fixed since files carry them.
+        // The numbers are those of c10::ScalarType, which are fixed because files contain them.
         let kind = match kind {
             Kind::Half => 5,
             Kind::BFloat16 => 15,
@@ -286,9 +287,9 @@ impl Autocast {
 
 impl Drop for Autocast {
     fn drop(&mut self) {
-        // SAFETY: no pointers. A failure here leaves a thread-local flag as it is; a panic in a drop would abort.
+        // SAFETY: no pointers. A failure leaves a thread-local flag unchanged; a panic in a drop would abort.
         let message = unsafe { bfn_autocast_leave(self.device, self.was_enabled, self.former_kind) };
-        // SAFETY: null or a message of ours to free.
+        // SAFETY: null, or a message that is ours to free.
         drop(unsafe { take_string(message) });
     }
 }
@@ -309,7 +310,7 @@ fn index(device: Device) -> c_int {
 }
 
 fn symbol(name: &CStr) -> Option<*mut c_void> {
-    // SAFETY: a constant name, looked up among the libraries loaded for all.
+    // SAFETY: a constant name, looked up among the globally visible libraries.
     let address = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
     (!address.is_null()).then_some(address)
 }
@@ -322,14 +323,14 @@ fn checked(action: &'static str, message: *mut c_char) -> Result<(), Error> {
     }
 }
 
-/// For what fails only by a mistake of ours.
+/// Panics on an error, for calls that fail only through a mistake in this crate.
 fn must(action: &'static str, message: *mut c_char) {
     if let Err(error) = checked(action, message) {
         panic!("{error}");
     }
 }
 
-/// Takes over a string that the C side allocated; null is none.
+/// Takes ownership of a string that the C side allocated; null gives `None`.
 ///
 /// # Safety
 ///

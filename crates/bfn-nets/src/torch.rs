@@ -11,23 +11,24 @@ use crate::device::upload;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Torch;
 
-/// The tensor of the equations, over libtorch.
+/// The tensor type of the equations, over libtorch.
 pub type Tensor = bfn_core::Tensor<Torch>;
 
 /// Class or bin indices of the equations, over libtorch.
 pub type Indices = bfn_core::Indices<Torch>;
 
-/// The numbers of one array that a composite over many bins holds at a time, at most; 4 MiB in f32.
+/// The largest number of elements of one array that a composite over many bins holds at a time; 4 MiB in f32.
 const LARGEST_BLOCK: usize = 1 << 20;
 
-/// And at least, so that small batches are not taken apart.
+/// The smallest such number, so that small batches are not split.
 const SMALLEST_BLOCK: usize = 1 << 14;
 
-/// The share of the array over all bins that is held at a time: with some forty such arrays on the way to a
-/// gradient, all of them together stay below that one array.
+/// The number of blocks into which the array over all bins is divided.
+///
+/// A gradient needs some forty arrays of one block; all of them together stay smaller than the array over all bins.
 const BLOCKS: usize = 64;
 
-/// How many of `units`, of `width` numbers each, are taken at a time.
+/// Returns how many of `units`, of `width` numbers each, are processed at a time.
 fn per_block(units: usize, width: usize) -> usize {
     let numbers = (units * width / BLOCKS).clamp(SMALLEST_BLOCK, LARGEST_BLOCK);
     (numbers / width.max(1)).max(1)
@@ -239,10 +240,11 @@ impl Backend for Torch {
         a.softmax(-1, None)
     }
 
-    /// Sums over chunks of edges, and keeps for the gradient two numbers per element instead of
-    /// several arrays over all edges: with S the sum, dS/dmean and dS/dinverse_deviation are summed
-    /// beside it and attached as a linear function of the arguments. First derivatives are exact;
-    /// there is no second derivative.
+    /// Sums over chunks of edges, and keeps two numbers per element for the gradient.
+    ///
+    /// These replace several arrays over all edges: with S the sum, dS/dmean and dS/dinverse_deviation are summed
+    /// beside it and attached as a linear function of the arguments. First derivatives are exact; there is no second
+    /// derivative.
     fn sum_normal_cdf(edges: &[f64], mean: &Array, inverse_deviation: &Array) -> Array {
         assert_broadcast("sum_normal_cdf", mean, inverse_deviation);
         let with_gradient = mean.requires_grad() || inverse_deviation.requires_grad();
@@ -273,16 +275,17 @@ impl Backend for Torch {
         value + by_mean * (mean - mean.detach()) + by_inverse * (inverse_deviation - inverse_deviation.detach())
     }
 
-    /// Calls `f` for some rows at a time, and keeps for the gradient that of each row with respect to its own
-    /// arguments instead of everything that `f` made: the sum's gradient is computed block by block and attached as
+    /// Calls `f` on blocks of rows, and keeps only the gradient of each row with respect to its own arguments.
+    ///
+    /// Everything else that `f` creates is dropped: the gradient of the sum is computed block by block and attached as
     /// a linear function of the arguments. First derivatives are exact; there is no second derivative.
     fn by_rows(arguments: &[&Array], width: usize, f: &(dyn Fn(&[Array]) -> Array + Sync)) -> Array {
         let count = arguments[0].size()[0];
         let rows = per_block(count as usize, width) as i64;
-        // A part of an argument needs a gradient only where gradients are enabled.
+        // A view of an argument requires a gradient only if gradients are enabled.
         let needed: Vec<bool> = arguments.iter().map(|argument| argument.narrow(0, 0, 0).requires_grad()).collect();
         let mut values = Vec::new();
-        // Written block by block: a list of blocks that are joined at the end would be there twice.
+        // Filled block by block: joining a list of blocks at the end would hold the gradients twice.
         let gradients: Vec<Option<Array>> = arguments
             .iter()
             .zip(&needed)
@@ -295,7 +298,7 @@ impl Backend for Torch {
                 .zip(&needed)
                 .map(|(argument, needed)| {
                     let part = argument.detach().narrow(0, start, length);
-                    // A copy where a gradient is needed: a leaf of its own.
+                    // A copy if a gradient is needed, so that the part is a leaf.
                     if *needed { part.copy().set_requires_grad(true) } else { part }
                 })
                 .collect();
@@ -314,7 +317,8 @@ impl Backend for Torch {
         let mut value = Array::cat(&values, 0);
         for (argument, gradient) in arguments.iter().zip(gradients) {
             let Some(gradient) = gradient else { continue };
-            // Of value 0, with the gradient. The product is gone before the way back, which makes one such array.
+            // Adds 0 to the value, with the gradient. The product is freed before the backward pass, which makes one
+            // such array.
             let moved = (gradient * *argument).unsqueeze(-1).flatten(1, -1).sum_dim_intlist(-1, false, None);
             value += &moved - moved.detach();
         }

@@ -1,4 +1,4 @@
-//! Files that are there whole or not at all.
+//! Files that are written whole or not at all.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 
 use crate::Error;
 
-/// Writes a file so that at every moment, a crash or loss of power included, the path holds the old file or the
-/// whole new one.
+/// Writes a file so that its path always holds the old file or the whole new one.
 ///
-/// The bytes go to a neighbour with the ending `.bfn-partial`, reach the disk, and then take the name; a neighbour left
-/// behind by a killed program is overwritten by the next. Two writers of one path at the same time are the caller's
-/// mistake. What is no file but a device or a pipe, such as `/dev/stdout`, is written to as it is.
+/// This holds at every moment, through a crash or loss of power. The bytes go to a neighbouring file with the ending
+/// `.bfn-partial`, reach the disk, and then take the name. A neighbour left behind by a killed program is overwritten
+/// by the next write. Two writers of one path at the same time are the caller's mistake. A device or a pipe, such as
+/// `/dev/stdout`, is written to directly.
 ///
 /// # Errors
 ///
-/// [`Error::Io`]; the old file is then as it was and the neighbour is gone.
+/// Returns [`Error::Io`] if writing fails; the old file is then unchanged and the neighbour is gone.
 pub fn write_whole(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Error> {
     let fail = |reason| Error::Io { action: "write", path: path.to_owned(), reason };
     if is_stream(path) {
@@ -24,18 +24,19 @@ pub fn write_whole(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Resu
     let partial = neighbour(path, ".bfn-partial");
     let file = File::create(&partial).map_err(fail)?;
     write_and_rename(file, &partial, path, content).map_err(|reason| {
-        // Nothing more can be done where this fails as well.
+        // Nothing more can be done if this fails as well.
         let _ = fs::remove_file(&partial);
         fail(reason)
     })
 }
 
-/// Checks that [`write_whole`] could write a file now, so that work is not lost for want of a place: makes a neighbour
-/// with the ending `.bfn-probe` and removes it.
+/// Checks that [`write_whole`] could write a file now, so that no work is lost for want of a place for its results.
+///
+/// It creates a neighbouring file with the ending `.bfn-probe` and removes it.
 ///
 /// # Errors
 ///
-/// [`Error::Io`] where the folder is missing or nothing can be made in it.
+/// Returns [`Error::Io`] if the folder is missing or no file can be created in it.
 pub fn check_writable(path: &Path) -> Result<(), Error> {
     if is_stream(path) {
         return Ok(());
@@ -62,8 +63,8 @@ fn write_and_rename(
     file.sync_all()?;
     drop(file);
     fs::rename(partial, path)?;
-    // The new name is on the disk once the folder is. The file is there whole in any case: that a folder may not be
-    // read, or a file system not asked, is no failure.
+    // The new name is on the disk once the folder is. The file is whole in any case, so that it is no failure if the
+    // folder cannot be opened or its file system cannot synchronise it.
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let _ = File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all());
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// What `cargo xtask help` prints.
+/// The help text of `cargo xtask help`.
 pub(crate) const USAGE: &str = "\
 usage: cargo xtask TASK
 
@@ -28,24 +28,24 @@ pub(crate) enum Command {
     Install,
 }
 
-/// How many cases the tests try.
+/// The number of cases that the tests try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extent {
     Usual,
     Long,
 }
 
-/// How long the demonstration trains.
+/// The duration of the demonstration's training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Training {
     AsConfigured,
     For(Duration),
 }
 
-/// Reads the arguments after the program's name.
+/// Parses the arguments after the program's name.
 ///
 /// # Errors
-/// A sentence that names the argument that was not understood.
+/// Returns a sentence that names the invalid argument.
 pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Command, String> {
     let words: Vec<String> = arguments.collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();

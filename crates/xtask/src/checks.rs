@@ -10,10 +10,10 @@ use crate::machine::Machine;
 use crate::process::{Watch, ask, say, show, spoken, succeeded, watch};
 use crate::setup;
 
-/// How many cases a property test tries under `--long`.
+/// The number of cases that a property test tries under `--long`.
 const LONG_CASES: &str = "4096";
 
-/// What runs the tests.
+/// The program that runs the tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Runner {
     Nextest,
@@ -30,16 +30,16 @@ struct Step {
     cure: &'static str,
 }
 
-/// What compiles the packages of the workspace.
+/// The compiler of the workspace's packages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Compiler {
     Rustc,
-    /// `clippy-driver`, which is rustc with clippy's lints, here denied. `cargo clippy` has it check what it would then
-    /// have to compile for the tests: all packages would be gone through twice, two minutes more on two cores.
+    /// `clippy-driver`: rustc with clippy's lints, which are denied here. `cargo clippy` only checks packages, which
+    /// would all have to be compiled again for the tests: two minutes more on two cores.
     Clippy,
 }
 
-/// Two test processes on two cores, each with as many threads of libtorch's, would wait for one another.
+/// One libtorch thread per process. On two cores, two test processes with two threads each would wait for each other.
 const ONE_THREAD: (&str, &str) = ("OMP_NUM_THREADS", "1");
 
 /// Runs every check and stops at the first that fails.
@@ -86,7 +86,7 @@ fn check_components(machine: &Machine) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The compiler with lints, which lies beside cargo or on PATH.
+/// Returns the compiler with lints, which lies beside cargo or on PATH.
 fn clippy_driver(machine: &Machine) -> Result<PathBuf, Failure> {
     const NAME: &str = "clippy-driver";
     let beside = machine.variable("CARGO").map(|cargo| Path::new(cargo).with_file_name(NAME));
@@ -109,7 +109,7 @@ fn steps(runner: Runner) -> [Step; 4] {
             &["nextest", "run", "--workspace", "--all-targets", "--no-run"],
             &["nextest", "run", "--workspace", "--no-fail-fast"],
         ),
-        // Doctests come later, under either runner.
+        // Doctests run later, with either runner.
         Runner::CargoTest => (
             &["test", "--workspace", "--all-targets", "--no-run"],
             &["test", "--workspace", "--lib", "--bins", "--tests", "--examples", "--no-fail-fast"],
@@ -135,7 +135,7 @@ fn command(machine: &Machine, step: &Step, extent: Extent, clippy: &Path) -> Com
         Extent::Long => &[("PROPTEST_CASES", LONG_CASES), ("BFN_TEST_LONG", "1")][..],
     };
     for (name, value) in step.variables.iter().chain(long) {
-        // A user's own setting wins.
+        // The user's own setting takes precedence.
         if machine.variable(name).is_none() {
             command.env(name, value);
         }
@@ -143,7 +143,7 @@ fn command(machine: &Machine, step: &Step, extent: Extent, clippy: &Path) -> Com
     command
 }
 
-/// The line with which the test runner sums up: nextest's own, or the sum of cargo test's, one per test program.
+/// Returns the summary of the test runner: nextest's line, or the sum of cargo test's lines, one per test program.
 fn closing_line(output: &str) -> Option<String> {
     let plain = without_colours(output);
     if let Some(line) = plain.lines().rev().find(|line| line.trim_start().starts_with("Summary [")) {
@@ -164,13 +164,13 @@ fn closing_line(output: &str) -> Option<String> {
     })
 }
 
-/// The number before `word` in a line such as `test result: ok. 12 passed; 0 failed; …`.
+/// Returns the number before `word` in a line such as `test result: ok. 12 passed; 0 failed; …`.
 fn count(line: &str, word: &str) -> Option<u64> {
     let part = line.split([';', '.']).find(|part| part.trim_end().ends_with(word))?;
     part.split_whitespace().next()?.parse().ok()
 }
 
-/// Leaves out the escape sequences that colour text (`ESC [ … m`).
+/// Removes the escape sequences that colour text (`ESC [ … m`).
 fn without_colours(text: &str) -> String {
     let mut parts = text.split("\u{1b}[");
     let first = parts.next().unwrap_or_default().to_string();

@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: a Bayesian Flow Network trained, evaluated and sampled on the embedded digits.
+//! `cargo xtask demo`: trains, evaluates and samples a Bayesian Flow Network on the embedded digits.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -11,7 +11,7 @@ use crate::setup;
 
 const EXPERIMENT: &str = "experiments/digits.toml";
 
-/// Builds, trains, evaluates, draws samples, and says where everything lies.
+/// Builds, trains, evaluates, draws samples, and prints where the results are.
 pub(crate) fn run(machine: &Machine, training: Training) -> Result<(), Failure> {
     setup::run(machine)?;
     let started = Instant::now();
@@ -40,8 +40,10 @@ pub(crate) fn run(machine: &Machine, training: Training) -> Result<(), Failure> 
     Ok(())
 }
 
-/// Builds `bfn` in release and returns its path; for a short training the tests' build, since optimising all that it
-/// depends on takes far longer than it would save: nearly all work of a step is libtorch's.
+/// Builds `bfn` in release mode and returns its path.
+///
+/// A short training uses the tests' build instead: to optimise all dependencies takes far longer than it saves, since
+/// nearly all work of a training step is libtorch's.
 fn build(machine: &Machine, training: Training) -> Result<PathBuf, Failure> {
     let (option, program) = match training {
         Training::AsConfigured => ("--release", "release/bfn"),
@@ -51,7 +53,7 @@ fn build(machine: &Machine, training: Training) -> Result<PathBuf, Failure> {
     command.args(["build", option, "--package", "bfn-exp"]);
     say(format!("\nbuild: {} (the first time takes some minutes)", show(&command)));
     run_process(&mut command, "see the compiler's messages above")?;
-    // This program lies in the same target folder, wherever cargo's configuration puts that.
+    // This program lies in the same target folder, wherever cargo's configuration puts it.
     let own = std::env::current_exe().ok();
     let target = own.as_deref().and_then(Path::parent).and_then(Path::parent);
     let bfn = target.map(|target| target.join(program)).filter(|path| path.is_file());
@@ -63,7 +65,7 @@ fn build(machine: &Machine, training: Training) -> Result<PathBuf, Failure> {
     })
 }
 
-/// A folder under `runs/` that does not exist: no run is ever overwritten.
+/// Returns a folder under `runs/` that does not exist yet, so that no run is ever overwritten.
 fn fresh_folder(root: &Path) -> String {
     let names = std::iter::once("runs/demo".to_string()).chain((2_u64..).map(|number| format!("runs/demo-{number}")));
     let mut fresh = names.filter(|name| root.join(name).symlink_metadata().is_err());

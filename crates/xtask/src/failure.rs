@@ -1,8 +1,8 @@
-//! The one error of this program: what was found, and what to do about it.
+//! The single error type of this program: what was found, and what to do about it.
 
 use std::fmt;
 
-/// Why a task stopped, with its cure.
+/// The reason why a task stopped, and its cure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
     found: String,
@@ -10,7 +10,7 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// `found` says what was expected and what was there instead; `cure` is the next thing to do.
+    /// Creates a failure: `found` states what was expected and found instead; `cure` is the next thing to do.
     pub(crate) fn new(found: impl Into<String>, cure: impl Into<String>) -> Self {
         Self { found: found.into(), cure: cure.into() }
     }

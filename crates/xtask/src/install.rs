@@ -8,7 +8,7 @@ use crate::machine::Machine;
 use crate::process::{ask, run as run_process, say, show};
 use crate::setup;
 
-/// Builds and installs `bfn`, runs it once, and says how it finds libtorch.
+/// Builds and installs `bfn`, runs it once, and reports how it finds libtorch.
 pub(crate) fn run(machine: &Machine) -> Result<(), Failure> {
     let libtorch = setup::run(machine)?;
     let mut command = machine.cargo();
@@ -17,7 +17,7 @@ pub(crate) fn run(machine: &Machine) -> Result<(), Failure> {
     run_process(&mut command, "see the messages above")?;
 
     let Some(program) = programs_folder(machine).map(|folder| folder.join("bfn")).filter(|path| path.is_file()) else {
-        // Cargo's configuration may name another place; cargo has said where.
+        // Cargo's configuration may name another place; cargo has reported where.
         say(finding(&libtorch));
         return Ok(());
     };
@@ -35,7 +35,7 @@ pub(crate) fn run(machine: &Machine) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Where `cargo install` puts programs.
+/// Returns the folder into which `cargo install` puts programs.
 fn programs_folder(machine: &Machine) -> Option<PathBuf> {
     let own = machine.variable("CARGO_INSTALL_ROOT").or_else(|| machine.variable("CARGO_HOME")).map(PathBuf::from);
     own.or_else(|| Some(Path::new(machine.variable("HOME")?).join(".cargo"))).map(|root| root.join("bin"))
@@ -49,7 +49,7 @@ fn finding(libtorch: &Libtorch) -> String {
     )
 }
 
-/// What to say when the shell would not find the program, or would find another one first.
+/// Returns advice if the shell would not find the program, or would find another one first.
 fn path_advice(machine: &Machine, program: &Path) -> Option<String> {
     let folder = program.parent()?.display();
     match machine.find_program("bfn") {

@@ -1,4 +1,4 @@
-//! Finding a libtorch that is already there.
+//! Finding an existing libtorch.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -9,11 +9,11 @@ use crate::link;
 use crate::machine::{Machine, NvidiaDriver};
 use crate::process::{ask, say};
 
-/// The only version that the pinned tch and torch-sys speak to.
+/// The only version that the pinned tch and torch-sys support.
 pub(crate) const VERSION: &str = "2.11.0";
 
-/// Prints the folder of python3's torch. `find_spec` looks for a top-level package without importing it,
-/// and the working folder is no place to look.
+/// Python code that prints the folder of python3's torch. `find_spec` finds a top-level package without importing it;
+/// the working folder is excluded from the search.
 const WHERE_IS_TORCH: &str = "import sys, importlib.util; sys.path = [p for p in sys.path if p]; \
     s = importlib.util.find_spec('torch'); print(list(s.submodule_search_locations)[0])";
 
@@ -23,13 +23,13 @@ const PARTS: [&str; 4] = ["lib/libtorch_cpu.so", "lib/libtorch.so", "lib/libc10.
 /// A complete libtorch of the right version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Libtorch {
-    /// The folder with `lib` and `include`, links resolved.
+    /// The folder with `lib` and `include`, with links resolved.
     pub(crate) folder: PathBuf,
-    /// As it says itself, for example `2.11.0+cu130`.
+    /// The version that it states, for example `2.11.0+cu130`.
     pub(crate) version: String,
 }
 
-/// What an install of one's own in the cache folder contains.
+/// The kind of libtorch that is installed in the cache folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     CpuOnly,
@@ -37,7 +37,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// The kind that this machine can use to the full.
+    /// Returns the kind that makes full use of this machine.
     pub(crate) fn for_machine(machine: &Machine) -> Self {
         match machine.driver {
             NvidiaDriver::Present => Self::Cuda,
@@ -45,7 +45,7 @@ impl Kind {
         }
     }
 
-    /// The name of its folder in the cache folder.
+    /// Returns the name of the kind's folder in the cache folder.
     pub(crate) fn folder_name(self) -> String {
         let kind = match self {
             Self::CpuOnly => "cpu",
@@ -58,24 +58,25 @@ impl Kind {
 /// Checks that a folder holds a complete libtorch of the right version.
 ///
 /// # Errors
-/// A phrase that says what is wrong with it.
+/// Returns a phrase that states what is wrong with the folder.
 pub(crate) fn inspect(folder: &Path) -> Result<Libtorch, String> {
     let folder = folder.canonicalize().map_err(|_| "there is no such folder".to_string())?;
     if let Some(part) = PARTS.iter().find(|part| !folder.join(part).is_file()) {
         return Err(format!("it has no {part}"));
     }
     let version = version(&folder).ok_or("it does not say its version (no build-version, no version.py)")?;
-    // What follows a plus names the build: 2.11.0+cpu, 2.11.0+cu130.
+    // The text after a plus names the build: 2.11.0+cpu, 2.11.0+cu130.
     if version.split('+').next() != Some(VERSION) {
         return Err(format!("it is version {version}"));
     }
     Ok(Libtorch { folder, version })
 }
 
-/// The first libtorch of the user's own or in the cache folder, in the order of preference.
+/// Returns the first libtorch, in order of preference, that the user provides or that is in the cache folder.
 ///
 /// # Errors
-/// When LIBTORCH names something else than a libtorch of the right version: every build would use it.
+/// Returns an error if LIBTORCH is set but does not name a libtorch of the right version, because every build would
+/// use it. It also returns an error if there is no place for the cache folder.
 pub(crate) fn find(machine: &Machine) -> Result<Option<Libtorch>, Failure> {
     if let Some(folder) = chosen_by_variable(machine) {
         return required(machine, folder).map(Some);
@@ -92,12 +93,14 @@ pub(crate) fn find(machine: &Machine) -> Result<Option<Libtorch>, Failure> {
     Ok(None)
 }
 
-/// What LIBTORCH names, unless that is our own link: cargo sets it so for programs that it runs.
+/// Returns the folder that LIBTORCH names, unless it is this project's own link.
+///
+/// Cargo sets LIBTORCH to that link for the programs that it runs.
 pub(crate) fn chosen_by_variable(machine: &Machine) -> Option<&OsStr> {
     machine.variable("LIBTORCH").filter(|value| !link::is_ours(machine, Path::new(value)))
 }
 
-/// Where an install of this kind lies, or would lie.
+/// Returns the folder of an install of this kind, which need not exist.
 pub(crate) fn cached(machine: &Machine, kind: Kind) -> Result<PathBuf, Failure> {
     Ok(machine.cache_folder()?.join(kind.folder_name()).join("torch"))
 }
@@ -105,7 +108,7 @@ pub(crate) fn cached(machine: &Machine, kind: Kind) -> Result<PathBuf, Failure> 
 /// Checks that the system finds every library that libtorch needs.
 ///
 /// # Errors
-/// A phrase that names those that are missing.
+/// Returns a phrase that names the missing libraries.
 pub(crate) fn runnable(machine: &Machine, libtorch: Libtorch) -> Result<Libtorch, String> {
     let mut ldd = machine.command("ldd");
     let listing = ask(ldd.arg(libtorch.folder.join("lib/libtorch_cpu.so"))).unwrap_or_default();
@@ -131,7 +134,7 @@ fn required(machine: &Machine, folder: &OsStr) -> Result<Libtorch, Failure> {
     })
 }
 
-/// Places to look at, best first, each with the words for it.
+/// Returns the places to look at, best first, each with a description.
 fn candidates(machine: &Machine) -> Result<Vec<(&'static str, PathBuf)>, Failure> {
     let mut places = Vec::new();
     if let Some(home) = machine.variable("LIBTORCH_HOME") {
@@ -156,8 +159,9 @@ fn python_torch(machine: &Machine) -> Option<PathBuf> {
     Some(answer.trim()).filter(|line| !line.is_empty()).map(PathBuf::from)
 }
 
-/// The version that a libtorch states: `build-version` in pytorch.org's archives, `version.py` in wheels,
-/// a header in both.
+/// Returns the version that a libtorch states.
+///
+/// It is in `build-version` in pytorch.org's archives, in `version.py` in wheels, and in a header in both.
 fn version(folder: &Path) -> Option<String> {
     let read = |name: &str| fs::read_to_string(folder.join(name)).ok();
     let stated = read("build-version").map(|text| text.trim().to_string()).filter(|text| !text.is_empty());
@@ -184,7 +188,7 @@ fn version_in_header(text: &str) -> Option<String> {
     Some(format!("{major}.{minor}.{}", number("TORCH_VERSION_PATCH")?))
 }
 
-/// Names of libraries that `ldd` did not find.
+/// Returns the names of the libraries that `ldd` did not find.
 fn missing_libraries(listing: &str) -> Vec<&str> {
     let lines = listing.lines().filter(|line| line.ends_with("=> not found"));
     lines.filter_map(|line| line.split_whitespace().next()).collect()
@@ -238,7 +242,7 @@ mod tests {
         assert_eq!(found(&[]), Some(python.clone()));
         assert_eq!(found(&[home_is_set]), Some(home.clone()));
         assert_eq!(found(&[("LIBTORCH", own.to_str().unwrap()), home_is_set]), Some(own));
-        // Wrong or missing ones are passed over.
+        // Unsuitable or missing ones are skipped.
         sandbox.libtorch("home-torch", "2.9.1");
         assert_eq!(found(&[home_is_set]), Some(python));
         sandbox.libtorch("python", "1.13.0");

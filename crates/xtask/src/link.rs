@@ -1,4 +1,4 @@
-//! `.libtorch`: the link of constant name through which every build and every program finds libtorch.
+//! `.libtorch`: the link with a fixed name through which every build and every program finds libtorch.
 
 use std::fs;
 use std::io;
@@ -10,13 +10,13 @@ use crate::machine::{Machine, NvidiaDriver};
 
 const NAME: &str = ".libtorch";
 
-/// Whether this path is the link itself (not its target).
+/// Returns whether this path is the link itself (not its target).
 pub(crate) fn is_ours(machine: &Machine, path: &Path) -> bool {
     let same_folder = || Some(path.parent()?.canonicalize().ok()? == machine.root.canonicalize().ok()?);
     path.file_name().is_some_and(|name| name == NAME) && same_folder() == Some(true)
 }
 
-/// The libtorch that the link leads to, when nothing asks for another.
+/// Returns the libtorch that the link leads to, unless another one is needed.
 pub(crate) fn current(machine: &Machine) -> Option<Libtorch> {
     let found = libtorch::inspect(&machine.root.join(NAME)).ok()?;
     let leads_to = |folder: &Path| folder.canonicalize().is_ok_and(|folder| folder == found.folder);
@@ -27,7 +27,7 @@ pub(crate) fn current(machine: &Machine) -> Option<Libtorch> {
     if home.is_some_and(|home| !leads_to(home) && libtorch::inspect(home).is_ok()) {
         return None;
     }
-    // A driver has come since the CPU-only install.
+    // A driver has appeared since the CPU-only install.
     let cpu_only = libtorch::cached(machine, Kind::CpuOnly).is_ok_and(|folder| leads_to(&folder));
     if cpu_only && machine.driver == NvidiaDriver::Present {
         return None;
@@ -35,7 +35,7 @@ pub(crate) fn current(machine: &Machine) -> Option<Libtorch> {
     Some(found)
 }
 
-/// Lets the link lead to this libtorch. At every moment the link leads to the old one or to the new one.
+/// Points the link to this libtorch. At every moment the link leads to the old one or to the new one.
 pub(crate) fn lead_to(machine: &Machine, libtorch: &Libtorch) -> Result<(), Failure> {
     let link = machine.root.join(NAME);
     if link.symlink_metadata().is_ok_and(|data| !data.is_symlink()) {
@@ -56,7 +56,7 @@ pub(crate) fn lead_to(machine: &Machine, libtorch: &Libtorch) -> Result<(), Fail
 
 #[cfg(unix)]
 fn make(target: &PathBuf, link: &Path) -> io::Result<()> {
-    // What an interrupted process of the same number left behind.
+    // An interrupted process with the same number may have left this link behind.
     let _ = fs::remove_file(link);
     std::os::unix::fs::symlink(target, link)
 }
@@ -106,7 +106,7 @@ mod tests {
             assert_eq!(current(&sandbox.machine(&[(name, two.to_str().unwrap())])), None, "{name}");
             assert!(current(&sandbox.machine(&[(name, one.to_str().unwrap())])).is_some(), "{name}");
         }
-        // A LIBTORCH_HOME that cannot be used changes nothing.
+        // An unusable LIBTORCH_HOME changes nothing.
         assert!(current(&sandbox.machine(&[("LIBTORCH_HOME", "/no/such/folder")])).is_some());
     }
 

@@ -1,4 +1,4 @@
-//! The machine as this program sees it: a record, so that a test can make one up.
+//! The machine as seen by this program: plain data, so that tests can construct one.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -25,12 +25,12 @@ pub(crate) enum NvidiaDriver {
 }
 
 impl Machine {
-    /// The machine that this program runs on.
+    /// Returns the machine that this program runs on.
     pub(crate) fn here() -> Result<Self, Failure> {
         if let Some(problem) = platform_problem(env::consts::OS, env::consts::ARCH, c_library()) {
             return Err(problem);
         }
-        // Cargo names the package's folder at run time; without cargo, the folder it was built in will do.
+        // Cargo names the package's folder at run time; without cargo, use the folder it was built in.
         let package =
             env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
         let root = package.parent().and_then(Path::parent).map(Path::to_path_buf);
@@ -49,17 +49,17 @@ impl Machine {
         Ok(machine)
     }
 
-    /// A machine with these variables and no others.
+    /// Creates a machine with these variables and no others.
     pub(crate) fn new(root: PathBuf, variables: BTreeMap<OsString, OsString>, driver: NvidiaDriver) -> Self {
         Self { root, driver, variables }
     }
 
-    /// The value of a variable that is set and not empty.
+    /// Returns the value of a variable that is set and not empty.
     pub(crate) fn variable(&self, name: &str) -> Option<&OsStr> {
         self.variables.get(OsStr::new(name)).map(OsString::as_os_str).filter(|value| !value.is_empty())
     }
 
-    /// The file that PATH (or a path with a slash) leads to.
+    /// Returns the file to which PATH (or a path with a slash) leads.
     pub(crate) fn find_program(&self, name: &str) -> Option<PathBuf> {
         if name.contains('/') {
             return Some(PathBuf::from(name)).filter(|path| is_executable(path));
@@ -68,21 +68,21 @@ impl Machine {
         env::split_paths(path).map(|folder| folder.join(name)).find(|file| is_executable(file))
     }
 
-    /// A command in the workspace's root, with this machine's variables.
+    /// Creates a command in the root of the workspace, with this machine's variables.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.current_dir(&self.root).env_clear().envs(&self.variables);
         command
     }
 
-    /// The cargo that called this program, or the one on PATH.
+    /// Creates a command for the cargo that called this program, or for the one on PATH.
     pub(crate) fn cargo(&self) -> Command {
         self.command(self.variable("CARGO").unwrap_or(OsStr::new("cargo")))
     }
 
-    /// The user's folder for this project's large files.
+    /// Returns the user's folder for this project's large files.
     pub(crate) fn cache_folder(&self) -> Result<PathBuf, Failure> {
-        // The XDG specification: a relative path counts as unset.
+        // According to the XDG specification, a relative path counts as unset.
         let base = self.variable("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
         let home = || self.variable("HOME").map(|home| Path::new(home).join(".cache"));
         base.or_else(home).map(|base| base.join("bfn")).ok_or_else(|| {
@@ -94,7 +94,7 @@ impl Machine {
     }
 }
 
-/// Why this platform cannot build the workspace, if it cannot.
+/// Returns the reason why this platform cannot build the workspace, if there is one.
 fn platform_problem(system: &str, architecture: &str, c_library: &str) -> Option<Failure> {
     if (system, architecture, c_library) == ("linux", "x86_64", "gnu") {
         return None;

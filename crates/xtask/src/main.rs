@@ -1,6 +1,6 @@
 //! `cargo xtask demo|test|setup|install`: the few commands that lead from a fresh clone to a working tree.
 //!
-//! It depends on nothing but the standard library, so that it builds before libtorch is there.
+//! This program depends only on the standard library, so that it builds before libtorch is there.
 
 mod arguments;
 mod checks;

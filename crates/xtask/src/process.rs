@@ -1,4 +1,4 @@
-//! Running other programs, and speaking.
+//! Running other programs, and printing messages.
 
 use std::io::{self, IsTerminal as _, Read, Write};
 use std::process::{Command, ExitStatus, Stdio};
@@ -7,24 +7,24 @@ use std::time::Duration;
 
 use crate::failure::Failure;
 
-/// How much of a program's output is kept for a closing line or a diagnosis.
+/// The amount of a program's output that is kept for a closing line or a diagnosis.
 const KEPT_BYTES: usize = 256 * 1024;
 
-/// How a watched program ended, and the last part of what it wrote.
+/// The exit status of a watched program, and the last part of its output.
 #[derive(Debug)]
 pub(crate) struct Watched {
     pub(crate) status: ExitStatus,
     pub(crate) output: String,
 }
 
-/// Which of a program's streams are watched; the others stay connected to the terminal.
+/// The streams of a program that are watched; the others stay connected to the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Watch {
     Errors,
     Everything,
 }
 
-/// Writes a line to stdout. A reader that has gone away is no reason to stop.
+/// Writes a line to stdout. A closed reader is not an error.
 pub(crate) fn say(line: impl AsRef<str>) {
     let _ = writeln!(io::stdout(), "{}", line.as_ref());
 }
@@ -32,7 +32,7 @@ pub(crate) fn say(line: impl AsRef<str>) {
 /// Runs a program in the foreground.
 ///
 /// # Errors
-/// When it cannot start or does not succeed; the command is shown.
+/// Returns a failure, which shows the command, if the program cannot start or does not succeed.
 pub(crate) fn run(command: &mut Command, cure: &str) -> Result<(), Failure> {
     let shown = show(command);
     let status = command.status().map_err(|error| cannot_start(&shown, &error))?;
@@ -42,14 +42,14 @@ pub(crate) fn run(command: &mut Command, cure: &str) -> Result<(), Failure> {
 /// Runs a program in the foreground and also keeps the last part of its output.
 ///
 /// # Errors
-/// When it cannot start; whether it succeeded is for the caller to judge.
+/// Returns a failure if the program cannot start. The caller decides whether it succeeded.
 pub(crate) fn watch(command: &mut Command, what: Watch) -> Result<Watched, Failure> {
     let shown = show(command);
     let failed = |error: io::Error| cannot_start(&shown, &error);
     command.stderr(Stdio::piped());
     if what == Watch::Everything {
         command.stdout(Stdio::piped());
-        // Programs do not colour what goes to a pipe; this one ends at the terminal all the same.
+        // Programs do not colour output to a pipe, but this output reaches the terminal.
         if io::stderr().is_terminal() {
             command.env("CARGO_TERM_COLOR", "always");
         }
@@ -65,13 +65,13 @@ pub(crate) fn watch(command: &mut Command, what: Watch) -> Result<Watched, Failu
     Ok(Watched { status, output: text(lines) + &text(errors) })
 }
 
-/// Runs a program silently and returns what it printed, or nothing when it is not there or fails.
+/// Runs a program silently and returns what it printed, or `None` if the program is missing or fails.
 pub(crate) fn ask(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Turns an unsuccessful end into a failure that shows the command.
+/// Turns an unsuccessful exit status into a failure that shows the command.
 pub(crate) fn succeeded(status: ExitStatus, shown: &str, cure: &str) -> Result<(), Failure> {
     if status.success() {
         return Ok(());
@@ -79,7 +79,7 @@ pub(crate) fn succeeded(status: ExitStatus, shown: &str, cure: &str) -> Result<(
     Err(Failure::new(format!("`{shown}` failed ({status})"), cure))
 }
 
-/// The command as one would type it, programs by their names.
+/// Returns the command as typed in a shell, with the program's name instead of its path.
 pub(crate) fn show(command: &Command) -> String {
     let program = std::path::Path::new(command.get_program());
     let name = program.file_name().unwrap_or(command.get_program()).to_string_lossy().into_owned();
@@ -90,7 +90,7 @@ pub(crate) fn show(command: &Command) -> String {
     std::iter::once(name).chain(words).collect::<Vec<_>>().join(" ")
 }
 
-/// A duration as a person says it.
+/// Formats a duration for people.
 pub(crate) fn spoken(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     if seconds < 59.95 {
@@ -100,7 +100,7 @@ pub(crate) fn spoken(duration: Duration) -> String {
     format!("{} min {} s", seconds / 60, seconds % 60)
 }
 
-/// Copies as it comes, so that progress is seen, and keeps the end.
+/// Copies data as it arrives, so that progress is visible, and returns the last part.
 fn copy(mut from: impl Read, mut to: impl Write) -> Vec<u8> {
     let mut kept = Vec::new();
     let mut buffer = [0; 8192];

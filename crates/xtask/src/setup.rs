@@ -1,4 +1,4 @@
-//! `cargo xtask setup`: afterwards plain `cargo build`, `cargo test` and `cargo run` work.
+//! `cargo xtask setup`: makes plain `cargo build`, `cargo test` and `cargo run` work.
 
 use crate::failure::Failure;
 use crate::libtorch::{self, Kind, Libtorch};
@@ -7,11 +7,11 @@ use crate::machine::Machine;
 use crate::process::say;
 use crate::wheel;
 
-/// Variables by which a build's compiler for C++ may be named.
+/// The variables that may name the C++ compiler of a build.
 const COMPILER_VARIABLES: [&str; 5] =
     ["CXX_x86_64-unknown-linux-gnu", "CXX_x86_64_unknown_linux_gnu", "HOST_CXX", "TARGET_CXX", "CXX"];
 
-/// Makes `.libtorch` lead to a libtorch, found or installed. Instant when it does already.
+/// Links `.libtorch` to a libtorch that it finds or installs. Instant if the link already leads to one.
 pub(crate) fn run(machine: &Machine) -> Result<Libtorch, Failure> {
     check_compiler(machine)?;
     check_variables(machine)?;
@@ -30,11 +30,11 @@ pub(crate) fn run(machine: &Machine) -> Result<Libtorch, Failure> {
     Ok(libtorch)
 }
 
-/// torch-sys and bfn-nets compile C++: builds call the compiler that CXX names, else `c++`.
+/// Checks for the C++ compiler that torch-sys and bfn-nets are built with: the one that CXX names, or else `c++`.
 fn check_compiler(machine: &Machine) -> Result<(), Failure> {
     let named = COMPILER_VARIABLES.iter().find_map(|name| Some((*name, machine.variable(name)?)));
     if let Some((name, value)) = named {
-        // The value may have a wrapper before it or options behind it: `ccache g++`.
+        // The value may include a wrapper or options: `ccache g++`.
         let value = value.to_string_lossy();
         let program = value.split_whitespace().next().unwrap_or_default();
         return match machine.find_program(program) {
@@ -61,7 +61,7 @@ fn check_compiler(machine: &Machine) -> Result<(), Failure> {
     ))
 }
 
-/// Variables of torch-sys's that would make it pass over `.libtorch`.
+/// Checks that no variable of torch-sys is set that would make it ignore `.libtorch`.
 fn check_variables(machine: &Machine) -> Result<(), Failure> {
     let overriding = ["LIBTORCH_USE_PYTORCH", "LIBTORCH_INCLUDE", "LIBTORCH_LIB", "LIBTORCH_STATIC"];
     match overriding.iter().find_map(|name| Some((name, machine.variable(name)?))) {

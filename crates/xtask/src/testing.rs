@@ -1,4 +1,4 @@
-//! A made-up machine in a temporary folder: a workspace root, a PATH of its own, fake programs, fake libtorch folders.
+//! A simulated machine in a temporary folder, with its own workspace root and PATH, fake programs and fake libtorch.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -28,12 +28,12 @@ impl Sandbox {
         self.folder.path().canonicalize().unwrap().join(name)
     }
 
-    /// The only folder on the made-up machine's PATH.
+    /// Returns the only folder on the simulated machine's PATH.
     pub(crate) fn programs(&self) -> PathBuf {
         self.path("programs")
     }
 
-    /// A machine with HOME and PATH in this folder, these variables and no NVIDIA driver.
+    /// Creates a machine with HOME and PATH in this folder, these variables and no NVIDIA driver.
     pub(crate) fn machine(&self, variables: &[(&str, &str)]) -> Machine {
         let mut all: BTreeMap<OsString, OsString> = BTreeMap::new();
         all.insert("HOME".into(), self.path("home").into());
@@ -44,8 +44,8 @@ impl Sandbox {
 
     /// Puts a shell script on the PATH. The script itself finds the system's programs.
     pub(crate) fn program(&self, name: &str, script: &str) {
-        // A child process writes it: had this process the file open for writing while another test's thread
-        // forks, running the script would fail with "text file busy".
+        // A child process writes the file. If this process had it open for writing while another test's thread forks,
+        // running the script would fail with "text file busy".
         let file = self.programs().join(name);
         let mut child = Command::new("/bin/sh")
             .args(["-c", "cat > \"$1\" && chmod 755 \"$1\"", "sh"])

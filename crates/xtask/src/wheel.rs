@@ -11,24 +11,25 @@ use crate::libtorch::{self, Kind, Libtorch, VERSION};
 use crate::machine::Machine;
 use crate::process::{Watch, Watched, ask, say, spoken, watch};
 
-/// The wheel's Python is fixed, so that the local one may be any: only the C++ libraries are used.
+/// The fixed Python of the wheel. The local Python may be any version, since only the C++ libraries are used.
 const WHEEL_PYTHON: [&str; 4] = ["--python-version", "3.11", "--implementation", "cp"];
 
-/// pip compares these tags by name, so every older one that a package may carry is listed, these beside `2_5` to `2_28`.
+/// The platform tags in addition to `2_5` to `2_28`. pip compares tags by name, so every older tag that a package may
+/// carry is listed.
 const OLD_PLATFORMS: [&str; 3] = ["manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64"];
 
-/// Several `--platform` options and the tags `manylinux_2_28` came with this version.
+/// The first pip that supports several `--platform` options and tags such as `manylinux_2_28`.
 const OLDEST_PIP: (u32, u32) = (20, 3);
 
-/// Marks the folder of an install that is not complete.
+/// The marker in the name of an incomplete install's folder.
 const PART: &str = ".part-";
 
-/// How much an install takes.
+/// The size of an install.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Size {
     download: &'static str,
     installed: &'static str,
-    /// Both at once, with a margin.
+    /// The space for both at once, with a margin.
     needed_kib: u64,
 }
 
@@ -41,8 +42,9 @@ impl Size {
     }
 }
 
-/// Installs libtorch in the cache folder, whole or not at all. One process does it at a time; a second one waits
-/// and finds it done.
+/// Installs libtorch in the cache folder, completely or not at all.
+///
+/// One process installs at a time; a second one waits and finds the install done.
 pub(crate) fn install(machine: &Machine, kind: Kind) -> Result<Libtorch, Failure> {
     let python = find_python(machine)?;
     let cache = machine.cache_folder()?;
@@ -56,7 +58,7 @@ pub(crate) fn install(machine: &Machine, kind: Kind) -> Result<Libtorch, Failure
 
     let size = Size::of(kind);
     let target = cache.join(kind.folder_name());
-    // A name of its own: the pip of a process that was killed may still be writing to its folder.
+    // The name is unique, since the pip of a killed process may still be writing to its own folder.
     let part = cache.join(format!("{}{PART}{}", kind.folder_name(), std::process::id()));
     remove_remainders(&cache)?;
     check_space(machine, &cache, size)?;
@@ -72,7 +74,7 @@ pub(crate) fn install(machine: &Machine, kind: Kind) -> Result<Libtorch, Failure
         target.display()
     ));
     let started = Instant::now();
-    // Temporary files go to the same file system: it has the space, and moving them is instant.
+    // Temporary files go to the same file system, which has the space and makes moves instant.
     let temporary = part.join("temporary");
     fs::create_dir_all(&temporary).map_err(|error| cannot_write(&temporary, &error))?;
     let installed = pip_install(machine, &python, kind, &part).and_then(|()| {
@@ -84,7 +86,7 @@ pub(crate) fn install(machine: &Machine, kind: Kind) -> Result<Libtorch, Failure
         remove(&target)?;
         fs::rename(part.join("wheel"), &target).map_err(|error| cannot_write(&target, &error))
     });
-    // A failed install leaves nothing; a remainder that cannot be removed now is removed next time.
+    // A failed install leaves nothing. A remainder that cannot be removed now is removed next time.
     let _ = fs::remove_dir_all(&part);
     moved?;
     say(format!("libtorch: installed in {}", spoken(started.elapsed())));
@@ -119,13 +121,13 @@ fn find_python(machine: &Machine) -> Result<PathBuf, Failure> {
 const OWN_LIBTORCH: &str =
     "or let LIBTORCH name a libtorch 2.11.0 of your own (https://pytorch.org/get-started/locally)";
 
-/// `pip 23.2.1 from …` gives (23, 2).
+/// Parses the version of pip: `pip 23.2.1 from …` gives (23, 2).
 fn pip_version(answer: &str) -> Option<(u32, u32)> {
     let mut numbers = answer.strip_prefix("pip ")?.split_whitespace().next()?.split('.');
     Some((numbers.next()?.parse().ok()?, numbers.next().and_then(|number| number.parse().ok()).unwrap_or(0)))
 }
 
-/// Waits for another process's install to end. The system releases the lock of a process that is gone.
+/// Acquires the lock, waiting for another process's install to end. The system releases the lock of a dead process.
 fn lock(cache: &Path) -> Result<File, Failure> {
     let path = cache.join("lock");
     let file = File::create(&path).map_err(|error| cannot_write(&path, &error))?;
@@ -136,14 +138,14 @@ fn lock(cache: &Path) -> Result<File, Failure> {
             file.lock().map_err(|error| cannot_write(&path, &error))?;
             Ok(file)
         }
-        // A file system without locks: then two installs at once are the user's to avoid.
+        // The file system has no locks: it is up to the user to avoid two installs at once.
         Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(file),
         Err(TryLockError::Error(error)) => Err(cannot_write(&path, &error)),
     }
 }
 
 fn check_space(machine: &Machine, cache: &Path, size: Size) -> Result<(), Failure> {
-    // No answer is no obstacle: pip will say so if the space does not suffice.
+    // Continue without an answer: pip reports an error if the space is too small.
     let listing = ask(machine.command("df").arg("-Pk").arg(cache)).unwrap_or_default();
     match free_kib(&listing) {
         Some(free) if free < size.needed_kib => Err(Failure::new(
@@ -159,7 +161,7 @@ fn check_space(machine: &Machine, cache: &Path, size: Size) -> Result<(), Failur
     }
 }
 
-/// The fourth column of `df -Pk`'s second line.
+/// Returns the fourth column of the second line of `df -Pk`.
 fn free_kib(listing: &str) -> Option<u64> {
     listing.lines().nth(1)?.split_whitespace().nth(3)?.parse().ok()
 }
@@ -172,9 +174,9 @@ fn pip_install(machine: &Machine, python: &Path, kind: Kind, part: &Path) -> Res
     let mut command = machine.command(python);
     pip_arguments(&mut command, kind, &part.join("wheel"));
     command.env("TMPDIR", part.join("temporary"));
-    // Settings of the user's that contradict a private folder.
+    // These user settings would contradict a private folder.
     command.env("PIP_USER", "0").env("PIP_REQUIRE_VIRTUALENV", "0");
-    // A private folder is no danger to the system's packages.
+    // A private folder does not endanger the system's packages.
     command.env("PIP_ROOT_USER_ACTION", "ignore");
     let Watched { status, output } = watch(&mut command, Watch::Errors)?;
     if status.success() { Ok(()) } else { Err(diagnose(&output)) }
@@ -192,12 +194,12 @@ fn pip_arguments(command: &mut Command, kind: Kind, target: &Path) {
     }
     command.arg(format!("torch=={VERSION}"));
     if kind == Kind::CpuOnly {
-        // The two packages that libtorch_cpu.so itself needs; the rest of CUDA is 3.5 GB.
+        // The two packages that libtorch_cpu.so itself needs; the rest of CUDA takes 3.5 GB.
         command.args(["--no-deps", "nvidia-cuda-runtime==13.0.*", "nvidia-cuda-cupti==13.0.*"]);
     }
 }
 
-/// What pip's messages mean, and the cure.
+/// Interprets pip's messages and names a cure.
 fn diagnose(output: &str) -> Failure {
     let says = |phrases: &[&str]| phrases.iter().any(|phrase| output.contains(phrase));
     if says(&["No space left on device", "Disk quota exceeded"]) {
@@ -247,7 +249,7 @@ fn unusable(problem: &str) -> Failure {
     )
 }
 
-/// Removes what interrupted installs left: whoever holds the lock is the only one installing.
+/// Removes the remainders of interrupted installs: the holder of the lock is the only one that installs.
 fn remove_remainders(cache: &Path) -> Result<(), Failure> {
     let entries = fs::read_dir(cache).map_err(|error| cannot_write(cache, &error))?;
     let names = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));

@@ -53,7 +53,7 @@ fn check_rows<B: Backend>(context: &Context<'_, B>, shape: &[usize], values: &[f
     let size = values.iter().filter(|x| x.is_finite()).fold(1.0, |size: f64, x| size.max(x.abs()));
     context.check_terms("log_sum_exp_last", &a.log_sum_exp_last(), outer, &totals, size);
     let (half, zero) = (&a * 0.5, a.full(&[1], 0.0));
-    // ln Σ e^(½a + ½a) − ln Σ e^(½a), and of exponents 0 the logarithm of 1.
+    // The expected value is ln Σ e^(½a + ½a) − ln Σ e^(½a); for exponents 0 it is the logarithm of 1.
     let halves: Vec<f64> =
         values.chunks_exact(length).map(|row| total(&row.iter().map(|x| 0.5 * x).collect::<Vec<_>>())).collect();
     let means: Vec<f64> = totals.iter().zip(&halves).map(|(total, half)| total - half).collect();
@@ -88,7 +88,7 @@ fn extreme_logits<B: Backend>(context: &Context<'_, B>) {
     check_rows(context, &[2, 3], &[1e3, -1e3, 0.0, -1e3, -1e3, -1e3]);
     check_rows(context, &[2, 3], &[1e3, 1e3, 1e3, none, 0.0, none]);
     check_rows(context, &[1, 2], &[-1e9, 1e9]);
-    // The digits of small differences between large numbers are kept.
+    // Small differences between large numbers keep their digits.
     let shifted = context.tensor(&[1, 3], &[1024.0, 1024.5, 1025.0]);
     let plain = context.tensor(&[1, 3], &[0.0, 0.5, 1.0]);
     context.check("log_softmax_last", &shifted.log_softmax_last(), &[1, 3], &plain.log_softmax_last().to_values());
@@ -115,7 +115,7 @@ fn sum_normal_cdf<B: Backend>(context: &Context<'_, B>) {
 fn extreme_distances<B: Backend>(context: &Context<'_, B>) {
     let mean = context.tensor(&[4], &[-1e6, 1e6, 0.0, 0.5]);
     let scale = context.tensor(&[4], &[1e3, 1e3, 1e3, 1e3]);
-    // Φ is 0 or 1 everywhere but at the edge that lies on the mean.
+    // Φ is 0 or 1 at every edge except the one that lies on the mean.
     let expected = [3.0, 0.0, 1.5, 1.0];
     context.check_terms("saturated", &mean.sum_normal_cdf(&[-0.5, 0.0, 0.75], &scale), &[4], &expected, 3.0);
 }
@@ -147,7 +147,7 @@ fn sums<B: Backend>(context: &Context<'_, B>) {
     context.check_terms("sum_of_squares_last", &a.sum_of_squares_last(), &[3], &squares, 45.0);
 }
 
-/// Offsets and half widths in units of the deviation, up to where σ₁ = 1e−4 and logits of 1e3 lead.
+/// Returns offsets and half-widths in units of the deviation, as extreme as σ₁ = 1e−4 and logits of 1e3 make them.
 fn bins() -> (Vec<f64>, Vec<f64>) {
     let offsets = [0.0, 0.125, -1.0, 2.5, -7.0, 12.0, 30.0, -64.0, 1024.0, -1e6];
     let half_widths = [1e-7, 2.0_f64.powi(-9), 0.03, 0.0498, 0.0502, 0.25, 1.0, 6.0, 300.0];
@@ -158,7 +158,7 @@ fn bins() -> (Vec<f64>, Vec<f64>) {
 fn masses<B: Backend>(context: &Context<'_, B>) {
     let (offsets, half_widths) = bins();
     let (offset, half) = (context.tensor(&[90], &offsets), context.tensor(&[90], &half_widths));
-    // As rounded: far from the mean the result moves much with the last digit.
+    // Take the rounded inputs: far from the mean, the result depends strongly on the last digit.
     let pairs = offset.to_values().into_iter().zip(half.to_values());
     let expected: Vec<f64> = pairs.map(|(offset, half)| special::normal_ln_mass(offset, half)).collect();
     context.check_terms("normal_ln_mass", &offset.normal_ln_mass(&half), &[90], &expected, 1.0);
@@ -186,7 +186,7 @@ fn all_masses<B: Backend>(context: &Context<'_, B>) {
                 })
                 .collect();
             let what = format!("normal_ln_masses of {bins} bins, N({m}, 1/{s}²)");
-            // Far from the mean an edge's rounding counts as often as the logarithm's slope is steep.
+            // Far from the mean, the rounding error of an edge is multiplied by the slope of the logarithm.
             let size = expected.iter().fold(1.0, |size: f64, x| size.max(x.abs()));
             context.check_terms(&what, &mean.normal_ln_masses(&edges, &inverse), &[1, bins], &expected, size);
         }
@@ -205,7 +205,7 @@ fn by_rows<B: Backend>(context: &Context<'_, B>) {
     }
 }
 
-/// Every composite with and without the backend's overrides.
+/// Compares every composite of the backend with its provided body.
 fn provided_bodies<B: Backend>(context: &Context<'_, B>) {
     let (rows, wide) = (context.varied(&[4, 27], 1) * 8.0, context.varied(&[4, 27], 2));
     let (column, single) = (context.varied(&[4, 1], 3), context.varied(&[1], 4));

@@ -1,4 +1,4 @@
-//! Making arrays, arithmetic and functions of single numbers.
+//! Creation of arrays, arithmetic, and functions of single numbers.
 
 use super::{Case, Context, broadcast, numbers};
 use crate::{Backend, Tensor, special};
@@ -81,7 +81,7 @@ fn affine<B: Backend>(context: &Context<'_, B>) {
     context.check("2 / a", &(2.0 / context.tensor(&[7], &above)), &[7], &quotient);
 }
 
-/// Checks one function on numbers that are given in f64 and rounded to the backend's precision first.
+/// Checks one function on numbers given in f64, which are first rounded to the backend's precision.
 fn check_function<B: Backend>(
     context: &Context<'_, B>,
     what: &str,
@@ -145,7 +145,7 @@ fn where_below<B: Backend>(context: &Context<'_, B>) {
     let a = context.tensor(&[4], &[-1.0, 0.5, 2.0, f64::NAN]);
     let below = context.tensor(&[4], &[1.0, 2.0, f64::NAN, f64::NAN]);
     let otherwise = context.tensor(&[4], &[f64::NEG_INFINITY, 20.0, 30.0, 40.0]);
-    // The threshold itself is not below, and neither is NaN.
+    // Neither the threshold itself nor NaN is below the threshold.
     context.check("values", &a.where_below(0.5, &below, &otherwise), &[4], &[1.0, 20.0, 30.0, 40.0]);
 
     let a = context.tensor(&[2, 1], &[0.0, 1.0]);

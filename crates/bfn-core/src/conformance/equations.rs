@@ -1,4 +1,4 @@
-//! The equations from end to end, against `Nd` in f64.
+//! The equations from end to end, compared with `Nd` in f64.
 
 use super::{Case, Context, numbers};
 use crate::continuous::{Belief, Reconstruction};
@@ -12,10 +12,10 @@ use crate::schedule::{Knot, LogarithmicSchedule, Schedule, TabulatedSchedule};
 use crate::{Backend, BayesianFlow, ContinuousFlow, DiscreteFlow, DiscretisedFlow, Error, FiniteDistribution};
 use crate::{Grid, Indices, Nd, NoiseSource, OutputDistribution, Tensor};
 
-/// Batch and number of variables.
+/// The batch size and the number of variables.
 const SHAPE: [usize; 2] = [3, 4];
 
-/// An equation is a few dozen operations.
+/// The approximate number of operations in an equation, a few dozen.
 const OPERATIONS: f64 = 30.0;
 
 pub(super) fn cases<B: Backend>() -> Vec<Case<B>> {
@@ -98,7 +98,7 @@ fn schedules<B: Backend>(like: &Tensor<B>) -> Vec<Named<B>> {
 }
 
 fn of_schedule<B: Backend>(like: &Tensor<B>, schedule: &impl Schedule<Tensor<B>>) -> Vec<Named<B>> {
-    // On knots, between them and, in two rows, of any shape.
+    // Times on the knots and between them, in two rows, since times may have any shape.
     let t = like.from_values_like(&[2, 3], &[0.0, 0.25, 0.3125, 0.5, 0.9375, 1.0]);
     let later = &t * 0.5 + 0.5;
     vec![
@@ -125,7 +125,7 @@ fn solvers_of<B: Backend, const K: usize>(like: &Tensor<B>) -> Vec<Named<B>> {
     solve(like, &built(DiscreteFlow::new(K, 2.0)), |theta| theta.probabilities())
 }
 
-/// The last θ of every solver, and of the other options.
+/// Returns the last θ of every solver, and of the other options.
 fn solve<B, F>(like: &Tensor<B>, flow: &F, parameters: impl Fn(&F::Theta) -> Tensor<B>) -> Vec<Named<B>>
 where
     B: Backend,
@@ -141,7 +141,7 @@ where
     let on = |solver| built(Sampler::new(solver, built(Grid::uniform_from(0.125, 4))));
     let mut results: Vec<Named<B>> = Solver::ALL
         .into_iter()
-        // A draw may fall on either side of a boundary when precisions differ.
+        // If precisions differ, a draw may fall on either side of a boundary.
         .filter(|solver| *solver != Solver::Ancestral)
         .map(|solver| run("a solver", on(solver)))
         .collect();
@@ -264,7 +264,7 @@ fn evaluate<B: Backend, F: BayesianFlow<B>>(
     ]
 }
 
-/// What a network might have said.
+/// Returns a made-up network output.
 fn network<B: Backend>(like: &Tensor<B>, per_variable: usize) -> Tensor<B> {
     let shape = [SHAPE[0], SHAPE[1], per_variable];
     like.from_values_like(&shape, &numbers(shape.iter().product(), 5)) / 2.0

@@ -55,7 +55,7 @@ fn parts<B: Backend>(context: &Context<'_, B>) {
     context.check("select_last", &a.select_last(3), &[3], &pick(&[3]));
     let joined = Tensor::concat_last(&[&a.slice_last(2, 2), &a.slice_last(0, 1), &a.slice_last(1, 1)]);
     context.check("concat_last", &joined, &[3, 4], &pick(&[2, 3, 0, 1]));
-    // A part must behave like any array, however it is stored.
+    // A slice must behave like any other array, however it is stored.
     let sum: Vec<f64> = (0..3).map(|i| values[4 * i + 1] + values[4 * i + 2]).collect();
     context.check_terms("sum of a part", &a.slice_last(1, 2).sum_last(), &[3], &sum, 3.0);
     context.check("reshape of a part", &a.slice_last(1, 2).reshape(&[6]), &[6], &pick(&[1, 2]));

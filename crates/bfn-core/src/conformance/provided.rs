@@ -1,20 +1,20 @@
-//! A backend with another's primitives and the provided bodies of all composites.
+//! A backend with the primitives of another one and the provided bodies of all composites.
 
 use std::fmt::Debug;
 use std::marker::PhantomData;
 
 use crate::{Backend, Tensor};
 
-/// The primitives of `B`, and nothing that it overrides.
+/// The primitives of `B` without its overrides.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Provided<B>(PhantomData<B>);
 
-/// The same numbers, computed with from here on by provided bodies.
+/// Returns the same numbers, for further computation with the provided bodies.
 pub(super) fn provided<B: Backend>(tensor: &Tensor<B>) -> Tensor<Provided<B>> {
     Tensor::new(B::alias(tensor.array()))
 }
 
-/// The same numbers, on the backend itself again.
+/// Returns the same numbers on the backend itself.
 pub(super) fn overridden<B: Backend>(tensor: &Tensor<Provided<B>>) -> Tensor<B> {
     Tensor::new(B::alias(tensor.array()))
 }

@@ -1,4 +1,4 @@
-//! Mistaken shapes, which must panic and name both shapes.
+//! Incompatible shapes, which must panic with a message that names both shapes.
 
 use super::{Case, Context, panic_message};
 use crate::{Backend, Tensor};
@@ -13,8 +13,7 @@ pub(super) fn cases<B: Backend>() -> Vec<Case<B>> {
     ]
 }
 
-/// Panics unless `action` panics with a message that holds every shape, if need be with further axes of
-/// length 1.
+/// Panics unless `action` panics with a message that names every shape, possibly with more axes of length 1.
 fn must_name(what: &str, shapes: &[&[usize]], action: impl FnOnce()) {
     let Some(message) = panic_message(action) else {
         panic!("{what} of shapes {shapes:?} did not panic");

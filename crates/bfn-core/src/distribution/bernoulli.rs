@@ -3,13 +3,13 @@
 use super::Categorical;
 use crate::{Backend, FiniteDistribution, Indices, NoiseSource, OutputDistribution, Tensor};
 
-/// Two classes, by the logit of class 1.
+/// A distribution over two classes, given by the logit of class 1.
 ///
 /// # Formula
 ///
 /// p(1) = 1/(1 + e^(−logit)), p(0) = 1/(1 + e^logit).
 ///
-/// `logit` has shape `[…]`. As the two-class [`Categorical`], of which it holds half.
+/// `logit` has shape `[…]`. The distribution equals the two-class [`Categorical`] with half the storage.
 ///
 /// Source: Graves et al. 2023, section 6.
 #[derive(Debug, Clone)]
@@ -19,23 +19,22 @@ pub struct Bernoulli<B: Backend> {
 }
 
 impl<B: Backend> Bernoulli<B> {
-    /// p(1), which is also the mean of the class.
+    /// Returns p(1), which is also the mean of the class.
     pub fn mean(&self) -> Tensor<B> {
         (-self.softplus(-1.0)).exp()
     }
 
-    /// The same distribution with one logit per class.
+    /// Returns the same distribution with one logit per class.
     pub fn categorical(&self) -> Categorical<B> {
         Categorical::from_binary_logit(&self.logit)
     }
 
-    /// A draw of every variable from numbers uniform on [0, 1), of shape `[…]`: class 1 where
-    /// `uniform` is at least p(0).
+    /// Draws every variable from numbers uniform on [0, 1), of shape `[…]`: class 1 where `uniform` is at least p(0).
     pub fn sample(&self, uniform: &Tensor<B>) -> Indices<B> {
         self.categorical().sample(uniform)
     }
 
-    /// ln(1 + e^(sign · logit)) without overflow.
+    /// Computes ln(1 + e^(sign · logit)) without overflow.
     fn softplus(&self, sign: f64) -> Tensor<B> {
         let logit = self.logit.affine(sign, 0.0);
         logit.clamp(0.0, f64::INFINITY) + (-logit.abs()).exp().ln_1p()
@@ -51,7 +50,7 @@ impl<B: Backend> OutputDistribution<B> for Bernoulli<B> {
     }
 
     fn log_prob(&self, x: &Indices<B>) -> Tensor<B> {
-        // ln p(x) = −ln(1 + e^(−(2x − 1) logit)), of which only the chosen sign matters.
+        // ln p(x) = −ln(1 + e^(−(2x − 1) logit)), computed for both signs, of which x selects one.
         let (one, zero) = (self.softplus(-1.0), self.softplus(1.0));
         -x.to_reals(&self.logit).where_below(0.5, &zero, &one)
     }

@@ -1,4 +1,4 @@
-//! A free distribution over bins.
+//! An unconstrained distribution over bins.
 
 use super::bins::every;
 use super::{BinDistribution, Categorical, RealValued, centre, divergence_by_rows};
@@ -16,7 +16,7 @@ use crate::{Backend, FiniteDistribution, Indices, NoiseSource, OutputDistributio
 pub struct BinCategorical<B: Backend>(pub Categorical<B>);
 
 impl<B: Backend> BinCategorical<B> {
-    /// A draw of every variable's bin from numbers uniform on [0, 1), of shape `[…]`.
+    /// Draws every variable's bin from numbers uniform on [0, 1), of shape `[…]`.
     pub fn sample(&self, uniform: &Tensor<B>) -> Indices<B> {
         self.0.sample(uniform)
     }
@@ -29,7 +29,7 @@ impl<B: Backend> OutputDistribution<B> for BinCategorical<B> {
         self.0.mode()
     }
 
-    /// Some variables at a time, as the other losses of K numbers per variable.
+    /// Computed in blocks of variables, like the other losses of K numbers per variable.
     fn log_prob(&self, x: &Indices<B>) -> Tensor<B> {
         let logits = self.0.logits();
         let shape = x.shape();
@@ -53,7 +53,7 @@ impl<B: Backend> FiniteDistribution<B> for BinCategorical<B> {
 }
 
 impl<B: Backend> BinDistribution<B> for BinCategorical<B> {
-    /// Some variables at a time: of the arrays over all bins only the logits and their gradient exist as a whole.
+    /// Computed in blocks of variables: only the logits and their gradient exist as whole arrays over all bins.
     fn divergence(&self, x: &Tensor<B>, alpha: &Tensor<B>, noise: &Tensor<B>) -> Tensor<B> {
         let logits = self.0.logits();
         divergence_by_rows(x, alpha, noise, [logits], bins(logits), |[logits]| Categorical::from_logits(logits))
@@ -78,12 +78,12 @@ impl<B: Backend> RealValued<B> for BinCategorical<B> {
     }
 }
 
-/// K, the length of the last axis.
+/// Returns K, the length of the last axis.
 fn bins<B: Backend>(logits: &Tensor<B>) -> usize {
     logits.shape().last().copied().unwrap_or(0)
 }
 
-/// One row of logits per variable.
+/// Reshapes the logits to one row per variable.
 fn rows<B: Backend>(logits: &Tensor<B>) -> Tensor<B> {
     let shape = logits.shape();
     logits.reshape(&[shape[..shape.len() - 1].iter().product(), bins(logits)])

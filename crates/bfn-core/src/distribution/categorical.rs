@@ -2,52 +2,55 @@
 
 use crate::{Backend, FiniteDistribution, Indices, NoiseSource, OutputDistribution, Tensor};
 
-/// A categorical distribution, kept as logits of shape `[…, K]`, which are normalised when they are asked for.
+/// A categorical distribution, stored as logits of shape `[…, K]`, which are normalised on demand.
 #[derive(Debug, Clone)]
 pub struct Categorical<B: Backend> {
     logits: Tensor<B>,
 }
 
 impl<B: Backend> Categorical<B> {
-    /// p(k) ∝ e^(logits_k) over the last axis.
+    /// Creates the distribution p(k) ∝ e^(logits_k) over the last axis.
     pub fn from_logits(logits: &Tensor<B>) -> Self {
         Self { logits: logits.clone() }
     }
 
-    /// Two classes from the logit of class 1: p(1) = 1 / (1 + e^(−logit)). `logit` has no class axis.
+    /// Creates a two-class distribution from the logit of class 1: p(1) = 1 / (1 + e^(−logit)).
+    ///
+    /// `logit` has no class axis.
     pub fn from_binary_logit(logit: &Tensor<B>) -> Self {
         let logit = logit.unsqueeze_last();
         Self::from_logits(&Tensor::concat_last(&[&logit.full_like(0.0), &logit]))
     }
 
-    /// The logits, of shape `[…, K]`: ln p(k) up to a number per variable.
+    /// Returns the logits, of shape `[…, K]`: ln p(k) up to a constant per variable.
     pub fn logits(&self) -> &Tensor<B> {
         &self.logits
     }
 
-    /// The distribution at a temperature T: p(k)^(1/T), normalised.
+    /// Returns the distribution at temperature T: p(k)^(1/T), normalised.
     #[must_use]
     pub fn tempered(&self, temperature: f64) -> Self {
         Self::from_logits(&(self.log_probabilities() / temperature))
     }
 
-    /// ‖e_x − p‖² = 1 − 2 p(x) + Σ_k p(k)², the squared distance of the probabilities from the one-hot vector of `x`.
+    /// Computes the squared distance of the probabilities from the one-hot vector of `x`.
     ///
-    /// `x` and the result have the shape `[…]`.
+    /// ‖e_x − p‖² = 1 − 2 p(x) + Σ_k p(k)²; `x` and the result have the shape `[…]`.
     pub fn squared_distance(&self, x: &Indices<B>) -> Tensor<B> {
         self.logits.squared_distance_last(x)
     }
 
-    /// `scale` · p(k) + `offset` of every class k, along a new last axis.
+    /// Computes `scale` · p(k) + `offset` of every class k, along a new last axis.
     pub fn affine_probabilities(&self, scale: f64, offset: f64) -> Tensor<B> {
         self.logits.affine_softmax_last(scale, offset)
     }
 
-    /// A draw of every variable from numbers uniform on [0, 1), of shape `[…]`: the first class at
-    /// which the cumulative probability exceeds `uniform`.
+    /// Draws every variable from numbers uniform on [0, 1), of shape `[…]`.
     ///
-    /// A class of probability 0 is never drawn, not even where rounding takes `uniform` to 1 or the
-    /// cumulative probability ends below it.
+    /// The draw is the first class at which the cumulative probability exceeds `uniform`.
+    ///
+    /// A class of probability 0 is never drawn, not even if `uniform` is rounded to 1 or if the cumulative
+    /// probability ends below `uniform` because of rounding.
     pub fn sample(&self, uniform: &Tensor<B>) -> Indices<B> {
         let shape = self.logits.shape();
         let classes = shape[shape.len() - 1];

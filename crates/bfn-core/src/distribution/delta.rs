@@ -49,7 +49,7 @@ impl<B: Backend> ContinuousDistribution<B> for Delta<B> {
         Normal { mean: self.x_hat.clone(), deviation: self.x_hat.full(&[1], deviation) }
     }
 
-    /// α/2 · (x − x̂)², the exact divergence of two normals; the noise is not needed.
+    /// α/2 · (x − x̂)², the exact divergence of two normals; the noise is not used.
     fn divergence(&self, x: &Tensor<B>, alpha: &Tensor<B>, _noise: &Tensor<B>) -> Tensor<B> {
         assert_same("data and prediction", &self.x_hat.shape(), &x.shape());
         (alpha.align(x.rank()) * 0.5).squared_error(x, &self.x_hat)

@@ -9,11 +9,11 @@ use crate::{Backend, FiniteDistribution, Indices, NoiseSource, OutputDistributio
 ///
 /// # Formula
 ///
-/// p(k) = Σ_m w_m p_m(k) with p_m a [`DiscretisedNormal`](super::DiscretisedNormal), summed through
-/// logarithms. Under [`Probability::Floor`] the mixture's probability is held against the floor, and
-/// the mixture's density takes its place.
+/// p(k) = Σ_m w_m p_m(k) with p_m a [`DiscretisedNormal`](super::DiscretisedNormal), summed through logarithms. Under
+/// [`Probability::Floor`], the mixture's probability is compared with the floor; below it, the mixture's density
+/// takes its place.
 ///
-/// `weights` has shape `[…, M]` for M components, and `means` and `deviations` > 0 the same.
+/// `weights`, `means` and `deviations` > 0 have shape `[…, M]` for M components.
 ///
 /// Source: Graves et al. 2023, section 5, and the published code.
 #[derive(Debug, Clone)]
@@ -31,14 +31,15 @@ pub struct DiscretisedMixture<B: Backend> {
 }
 
 impl<B: Backend> DiscretisedMixture<B> {
-    /// A draw of every variable's bin: the component from numbers `uniform` on [0, 1), the place in it
-    /// from standard normal `noise`, both of shape `[…]`.
+    /// Draws every variable's bin, from numbers of shape `[…]`.
+    ///
+    /// `uniform` on [0, 1) selects the component, standard normal `noise` the position in it.
     pub fn sample(&self, uniform: &Tensor<B>, noise: &Tensor<B>) -> Indices<B> {
         let Self { weights, means, deviations, .. } = self.clone();
         bin(&NormalMixture { weights, means, deviations }.sample(uniform, noise), self.bins)
     }
 
-    /// ln Σ_m w_m p_m(k) of all bins from ln p_m(k), which `of_component` makes from a mean and a deviation.
+    /// Computes ln Σ_m w_m p_m(k) of all bins; `of_component` computes ln p_m(k) from a mean and a deviation.
     fn mixed(&self, of_component: impl Fn(&Tensor<B>, &Tensor<B>) -> Tensor<B>) -> Tensor<B> {
         let weights = self.weights.log_probabilities();
         let components = weights.shape().last().copied().unwrap_or(0);
@@ -46,7 +47,7 @@ impl<B: Backend> DiscretisedMixture<B> {
             let part = of_component(&self.means.select_last(m), &self.deviations.select_last(m));
             (part + weights.slice_last(m, 1)).unsqueeze_last()
         };
-        // Components along the last axis, which the sum removes, bins along the last but one.
+        // Components lie along the last axis, which the sum removes, and bins along the second to last.
         let parts: Vec<Tensor<B>> = (0..components).map(weighted).collect();
         Tensor::concat_last(&parts.iter().collect::<Vec<_>>()).log_sum_exp_last()
     }
@@ -88,7 +89,7 @@ impl<B: Backend> FiniteDistribution<B> for DiscretisedMixture<B> {
 }
 
 impl<B: Backend> BinDistribution<B> for DiscretisedMixture<B> {
-    /// Some variables at a time: the arrays over all bins and components never exist as a whole.
+    /// Computed in blocks of variables: the arrays over all bins and components never exist as a whole.
     fn divergence(&self, x: &Tensor<B>, alpha: &Tensor<B>, noise: &Tensor<B>) -> Tensor<B> {
         let Self { weights, means, deviations, bins, probability } = self;
         let (bins, probability) = (*bins, *probability);
@@ -112,7 +113,7 @@ impl<B: Backend> BinDistribution<B> for DiscretisedMixture<B> {
 }
 
 impl<B: Backend> RealValued<B> for DiscretisedMixture<B> {
-    /// k̂ = Σ_m w_m k̂_m, each by parts as in [`DiscretisedNormal::mean`](super::DiscretisedNormal::mean).
+    /// k̂ = Σ_m w_m k̂_m, each summed by parts as in [`DiscretisedNormal::mean`](super::DiscretisedNormal::mean).
     fn mean(&self) -> Tensor<B> {
         let means = discretised_normal::mean(&self.means, &self.deviations, self.bins);
         (self.weights.probabilities() * means).sum_last()

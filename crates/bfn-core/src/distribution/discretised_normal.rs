@@ -9,11 +9,11 @@ use crate::{Backend, FiniteDistribution, Indices, NoiseSource, OutputDistributio
 ///
 /// # Formula
 ///
-/// p(k) = G(right edge) − G(left edge) with G(x) = Φ((x − mean)/deviation), but G = 0 left of the
-/// first bin and 1 right of the last. Bin k ∈ {0..K−1} has the centre (2k + 1)/K − 1 and edges 1/K
-/// to either side.
+/// p(k) = G(right edge) − G(left edge) with G(x) = Φ((x − mean)/deviation), except that G = 0 at the left edge of the
+/// first bin and G = 1 at the right edge of the last. Bin k ∈ {0..K−1} has the centre (2k + 1)/K − 1; its edges lie
+/// 1/K to either side.
 ///
-/// `mean` has shape `[…]`, `deviation` > 0 the same or one that broadcasts to it.
+/// `mean` has shape `[…]`; `deviation` > 0 has the same shape or one that broadcasts to it.
 ///
 /// Source: Graves et al. 2023, section 5.
 #[derive(Debug, Clone)]
@@ -29,26 +29,26 @@ pub struct DiscretisedNormal<B: Backend> {
 }
 
 impl<B: Backend> DiscretisedNormal<B> {
-    /// k̂ = Σ_k p(k) k_c, the mean over bin centres.
+    /// Returns k̂ = Σ_k p(k) k_c, the mean over bin centres.
     ///
     /// # Formula
     ///
-    /// Summed by parts, k̂ = (1 − 1/K) − (2/K) Σ_j G(e_j) over the K − 1 inner edges e_j, which needs no
+    /// Summation by parts gives k̂ = (1 − 1/K) − (2/K) Σ_j G(e_j) over the K − 1 inner edges e_j, which needs no
     /// array of K probabilities.
     pub fn mean(&self) -> Tensor<B> {
         mean(&self.mean, &self.deviation, self.bins)
     }
 
-    /// A draw of every variable's bin from standard normal numbers of shape `[…]`.
+    /// Draws every variable's bin from standard normal numbers of shape `[…]`.
     pub fn sample(&self, noise: &Tensor<B>) -> Indices<B> {
         bin(&(&self.mean + &self.deviation * noise), self.bins)
     }
 }
 
-/// The mean over bin centres of a discretised normal; see [`DiscretisedNormal::mean`].
+/// Computes the mean over bin centres of a discretised normal; see [`DiscretisedNormal::mean`].
 pub(super) fn mean<B: Backend>(mean: &Tensor<B>, deviation: &Tensor<B>, bins: usize) -> Tensor<B> {
     let sum = mean.sum_normal_cdf(&inner_edges(bins), &deviation.recip());
-    // The last centre, less a bin's width for each inner edge that the mass lies left of.
+    // The last bin's centre minus, for each inner edge, a bin's width times the mass to the left of the edge.
     sum.affine(-2.0 / bins as f64, 1.0 - 1.0 / bins as f64)
 }
 
@@ -82,7 +82,7 @@ impl<B: Backend> FiniteDistribution<B> for DiscretisedNormal<B> {
 }
 
 impl<B: Backend> BinDistribution<B> for DiscretisedNormal<B> {
-    /// Some variables at a time: the arrays over all bins never exist as a whole.
+    /// Computed in blocks of variables: the arrays over all bins never exist as a whole.
     fn divergence(&self, x: &Tensor<B>, alpha: &Tensor<B>, noise: &Tensor<B>) -> Tensor<B> {
         let Self { mean, deviation, bins, probability } = self;
         let (bins, probability) = (*bins, *probability);

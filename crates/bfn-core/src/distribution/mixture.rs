@@ -5,12 +5,12 @@ use super::{Categorical, ContinuousDistribution, Density, DiscretisedMixture, Pr
 use crate::shape::assert_same;
 use crate::{Backend, FiniteDistribution, NoiseSource, OutputDistribution, Tensor};
 
-/// Steps of the ascent to a mixture's mode.
+/// The number of steps of the ascent to a mixture's mode.
 const MODE_STEPS: usize = 64;
 
 /// Σ_m w_m N(mean_m, deviation_m²), an output distribution of continuous data.
 ///
-/// `weights` has shape `[…, M]` for M components, and `means` and `deviations` > 0 the same.
+/// `weights`, `means` and `deviations` > 0 have shape `[…, M]` for M components.
 ///
 /// Source: Graves et al. 2023, section 4 (any output distribution may be chosen).
 #[derive(Debug, Clone)]
@@ -24,20 +24,22 @@ pub struct NormalMixture<B: Backend> {
 }
 
 impl<B: Backend> NormalMixture<B> {
-    /// A draw of every variable: the component from numbers `uniform` on [0, 1), the place in it from
-    /// standard normal `noise`, both of shape `[…]`.
+    /// Draws every variable from numbers of shape `[…]`.
+    ///
+    /// `uniform` on [0, 1) selects the component, standard normal `noise` the position in it.
     pub fn sample(&self, uniform: &Tensor<B>, noise: &Tensor<B>) -> Tensor<B> {
         let component = self.weights.sample(uniform);
         self.means.gather_last(&component) + self.deviations.gather_last(&component) * noise
     }
 
-    /// ln(w_m N(x; mean_m, deviation_m²)) of every component, for `x` that broadcasts with `[…, M]`.
+    /// Computes ln(w_m N(x; mean_m, deviation_m²)) of every component, for `x` that broadcasts with `[…, M]`.
     fn log_joint(&self, x: &Tensor<B>) -> Tensor<B> {
         self.weights.log_probabilities() + log_density(x, &self.means, &self.deviations)
     }
 
-    /// One step of the ascent from `x` `[…]`: the mean of the components' means, weighted by their share in
-    /// the density's slope at x. It never lowers the density.
+    /// Takes one step of the ascent from `x`, of shape `[…]`; the step never lowers the density.
+    ///
+    /// The result is the mean of the components' means, weighted by their share in the density's slope at x.
     fn ascend(&self, x: &Tensor<B>) -> Tensor<B> {
         let share = self.log_joint(&x.unsqueeze_last()) - self.deviations.ln() * 2.0;
         (share.softmax_last() * &self.means).sum_last()
@@ -47,10 +49,10 @@ impl<B: Backend> NormalMixture<B> {
 impl<B: Backend> OutputDistribution<B> for NormalMixture<B> {
     type Value = Tensor<B>;
 
-    /// The highest of the maxima that 64 ascending steps reach from each component's mean.
+    /// The highest of the maxima that 64 steps of an ascent reach from each component's mean.
     ///
-    /// A mixture's mode has no closed form. Well separated components are resolved to rounding;
-    /// where two are about to merge, the ascent is slow and ends near the maximum.
+    /// A mixture's mode has no closed form. Well-separated components are resolved to rounding error. Where two
+    /// components are about to merge, the ascent is slow and ends near the maximum.
     fn mode(&self) -> Tensor<B> {
         let components = self.means.shape().last().copied().unwrap_or(0);
         let tops: Vec<Tensor<B>> = (0..components)

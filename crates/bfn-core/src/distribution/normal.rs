@@ -12,7 +12,7 @@ use crate::{Backend, NoiseSource, OutputDistribution, Tensor};
 ///
 /// ln p(x) = −½((x − mean)/deviation)² − ln deviation − ½ ln 2π.
 ///
-/// `mean` has the shape of the data, `deviation` > 0 the same or one that broadcasts to it.
+/// `mean` has the shape of the data; `deviation` > 0 has the same shape or one that broadcasts to it.
 ///
 /// Source: Graves et al. 2023, section 4.
 #[derive(Debug, Clone)]
@@ -24,14 +24,14 @@ pub struct Normal<B: Backend> {
 }
 
 impl<B: Backend> Normal<B> {
-    /// mean + deviation · ε, a draw of every variable from standard normal numbers ε.
+    /// Draws every variable from standard normal numbers ε: mean + deviation · ε.
     pub fn sample(&self, noise: &Tensor<B>) -> Tensor<B> {
         assert_same("noise and distribution", &self.mean.shape(), &noise.shape());
         &self.mean + &self.deviation * noise
     }
 }
 
-/// ln N(x; mean, deviation²), where all three broadcast.
+/// Computes ln N(x; mean, deviation²), where all three broadcast.
 pub(super) fn log_density<B: Backend>(x: &Tensor<B>, mean: &Tensor<B>, deviation: &Tensor<B>) -> Tensor<B> {
     let precision = deviation.square().recip();
     (precision * -0.5).squared_error(x, mean) - (deviation.ln() + 0.5 * (2.0 * PI).ln())
@@ -81,7 +81,7 @@ impl<B: Backend> ContinuousDistribution<B> for Normal<B> {
     }
 
     /// The exact divergence of two normals, ½((1 + α(x − m)²)/(1 + α s²) − 1 + ln(1 + α s²)) for p_O = N(m, s²),
-    /// whose receiver is N(m, s² + 1/α); the noise is not needed.
+    /// whose receiver is N(m, s² + 1/α); the noise is not used.
     fn divergence(&self, x: &Tensor<B>, alpha: &Tensor<B>, _noise: &Tensor<B>) -> Tensor<B> {
         assert_same("data and prediction", &self.mean.shape(), &x.shape());
         let alpha = alpha.align(x.rank());

@@ -1,4 +1,4 @@
-//! Grids fitted to a predictor: the n steps that cost least.
+//! Grids fitted to a predictor: the n steps with the lowest cost.
 
 use super::Grid;
 use crate::error::{Error, check};
@@ -10,9 +10,9 @@ use crate::{Backend, BayesianFlow, Interval, Tensor};
 ///
 /// c(s, t) = E_{θ ~ p_F(·|x; s)} KL(p_S(·|x; β(t) − β(s)) ‖ p_R(·|θ; s, β(t) − β(s))), in nats, for s < t.
 ///
-/// The bound of any grid t₀ = 0 < … < t_n = 1 is the sum of its steps' costs, so that among all grids
-/// whose times lie on the fine one the best of n steps is the shortest path of n edges: dynamic
-/// programming finds it exactly,
+/// The bound of any grid t₀ = 0 < … < t_n = 1 is the sum of the costs of its steps. Among all grids whose times lie
+/// on the fine grid, the best grid of n steps is therefore the shortest path of n edges. Dynamic programming finds it
+/// exactly:
 ///
 /// V_k(t) = min_{s < t} V_(k−1)(s) + c(s, t), V_0(0) = 0.
 ///
@@ -20,26 +20,28 @@ use crate::{Backend, BayesianFlow, Interval, Tensor};
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepCosts {
     fine: Grid,
-    /// c(s, t) row by row of s, the later t of each.
+    /// c(s, t): one row for each s, with an entry for each later t.
     costs: Vec<f64>,
 }
 
-/// The cheapest grid of its number of steps.
+/// The grid with the lowest cost for its number of steps.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FittedGrid {
     /// The grid.
     pub grid: Grid,
-    /// Its cost, Σ_i c(t_(i−1), t_i), in nats; the reconstruction loss is not in it.
+    /// The cost of the grid, Σ_i c(t_(i−1), t_i), in nats, without the reconstruction loss.
     pub cost: f64,
 }
 
 impl StepCosts {
-    /// The table of given costs: those of the steps from the fine grid's first time to each later one, then
+    /// Creates the table of the given costs.
+    ///
+    /// The costs of the steps from the fine grid's first time to each later time come first, then those of the steps
     /// from its second time, and so on.
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] unless there are n(n + 1)/2 finite costs for n fine steps.
+    /// Returns [`Error::Parameter`] unless there are n(n + 1)/2 finite costs for n fine steps.
     pub fn new(fine: Grid, costs: Vec<f64>) -> Result<Self, Error> {
         let pairs = fine.count() * (fine.count() + 1) / 2;
         check("the number of costs", costs.len() as f64, "n (n + 1)/2 for n fine steps", costs.len() == pairs)?;
@@ -49,21 +51,21 @@ impl StepCosts {
         Ok(Self { fine, costs })
     }
 
-    /// The costs of a batch of examples, summed over its examples and variables.
+    /// Measures the costs on a batch of examples, summed over its examples and variables.
     ///
-    /// θ is drawn once for each time s of the fine grid, with the same `flow_noise` for all, and each step
-    /// from s is estimated from two messages, with `sender_noise` and with its negative. Common noise
-    /// makes costs comparable; opposite noise removes the part of a message's surprise that is odd in it,
-    /// which for short steps is nearly all of its spread.
+    /// θ is drawn once for each time s of the fine grid, with the same `flow_noise` for all times. Each step from s
+    /// is estimated from two messages, one with `sender_noise` and one with its negative. Common noise makes costs
+    /// comparable. Opposite noise removes the part of a message's loss that is odd in the noise; for short steps this
+    /// part is nearly all of the variation.
     ///
     /// # Shapes
     ///
-    /// Both noises are standard normal in the shape of a message. `predict` maps θ and a time to the output
-    /// distribution; it is called once for each fine time but the last.
+    /// Both noises are standard normal, in the shape of a message. `predict` maps θ and a time to the output
+    /// distribution; it is called once for each fine time except the last.
     ///
     /// # Errors
     ///
-    /// Whatever `predict` returns.
+    /// Returns an error if `predict` does.
     pub fn measured<B, F, E>(
         flow: &F,
         x: &F::Data,
@@ -83,13 +85,14 @@ impl StepCosts {
         })
     }
 
-    /// The same for what is no [`BayesianFlow`], such as mixed data.
+    /// Measures the costs of a model that is not a [`BayesianFlow`], such as mixed data.
     ///
-    /// `output` predicts at a time from θ drawn there; `loss` is the n-step loss of a step from it, in any shape.
+    /// `output` draws θ at a time and predicts from it; `loss` is the n-step loss of a step given this prediction, in
+    /// any shape.
     ///
     /// # Errors
     ///
-    /// Whatever `output` returns.
+    /// Returns an error if `output` does.
     pub fn measured_by<B, O, E>(
         fine: &Grid,
         mut output: impl FnMut(f64) -> Result<O, E>,
@@ -108,7 +111,7 @@ impl StepCosts {
         Ok(Self { fine: fine.clone(), costs })
     }
 
-    /// The sum with the costs of other examples on the same fine grid.
+    /// Adds the costs of other examples on the same fine grid.
     ///
     /// # Panics
     ///
@@ -120,24 +123,24 @@ impl StepCosts {
         self
     }
 
-    /// All costs times a number, such as one over the number of examples.
+    /// Multiplies all costs by a number, such as 1 over the number of examples.
     #[must_use]
     pub fn scaled(mut self, factor: f64) -> Self {
         self.costs.iter_mut().for_each(|cost| *cost *= factor);
         self
     }
 
-    /// The fine grid.
+    /// Returns the fine grid.
     pub fn fine(&self) -> &Grid {
         &self.fine
     }
 
-    /// The costs in the order of [`new`](Self::new).
+    /// Returns the costs in the order of [`new`](Self::new).
     pub fn costs(&self) -> &[f64] {
         &self.costs
     }
 
-    /// c(s, t) of the fine times with these indices.
+    /// Returns c(s, t) of the fine times with these indices.
     ///
     /// # Panics
     ///
@@ -149,20 +152,21 @@ impl StepCosts {
         self.costs[from * (2 * n + 1 - from) / 2 + to - from - 1]
     }
 
-    /// The cheapest grid of n steps from the fine grid's first time to its last.
+    /// Finds the n-step grid with the lowest cost from the fine grid's first time to its last.
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] unless 1 ≤ `steps` ≤ the number of fine steps.
+    /// Returns [`Error::Parameter`] unless 1 ≤ `steps` ≤ the number of fine steps and all costs are finite.
     pub fn best(&self, steps: usize) -> Result<FittedGrid, Error> {
         self.best_from(0, steps)
     }
 
-    /// The cheapest grid of n steps from the fine time with index `start` to the last.
+    /// Finds the n-step grid with the lowest cost from the fine time with index `start` to the last.
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] unless 1 ≤ `steps` ≤ the number of fine steps from `start` on and all costs are finite.
+    /// Returns [`Error::Parameter`] unless `start` lies before the last fine time, 1 ≤ `steps` ≤ the number of fine
+    /// steps from `start` on, and all costs are finite.
     pub fn best_from(&self, start: usize, steps: usize) -> Result<FittedGrid, Error> {
         let n = self.fine.count();
         check("the start on the fine grid", start as f64, "before the last fine time", start < n)?;
@@ -171,7 +175,7 @@ impl StepCosts {
         for cost in &self.costs {
             check("the cost of a step", *cost, "finite", cost.is_finite())?;
         }
-        // Of paths with k steps: the cost to reach each fine time, and the time before it.
+        // For paths with k steps: the cost to reach each fine time, and the time before it.
         let mut value = vec![f64::INFINITY; n + 1];
         value[start] = 0.0;
         let mut before = Vec::with_capacity(steps);

@@ -1,4 +1,4 @@
-//! Rows of which some cells are known: every part weighs its own messages.
+//! Rows with some known cells: every part weighs its own messages.
 
 use super::{MixedFlow, MixedValues, Part, PartOutput, PartTheta, Predicted, join, split};
 use crate::continuous::Belief;
@@ -6,7 +6,7 @@ use crate::discrete::Logits;
 use crate::sampler::{Conditional, Dynamics};
 use crate::{Backend, BayesianFlow, Indices, Tensor};
 
-/// Weights and what is known are `[B, D]`, the parts one after the other.
+/// Weights and masks of known variables are `[B, D]`, the parts one after the other.
 impl<B, C, X, D> Conditional<B> for MixedFlow<B, C, X, D>
 where
     B: Backend,

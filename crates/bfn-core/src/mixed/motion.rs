@@ -1,4 +1,4 @@
-//! The solvers on data points of mixed kinds: every part moves under its own schedule, all predicted together.
+//! The solvers for data points of mixed kinds: each part has its own schedule, all are predicted together.
 
 use super::{MixedFlow, MixedOutput, MixedValues, Part, PartOutput, PartTheta, PartValues, Predicted, join};
 use crate::continuous::Belief;
@@ -98,7 +98,7 @@ where
         parts.collect()
     }
 
-    /// The mean of the parts' middles: their order does not depend on where between the two times it lies.
+    /// Returns the mean of the parts' middles; their order of accuracy is the same for any time between the two.
     fn middle(&self, from: f64, to: f64) -> f64 {
         let middles = self.parts.iter().map(|part| match part {
             Part::Continuous { flow, .. } => flow.middle(from, to),
@@ -126,7 +126,7 @@ where
     }
 }
 
-/// β(t) = t: for an entropy that is known by time, where the parts have schedules of their own.
+/// The schedule β(t) = t, for an entropy given as a function of time, since each part has its own schedule.
 #[derive(Debug)]
 struct TimeItself;
 

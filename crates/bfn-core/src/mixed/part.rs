@@ -3,26 +3,26 @@
 use super::PartKind;
 use crate::{ContinuousFlow, DiscreteFlow, DiscretisedFlow};
 
-/// Variables of one kind that share a flow, and so a schedule.
+/// A group of variables of one kind that share a flow, and therefore a schedule.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Part<C = ContinuousFlow, X = DiscretisedFlow, D = DiscreteFlow> {
     /// Real numbers.
     Continuous {
-        /// How many variables.
+        /// The number of variables.
         variables: usize,
         /// Their flow.
         flow: C,
     },
     /// Bins of [−1, 1].
     Discretised {
-        /// How many variables.
+        /// The number of variables.
         variables: usize,
         /// Their flow, which fixes the number of bins.
         flow: X,
     },
     /// Classes.
     Discrete {
-        /// How many variables.
+        /// The number of variables.
         variables: usize,
         /// Their flow, which fixes the number of classes.
         flow: D,
@@ -30,7 +30,7 @@ pub enum Part<C = ContinuousFlow, X = DiscretisedFlow, D = DiscreteFlow> {
 }
 
 impl<C, X, D> Part<C, X, D> {
-    /// The kind of the variables.
+    /// Returns the kind of the variables.
     pub fn kind(&self) -> PartKind {
         match self {
             Self::Continuous { .. } => PartKind::Continuous,
@@ -39,7 +39,7 @@ impl<C, X, D> Part<C, X, D> {
         }
     }
 
-    /// The number of variables.
+    /// Returns the number of variables.
     pub fn variables(&self) -> usize {
         let (Self::Continuous { variables, .. }
         | Self::Discretised { variables, .. }
@@ -47,7 +47,7 @@ impl<C, X, D> Part<C, X, D> {
         *variables
     }
 
-    /// The caller gave this part the output distribution of another kind.
+    /// Panics because this part was given the output distribution of another kind.
     pub(super) fn panic_at_other_kind(&self) -> ! {
         panic!("the output of another kind was given for the {:?} part", self.kind())
     }

@@ -6,16 +6,16 @@ use crate::discrete::Logits;
 use crate::sampler::{Moment, exchange};
 use crate::{Backend, BayesianFlow, Grid, Indices, Interval, NoiseSource, OutputDistribution, Tensor};
 
-/// The paper's ancestral sampler for mixed data; see [`sampler::ancestral`](crate::sampler::ancestral).
+/// Draws mixed data with the paper's ancestral sampler; see [`sampler::ancestral`](crate::sampler::ancestral).
 ///
-/// A [`Sampler`](crate::sampler::Sampler) runs this and every other solver, if the parts' flows have a
-/// [`Motion`](crate::sampler::Motion).
+/// If the parts' flows have a [`Motion`](crate::sampler::Motion), a [`Sampler`](crate::sampler::Sampler) runs this
+/// solver and every other one.
 ///
 /// `like` has the shape `[B, message_width]`.
 ///
 /// # Errors
 ///
-/// Whatever `predict` returns.
+/// Returns any error of `predict`.
 pub fn ancestral<B, C, X, D, E>(
     flow: &MixedFlow<B, C, X, D>,
     like: &Tensor<B>,

@@ -1,4 +1,4 @@
-//! Data, beliefs, predictions and losses of data points with several parts.
+//! Data, input distributions, predictions and losses of data points with several parts.
 
 use crate::continuous::Belief;
 use crate::discrete::Logits;
@@ -18,9 +18,9 @@ pub enum PartKind {
 /// A batch of one part's values, `[B, D]` for D variables.
 #[derive(Debug, Clone)]
 pub enum PartValues<B: Backend> {
-    /// Of continuous data.
+    /// Values of continuous data.
     Reals(Tensor<B>),
-    /// Of discretised and discrete data.
+    /// Values of discretised and discrete data.
     Indices(Indices<B>),
 }
 
@@ -31,24 +31,24 @@ pub struct MixedValues<B: Backend>(pub Vec<PartValues<B>>);
 /// The parameters θ of one part's input distribution.
 #[derive(Debug, Clone)]
 pub enum PartTheta<B: Backend> {
-    /// Of continuous and discretised data.
+    /// The parameters for continuous and discretised data.
     Belief(Belief<B>),
-    /// Of discrete data.
+    /// The parameters for discrete data.
     Logits(Logits<B>),
 }
 
 /// The output distribution of one part.
 #[derive(Debug, Clone)]
 pub enum PartOutput<C, X, D> {
-    /// Of continuous data.
+    /// The output distribution of continuous data.
     Continuous(C),
-    /// Of discretised data.
+    /// The output distribution of discretised data.
     Discretised(X),
-    /// Of discrete data.
+    /// The output distribution of discrete data.
     Discrete(D),
 }
 
-/// The output distributions of every part, in order, independent of each other.
+/// The output distributions of all parts, in order, which are independent of each other.
 #[derive(Debug, Clone)]
 pub struct MixedOutput<C, X, D>(pub Vec<PartOutput<C, X, D>>);
 
@@ -57,16 +57,16 @@ pub struct MixedOutput<C, X, D>(pub Vec<PartOutput<C, X, D>>);
 pub struct PartLoss<B: Backend> {
     /// The kind of the part's variables.
     pub kind: PartKind,
-    /// The loss in nats, per variable, `[B, D]`.
+    /// The loss of each variable in nats, `[B, D]`.
     pub nats: Tensor<B>,
 }
 
-/// A loss of mixed data: that of every part, in order.
+/// A loss of mixed data: the losses of all parts, in order.
 #[derive(Debug, Clone)]
 pub struct MixedLoss<B: Backend>(pub Vec<PartLoss<B>>);
 
 impl<B: Backend> PartValues<B> {
-    /// The real numbers.
+    /// Returns the real numbers.
     ///
     /// # Panics
     ///
@@ -78,7 +78,7 @@ impl<B: Backend> PartValues<B> {
         }
     }
 
-    /// The bins or classes.
+    /// Returns the bins or classes.
     ///
     /// # Panics
     ///
@@ -90,7 +90,7 @@ impl<B: Backend> PartValues<B> {
         }
     }
 
-    /// The lengths of the axes.
+    /// Returns the lengths of the axes.
     pub fn shape(&self) -> Vec<usize> {
         match self {
             Self::Reals(values) => values.shape(),
@@ -100,7 +100,7 @@ impl<B: Backend> PartValues<B> {
 }
 
 impl<B: Backend> PartTheta<B> {
-    /// The normal belief.
+    /// Returns the normal belief.
     ///
     /// # Panics
     ///
@@ -112,7 +112,7 @@ impl<B: Backend> PartTheta<B> {
         }
     }
 
-    /// The logits.
+    /// Returns the logits.
     ///
     /// # Panics
     ///
@@ -143,7 +143,7 @@ where
         MixedValues(modes.collect())
     }
 
-    /// Of every variable, those of all parts along the last axis.
+    /// Returns the log-probabilities of all variables, the parts one after the other along the last axis.
     fn log_prob(&self, x: &MixedValues<B>) -> Tensor<B> {
         assert_eq!(self.0.len(), x.0.len(), "parts of the output, parts of the data");
         let parts: Vec<Tensor<B>> = self
@@ -170,18 +170,18 @@ where
 }
 
 impl<B: Backend> MixedLoss<B> {
-    /// The loss of every variable, `[B, D]`, in nats, the parts one after the other.
+    /// Returns the loss of each variable in nats, `[B, D]`, the parts one after the other.
     pub fn per_variable(&self) -> Tensor<B> {
         let parts: Vec<&Tensor<B>> = self.0.iter().map(|part| &part.nats).collect();
         Tensor::concat_last(&parts)
     }
 
-    /// The loss of every example, `[B]`, in nats, summed over all variables.
+    /// Returns the loss of each example in nats, `[B]`, summed over all variables.
     pub fn total(&self) -> Tensor<B> {
         self.per_variable().sum_last()
     }
 
-    /// The loss of every example, `[B]`, in nats, summed over the variables of one kind; nothing if there are none.
+    /// Returns the loss of each example in nats, `[B]`, summed over the variables of one kind; `None` without any.
     pub fn of_kind(&self, kind: PartKind) -> Option<Tensor<B>> {
         let parts: Vec<&Tensor<B>> = self.0.iter().filter(|part| part.kind == kind).map(|part| &part.nats).collect();
         if parts.is_empty() { None } else { Some(Tensor::concat_last(&parts).sum_last()) }

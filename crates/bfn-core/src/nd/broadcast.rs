@@ -1,14 +1,14 @@
-//! Functions of several arrays, element by element, that broadcast.
+//! Functions of several arrays, element by element, with broadcasting.
 
 use std::array::from_fn;
 
 use super::pieces::collected;
 use super::{Array, Element, flat, from_vec};
 
-/// The numbers of an operand that are repeated at a time.
+/// The length of the buffer in which the number of a constant operand is repeated.
 const REPEAT: usize = 512;
 
-/// `f` of the numbers of N arrays that broadcast, in one pass.
+/// Applies `f` to the numbers of N arrays that broadcast, in one pass.
 pub(super) fn fused<F: Element, const N: usize>(
     name: &str,
     arrays: [&Array<F>; N],
@@ -19,13 +19,13 @@ pub(super) fn fused<F: Element, const N: usize>(
     let blocks = Blocks::new(&shape, shapes);
     let values = arrays.map(flat);
     let out = collected(shape.iter().product(), blocks.length, |range, out| {
-        // What is constant over a block is repeated, so that one loop over slices serves every combination.
+        // Operands that are constant over a block are repeated: one loop over slices serves every combination.
         let mut repeated = [[F::zero(); REPEAT]; N];
         for block in range.start / blocks.length..range.end / blocks.length {
             let offsets = blocks.offsets(block);
             let from = |n: usize| &values[n][offsets[n]..];
             if let [true, false, true, false] = blocks.constant[..] {
-                // Flows and updates, a · x + b · y with numbers of an example: two streams are read, not four.
+                // Flows and updates, a · x + b · y with one a and b per example: two streams are read, not four.
                 let (a, x, b, y) = (from(0)[0], &from(1)[..blocks.length], from(2)[0], &from(3)[..blocks.length]);
                 out.extend(x.iter().zip(y).map(|(x, y)| f(from_fn(|n| [a, *x, b, *y][n]))));
                 continue;
@@ -48,7 +48,7 @@ pub(super) fn fused<F: Element, const N: usize>(
     from_vec(&shape, out)
 }
 
-/// An array stretched to a shape that it broadcasts to; the array itself where it has that shape.
+/// Stretches an array to a shape that it broadcasts to; returns the array itself if it already has that shape.
 pub(super) fn stretched<F: Element>(array: &Array<F>, shape: &[usize]) -> Array<F> {
     if array.shape() == shape {
         return array.clone();
@@ -65,7 +65,7 @@ pub(super) fn stretched<F: Element>(array: &Array<F>, shape: &[usize]) -> Array<
     from_vec(shape, out)
 }
 
-/// NumPy's rule: aligned at the last axis, an axis of length 1 stretches.
+/// Returns the broadcast shape by NumPy's rule: aligned at the last axis, an axis of length 1 stretches.
 pub(super) fn broadcast_shape(name: &str, a: &[usize], b: &[usize]) -> Vec<usize> {
     let rank = a.len().max(b.len());
     let joint = |axis| match (length(a, axis, rank), length(b, axis, rank)) {
@@ -78,17 +78,17 @@ pub(super) fn broadcast_shape(name: &str, a: &[usize], b: &[usize]) -> Vec<usize
     (0..rank).map(joint).collect()
 }
 
-/// The length of an axis of a shape that has further axes of length 1 before its first.
+/// Returns the length of an axis of a shape that is padded with axes of length 1 in front, up to `rank` axes.
 fn length(shape: &[usize], axis: usize, rank: usize) -> usize {
     (axis + shape.len()).checked_sub(rank).map_or(1, |i| shape[i])
 }
 
-/// Blocks of the joint shape over which each operand either runs along or stays the same.
+/// Blocks of the joint shape, over which each operand either advances or stays constant.
 struct Blocks<const N: usize> {
-    /// The numbers of a block; 1 where there are none at all.
+    /// The number of elements of a block; 1 if there are no elements at all.
     length: usize,
     constant: [bool; N],
-    /// The lengths of the axes before those of the block, and how far each operand moves along them.
+    /// The lengths of the axes before those of the block, and the stride of each operand along them.
     outer: Vec<usize>,
     strides: Vec<[usize; N]>,
 }
@@ -123,7 +123,7 @@ impl<const N: usize> Blocks<N> {
         Self { length: block.max(1), constant, outer: shape[..first].to_vec(), strides }
     }
 
-    /// Where each operand is at the beginning of a block.
+    /// Returns the offset of each operand at the beginning of a block.
     fn offsets(&self, block: usize) -> [usize; N] {
         let (mut rest, mut offsets) = (block, [0; N]);
         for (length, strides) in self.outer.iter().zip(&self.strides).rev() {

@@ -1,12 +1,12 @@
-//! The normal distribution's functions of many edges.
+//! Functions of the normal distribution for many edges.
 
 use super::Element;
 use crate::special::{Width, is_narrow, normal_cdf, normal_ln_cdf, normal_ln_mass};
 
-/// Beyond this Φ is 0 or 1 to 1e−19.
+/// The distance from the mean, in deviations, beyond which Φ is 0 or 1 to 1e−19.
 const SATURATED: f64 = 9.0;
 
-/// Farther than this from the mean the difference of two values of Φ may underflow.
+/// The distance from the mean, in deviations, beyond which the difference of two values of Φ may underflow.
 const MOST: f64 = 37.0;
 
 /// The edges of bins.
@@ -20,14 +20,14 @@ impl<'a> Edges<'a> {
         Self { edges, sorted: edges.is_sorted() }
     }
 
-    /// The number of intervals that the edges part.
+    /// Returns the number of intervals that the edges separate.
     pub(super) fn intervals(&self) -> usize {
         self.edges.len() + 1
     }
 
-    /// Σ_j Φ((edges_j − mean) · inverse_deviation); absolute accuracy.
+    /// Computes Σ_j Φ((edges_j − mean) · inverse_deviation), with absolute accuracy.
     ///
-    /// Of edges in order only those within nine deviations of the mean are looked at, the others count 0 or 1.
+    /// If the edges are sorted, only those within nine deviations of the mean are evaluated; the others count 0 or 1.
     pub(super) fn sum_normal_cdf<F: Element>(&self, mean: F, inverse_deviation: F) -> F {
         let (mean, inverse) = (mean.widen(), inverse_deviation.widen());
         let reach = SATURATED / inverse;
@@ -42,7 +42,7 @@ impl<'a> Edges<'a> {
 
     /// Appends the logarithms of the masses of the edges + 1 intervals.
     ///
-    /// Narrow bins need no Φ at all, of the others each edge's is computed once.
+    /// Narrow bins need no Φ; for the other bins, it is computed once per edge.
     pub(super) fn normal_ln_masses<F: Element>(&self, mean: F, inverse_deviation: F, out: &mut Vec<F>) {
         let (mean, inverse) = (mean.widen(), inverse_deviation.widen());
         let edge = |j: usize| Edge { z: (self.edges[j] - mean) * inverse, tail: None };
@@ -72,7 +72,7 @@ impl<'a> Edges<'a> {
     }
 }
 
-/// An edge in units of the deviation from the mean, and Φ(−|z|) once it was asked for.
+/// An edge in units of the deviation from the mean, and Φ(−|z|) once it has been computed.
 struct Edge {
     z: f64,
     tail: Option<f64>,

@@ -1,17 +1,18 @@
-//! Computing an array piece by piece, on all cores with the feature `rayon`.
+//! Computation of an array piece by piece, on all cores with the feature `rayon`.
 //!
-//! Every number depends on its place alone, so the pieces and the number of threads change no bit of the result.
+//! Every number depends only on its position, so the pieces and the number of threads change no bit of the result.
 
 use std::ops::Range;
 
 use super::Element;
 
-/// The numbers that are worth a task of their own.
+/// The number of elements that justifies a separate task.
 #[cfg(feature = "rayon")]
 const PIECE: usize = 1 << 13;
 
-/// An array of `count` numbers. `append` adds those of a range to what is there; ranges begin and end at multiples
-/// of `unit`.
+/// Computes an array of `count` numbers.
+///
+/// `append` appends the numbers of a range to its argument; ranges begin and end at multiples of `unit`.
 #[cfg(not(feature = "rayon"))]
 pub(super) fn collected<F: Element>(
     count: usize,
@@ -23,8 +24,9 @@ pub(super) fn collected<F: Element>(
     out
 }
 
-/// An array of `count` numbers. `append` adds those of a range to what is there; ranges begin and end at multiples
-/// of `unit`.
+/// Computes an array of `count` numbers.
+///
+/// `append` appends the numbers of a range to its argument; ranges begin and end at multiples of `unit`.
 #[cfg(feature = "rayon")]
 pub(super) fn collected<F: Element>(
     count: usize,

@@ -3,13 +3,13 @@
 use super::pieces::collected;
 use super::{Array, Element, flat, from_vec};
 
-/// The outer axes, and the length of the last one.
+/// Returns the outer axes, and the length of the last one.
 pub(super) fn rows(shape: &[usize]) -> (&[usize], usize) {
     let (length, outer) = shape.split_last().expect("an operation over the last axis needs an axis");
     (outer, *length)
 }
 
-/// One number from every row.
+/// Computes one number from every row.
 pub(super) fn reduced<F: Element>(a: &Array<F>, f: impl Fn(&[F]) -> F + Sync) -> Array<F> {
     let (outer, length) = rows(a.shape());
     let values = flat(a);
@@ -19,7 +19,7 @@ pub(super) fn reduced<F: Element>(a: &Array<F>, f: impl Fn(&[F]) -> F + Sync) ->
     from_vec(outer, out)
 }
 
-/// A row appended for every row, of the same length.
+/// Computes a row of the same length from every row; `f` appends it.
 pub(super) fn mapped<F: Element>(a: &Array<F>, f: impl Fn(&[F], &mut Vec<F>) + Sync) -> Array<F> {
     let (_, length) = rows(a.shape());
     let values = flat(a);
@@ -31,10 +31,10 @@ pub(super) fn mapped<F: Element>(a: &Array<F>, f: impl Fn(&[F], &mut Vec<F>) + S
     from_vec(a.shape(), out)
 }
 
-/// Numbers that are added or compared side by side: their results are put together at the end of a row.
+/// The number of lanes that are added or compared side by side; their results are combined at the end of a row.
 const LANES: usize = 8;
 
-/// One number from a row of any length by an associative `f`; the order is the same wherever the row lies.
+/// Folds a row of any length by an associative `f`; the order does not depend on where the row lies.
 #[inline(always)]
 pub(super) fn folded<F: Element>(row: &[F], start: F, f: impl Fn(F, F) -> F) -> F {
     if row.len() < LANES {
@@ -54,13 +54,13 @@ pub(super) fn folded<F: Element>(row: &[F], start: F, f: impl Fn(F, F) -> F) -> 
     f(f(f(a, b), f(c, d)), f(f(e, g), f(h, i)))
 }
 
-/// Σ of a row.
+/// Computes Σ of a row.
 #[inline(always)]
 pub(super) fn sum<F: Element>(row: &[F]) -> F {
     folded(row, F::zero(), |sum, x| sum + x)
 }
 
-/// Σ of the squares of a row.
+/// Computes Σ of the squares of a row.
 #[inline(always)]
 pub(super) fn sum_of_squares<F: Element>(row: &[F]) -> F {
     if row.len() < LANES {
@@ -76,18 +76,18 @@ pub(super) fn sum_of_squares<F: Element>(row: &[F]) -> F {
     rest.iter().fold(sum(&lanes), |sum, x| sum + *x * *x)
 }
 
-/// The largest number of a row, NaN if it holds one.
+/// Returns the largest number of a row, or NaN if it contains one.
 pub(super) fn peak<F: Element>(row: &[F]) -> F {
     row.iter().fold(F::neg_infinity(), |peak, x| if *x > peak || x.is_nan() { *x } else { peak })
 }
 
-/// The largest number of a row, NaN passed over.
+/// Returns the largest number of a row, ignoring NaN.
 #[inline(always)]
 pub(super) fn largest<F: Element>(row: &[F]) -> F {
     folded(row, F::neg_infinity(), |peak, x| if x > peak { x } else { peak })
 }
 
-/// Running sums.
+/// Appends the running sums of a row.
 pub(super) fn cumulative_sum<F: Element>(row: &[F], out: &mut Vec<F>) {
     let mut sum = F::zero();
     out.extend(row.iter().map(|x| {
@@ -96,14 +96,14 @@ pub(super) fn cumulative_sum<F: Element>(row: &[F], out: &mut Vec<F>) {
     }));
 }
 
-/// Arrays of these outer axes, joined along the last one.
+/// Joins arrays of these outer axes along the last one.
 pub(super) fn joined<F: Element>(outer: &[usize], parts: &[&Array<F>]) -> Array<F> {
     let parts: Vec<(&[F], usize)> = parts.iter().map(|part| (flat(part), rows(part.shape()).1)).collect();
     let length = parts.iter().map(|(_, length)| length).sum();
     let count: usize = outer.iter().product();
     let mut joined = Vec::with_capacity(count * length);
     if let [(a, 1), (b, 1)] = parts[..] {
-        // The logits of two classes: no call for every number.
+        // The logits of two classes: this avoids a call for every number.
         joined.extend(a.iter().zip(b).flat_map(|(a, b)| [*a, *b]));
     } else {
         for row in 0..count {

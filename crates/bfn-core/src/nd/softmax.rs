@@ -1,6 +1,6 @@
-//! Functions of rows that are exponentiated: normalised probabilities and what is made of them.
+//! Functions of exponentiated rows: normalised probabilities and what is computed from them.
 //!
-//! Many rows are shifted and exponentiated together, in one loop whatever their length, before each is finished.
+//! Many rows are shifted and exponentiated together, in one loop whatever their length, before each row is finished.
 
 use std::ops::Range;
 
@@ -8,28 +8,28 @@ use super::pieces::collected;
 use super::rows::{largest, rows, sum, sum_of_squares};
 use super::{Array, Element, IndexArray, flat, from_vec};
 
-/// The numbers that are exponentiated together, few enough for the fastest memory.
+/// The number of elements that are exponentiated together, few enough for the fastest memory.
 const TOGETHER: usize = 1024;
 
-/// A row after it was exponentiated.
+/// A row after exponentiation.
 struct Row<'a, F> {
-    /// Where it is among all rows.
+    /// The index of the row among all rows.
     number: usize,
     /// The largest number of the row.
     peak: F,
-    /// e^(row − peak). A NaN in the row, which `peak` passes over, comes up here.
+    /// e^(row − peak). A NaN in the row, which `peak` ignores, appears here.
     exponentials: &'a mut [F],
 }
 
 impl<F: Element> Row<'_, F> {
-    /// Σ e^(row − peak).
+    /// Computes Σ e^(row − peak).
     #[inline(always)]
     fn total(&self) -> F {
         sum(self.exponentials)
     }
 }
 
-/// `finish` of some rows of this length, of which `fill` writes the numbers.
+/// Exponentiates some rows of this length, whose numbers `fill` writes, and passes each row to `finish`.
 #[inline(always)]
 fn for_each<F: Element>(
     length: usize,
@@ -57,13 +57,13 @@ fn for_each<F: Element>(
     }
 }
 
-/// The numbers of a row.
+/// Returns the numbers of a row.
 #[inline(always)]
 fn row<F>(values: &[F], length: usize, number: usize) -> &[F] {
     &values[number * length..][..length]
 }
 
-/// `per_row` numbers from every row, which `f` appends. Two classes get loops of their own.
+/// Computes `per_row` numbers from every row, which `f` appends. Rows of two classes have their own loop.
 fn each<F: Element>(values: &[F], length: usize, per_row: usize, f: impl Fn(Row<'_, F>, &mut Vec<F>) + Sync) -> Vec<F> {
     collected(values.len() / length.max(1) * per_row, per_row, |range, out| {
         let rows = range.start / per_row..range.end / per_row;
@@ -74,7 +74,7 @@ fn each<F: Element>(values: &[F], length: usize, per_row: usize, f: impl Fn(Row<
     })
 }
 
-/// ln Σ e^row.
+/// Computes ln Σ e^row.
 pub(super) fn log_sum_exp<F: Element>(a: &Array<F>) -> Array<F> {
     let (outer, length) = rows(a.shape());
     if length == 0 {
@@ -83,7 +83,7 @@ pub(super) fn log_sum_exp<F: Element>(a: &Array<F>) -> Array<F> {
     from_vec(outer, each(flat(a), length, 1, |row, out| out.push(row.total().ln() + row.peak)))
 }
 
-/// row − ln Σ e^row; shifted before the logarithm is subtracted, which keeps the digits of small differences.
+/// Computes row − ln Σ e^row; the shift precedes the subtraction of the logarithm, to preserve small differences.
 pub(super) fn log_softmax<F: Element>(a: &Array<F>) -> Array<F> {
     let (_, length) = rows(a.shape());
     if length == 0 {
@@ -97,7 +97,7 @@ pub(super) fn log_softmax<F: Element>(a: &Array<F>) -> Array<F> {
     from_vec(a.shape(), each(values, length, length, normalised))
 }
 
-/// scale · e^row / Σ e^row + offset.
+/// Computes scale · e^row / Σ e^row + offset.
 pub(super) fn affine_softmax<F: Element>(a: &Array<F>, scale: F, offset: F) -> Array<F> {
     let (_, length) = rows(a.shape());
     if length == 0 {
@@ -110,7 +110,7 @@ pub(super) fn affine_softmax<F: Element>(a: &Array<F>, scale: F, offset: F) -> A
     from_vec(a.shape(), each(flat(a), length, length, probabilities))
 }
 
-/// The number at `indices` of every row − ln Σ e^row.
+/// Computes the number at `indices` of every row, minus ln Σ e^row.
 pub(super) fn log_softmax_at<F: Element>(a: &Array<F>, indices: &IndexArray) -> Array<F> {
     let (outer, length) = rows(a.shape());
     let (values, indices) = (flat(a), flat(indices));
@@ -121,9 +121,9 @@ pub(super) fn log_softmax_at<F: Element>(a: &Array<F>, indices: &IndexArray) -> 
     from_vec(outer, each(values, length, 1, chosen))
 }
 
-/// ‖p − e_x‖² with p = e^row / Σ e^row and the class x at `indices`.
+/// Computes ‖p − e_x‖² with p = e^row / Σ e^row and the class x at `indices`.
 ///
-/// As ((1 − p_x)² + Σ_(k≠x) p_k²) with 1 − p_x the sum of the others: nothing cancels where p_x nears 1.
+/// Computed as (1 − p_x)² + Σ_(k≠x) p_k² with 1 − p_x the sum of the others: nothing cancels where p_x approaches 1.
 pub(super) fn squared_distance<F: Element>(a: &Array<F>, indices: &IndexArray) -> Array<F> {
     let (outer, length) = rows(a.shape());
     let indices = flat(indices);
@@ -137,9 +137,9 @@ pub(super) fn squared_distance<F: Element>(a: &Array<F>, indices: &IndexArray) -
     from_vec(outer, each(flat(a), length, 1, distance))
 }
 
-/// ln Σ p e^b with p = e^row / Σ e^row, for two arrays of one shape.
+/// Computes ln Σ p e^b with p = e^row / Σ e^row, for two arrays of the same shape.
 ///
-/// As ln Σ e^(row − peak + b) − ln Σ e^(row − peak).
+/// Computed as ln Σ e^(row − peak + b) − ln Σ e^(row − peak).
 pub(super) fn log_mean_exp<F: Element>(a: &Array<F>, b: &Array<F>) -> Array<F> {
     /// Appends the rows' results.
     #[inline(always)]

@@ -3,21 +3,20 @@
 use super::Moment;
 use crate::{Backend, BayesianFlow, Grid, Interval, NoiseSource, OutputDistribution, Tensor};
 
-/// The paper's ancestral sampler.
+/// Draws data with the paper's ancestral sampler.
 ///
 /// # Formula
 ///
 /// θ₀ is the prior. For each step from s to t of the grid: x' ~ p_O(· | θ; s), y ~ p_S(· | x'; β(t) − β(s)),
-/// θ ← h(θ, y, β(t) − β(s)). The result is p_O(· | θ; 1) after the last step, of which a caller takes the
-/// mode or a draw.
+/// θ ← h(θ, y, β(t) − β(s)). The result is p_O(· | θ; 1) after the last step; callers use its mode or a draw from it.
 ///
-/// `like` has the shape of a message ([`BayesianFlow::message_shape`]), and the precision and device of the
-/// result. `grid` usually leads from 0 to 1 in n equal steps, [`Grid::uniform`]. `predict` maps (θ, t) to the output
-/// distribution; a network goes in there, and so does an exact posterior in a test.
+/// `like` has the shape of a message ([`BayesianFlow::message_shape`]), and the precision and device of the result.
+/// `grid` usually consists of n equal steps from 0 to 1, [`Grid::uniform`]. `predict` maps (θ, t) to the output
+/// distribution; it usually evaluates a network, or in a test an exact posterior.
 ///
 /// # Errors
 ///
-/// Whatever `predict` returns.
+/// Returns any error of `predict`.
 ///
 /// Source: Graves et al. 2023, section 3.
 pub fn ancestral<B, F, E>(
@@ -40,7 +39,7 @@ where
     })
 }
 
-/// The loop of the ancestral sampler: `receive` sends a message about the prediction and updates θ with it.
+/// Runs the loop of the ancestral sampler: `receive` sends a message about the prediction and updates θ with it.
 pub(crate) fn exchange<Theta, Output, E>(
     prior: Theta,
     grid: &Grid,

@@ -1,34 +1,37 @@
-//! Drawing data of which some variables are known: inpainting and imputation.
+//! Drawing data with some known variables: inpainting and imputation.
 
 use super::{Advance, Motion, Scheme};
 use crate::{Backend, Error, Grid, OutputDistribution, Tensor};
 
-/// A batch of data points of which some variables are known.
+/// A batch of data points with some known variables.
 #[derive(Debug, Clone)]
 pub struct Observed<B: Backend, X> {
-    /// The values; where a variable is not known, any value will do.
+    /// The values; those of unknown variables are arbitrary.
     pub values: X,
-    /// `[B, D]`: 1 for every variable that is known, 0 for every other.
+    /// A mask `[B, D]`: 1 for every known variable, 0 for every other.
     pub known: Tensor<B>,
 }
 
-/// A flow as a sampler sees it when some variables are known: those send messages about their true values at every
-/// step, all others about the prediction.
+/// A flow with some known variables.
+///
+/// In every step, known variables send messages about their true values; all others send messages about the
+/// prediction.
 ///
 /// # Formula
 ///
-/// In each step the signal that stands for the prediction is m ⊙ signal(x) + (1 − m) ⊙ signal(x̂), with m = 1 for
-/// what is known. θ then learns what is known by exact Bayesian updates, and the network sees it together with what
-/// it has predicted of the rest. With the ancestral sampler each known variable's messages are p_S(y | x; α), as in
-/// training. A temperature heats the noise of the others alone.
+/// In each step, the signal m ⊙ signal(x) + (1 − m) ⊙ signal(x̂) represents the prediction, with m = 1 for known
+/// variables. θ thus learns the known values by exact Bayesian updates, and the network sees them together with its
+/// predictions of the rest. With the ancestral sampler, the messages of each known variable are p_S(y | x; α), as in
+/// training. A temperature scales only the noise of the unknown variables.
 ///
-/// Samples follow the conditional distribution only nearly: what was predicted before the known variables had said
-/// all of it is not taken back. [`Passes`](super::Passes) lessen that error, [`Particles`](super::Particles) remove it.
+/// Samples follow the conditional distribution only approximately: predictions made before the known variables have
+/// sent all their messages are not revised. [`Passes`](super::Passes) reduce this error,
+/// [`Particles`](super::Particles) remove it.
 ///
-/// It is a [`Motion`], so that any [`Sampler`](super::Sampler) runs it, with every solver and option. The last
-/// prediction covers all variables; a caller puts the known values back in their places.
+/// The flow is a [`Motion`], so any [`Sampler`](super::Sampler) runs it, with every solver and option. The last
+/// prediction covers all variables; the caller restores the known values.
 ///
-/// Source: Graves et al. 2023, section 3, with true messages in the place of predicted ones.
+/// Source: Graves et al. 2023, section 3, with true messages in place of predicted ones.
 #[derive(Debug, Clone)]
 pub struct Conditioned<'a, B: Backend, F> {
     flow: &'a F,
@@ -36,15 +39,15 @@ pub struct Conditioned<'a, B: Backend, F> {
     known: Tensor<B>,
 }
 
-/// What a flow must know to draw data under conditions, beyond how it moves.
+/// The operations that a flow needs to draw data under conditions, in addition to its [`Motion`].
 pub trait Conditional<B: Backend>: Motion<B> {
-    /// One number for each variable, `[B, D]`, repeated for each number of its message, in the shape of `like`.
+    /// Repeats the number of each variable, `[B, D]`, for each number of its message, in the shape of `like`.
     fn spread(&self, per_variable: &Tensor<B>, like: &Tensor<B>) -> Tensor<B>;
 
-    /// ln p_R(y | θ; α) − ln p_S(y | x; α) of the message y that is sent between two times about x with standard
-    /// normal `noise`, in nats, per variable, `[B, D]`.
+    /// Computes ln p_R(y | θ; α) − ln p_S(y | x; α) in nats, per variable, `[B, D]`.
     ///
-    /// The receiver is the joint one, whatever the n-step loss is measured with.
+    /// y is the message about x sent between the two times with standard normal `noise`. The receiver is the joint
+    /// one, whichever receiver the n-step loss uses.
     fn message_weight(
         &self,
         x: &<Self::Prediction as OutputDistribution<B>>::Value,
@@ -54,28 +57,29 @@ pub trait Conditional<B: Backend>: Motion<B> {
         noise: &Tensor<B>,
     ) -> Tensor<B>;
 
-    /// ln p_O(x | θ; 1) of the last prediction, in nats, per variable, `[B, D]`: what
-    /// [`loss_reconstruction`](crate::BayesianFlow::loss_reconstruction) is the negative of.
+    /// Computes ln p_O(x | θ; 1) of the last prediction in nats, per variable, `[B, D]`.
+    ///
+    /// This is the negative of [`loss_reconstruction`](crate::BayesianFlow::loss_reconstruction).
     fn last_weight(
         &self,
         x: &<Self::Prediction as OutputDistribution<B>>::Value,
         output: &Self::Prediction,
     ) -> Tensor<B>;
 
-    /// v ∇_m from ∇_θ at time t: how far a gradient of ln p(c | θ) in μ, or in the logits z, moves the mean signal; see
-    /// [`Steered`](super::Steered).
+    /// Converts ∇_θ into v ∇_m at time t: the shift of the mean signal by a gradient of ln p(c | θ) in μ, or in the
+    /// logits z; see [`Steered`](super::Steered).
     fn steer(&self, gradient: &Tensor<B>, t: f64) -> Tensor<B>;
 
-    /// θ of these examples, counted from 0, in this order.
+    /// Selects θ of the given examples, counted from 0, in this order.
     fn select(&self, theta: &Self::State, examples: &[usize]) -> Self::State;
 }
 
 impl<'a, B: Backend, F: Conditional<B>> Conditioned<'a, B, F> {
-    /// The flow with these variables known, for messages of the shape of `like`.
+    /// Creates the flow with these known variables, for messages in the shape of `like`.
     ///
     /// # Panics
     ///
-    /// Panics if the shapes do not fit each other.
+    /// Panics if the shapes do not match.
     pub fn new(
         flow: &'a F,
         observed: &Observed<B, <F::Prediction as OutputDistribution<B>>::Value>,
@@ -85,12 +89,12 @@ impl<'a, B: Backend, F: Conditional<B>> Conditioned<'a, B, F> {
         Self { flow, truth, known }
     }
 
-    /// The true signal where it is known, this one elsewhere.
+    /// Returns the true signal of known variables and the given signal of all others.
     pub(super) fn blend(&self, signal: &Tensor<B>) -> Tensor<B> {
         self.known.where_below(0.5, signal, &self.truth)
     }
 
-    /// One tensor for what is known, another for the rest, both in the shape of a message.
+    /// Combines a tensor for known variables with one for the others, both in the shape of a message.
     pub(super) fn choose(&self, known: &Tensor<B>, other: &Tensor<B>) -> Tensor<B> {
         self.known.where_below(0.5, other, known)
     }
@@ -116,12 +120,12 @@ impl<B: Backend, F: Conditional<B>> Motion<B> for Conditioned<'_, B, F> {
         self.flow.tempered(output, temperature)
     }
 
-    /// The noise of what is known stays as it is: its messages are true ones at every temperature.
+    /// Leaves the noise of known variables unchanged: their messages are true ones at every temperature.
     fn heated(&self, noise: Tensor<B>, temperature: f64) -> Tensor<B> {
         self.choose(&noise, &self.flow.heated(noise.clone(), temperature))
     }
 
-    /// The flow distribution of what is known; of a signal of 0 elsewhere.
+    /// Draws from the flow distribution of the known values, with a signal of 0 elsewhere.
     fn start(&self, t: f64, noise: &Tensor<B>) -> F::State {
         let signal = self.blend(&noise.full_like(0.0));
         let redraw =

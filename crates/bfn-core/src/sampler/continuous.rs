@@ -11,7 +11,7 @@ use crate::{
     entropy,
 };
 
-/// The coefficients of one step of μ.
+/// Computes the coefficients of one step of μ.
 ///
 /// # Formula
 ///
@@ -35,7 +35,7 @@ fn coefficients<S: Schedule, B: Backend>(schedule: &S, step: &Advance<'_, B>) ->
     let Advance { scheme, from, to, .. } = *step;
     let (before, after) = (schedule.one_minus_gamma(&from), schedule.one_minus_gamma(&to));
     let accuracy = schedule.step_accuracy(&from, &to);
-    // λ' − λ without cancellation; infinite from t = 0, where the slope then counts for nothing.
+    // λ' − λ without cancellation; infinite for a first time of t = 0, where the slope then has no effect.
     let growth = |from: f64, to: f64| 0.5 * (schedule.step_accuracy(&from, &to) / schedule.beta(&from)).ln_1p();
     let relative = step.other.map_or(0.0, |other| 0.5 * growth(from, to) / growth(other.t, from));
     let (rate, length) = (schedule.alpha(&from), to - from);
@@ -67,12 +67,12 @@ fn coefficients<S: Schedule, B: Backend>(schedule: &S, step: &Advance<'_, B>) ->
     }
 }
 
-/// μ' and ρ' = 1 + β(t').
+/// Returns μ' and ρ' = 1 + β(t').
 fn advance<S: Schedule, B: Backend>(schedule: &S, theta: &Belief<B>, step: &Advance<'_, B>) -> Belief<B> {
     belief(schedule, coefficients(schedule, step).apply(&theta.mu, step), step.to)
 }
 
-/// μ' = (γ'/γ) μ + (1 − γ') √(β'(β − β')/β) ε, which is [`Motion::retreat`] for m = ρμ.
+/// Computes μ' = (γ'/γ) μ + (1 − γ') √(β'(β − β')/β) ε, which is [`Motion::retreat`] for m = ρμ.
 fn retreat<S: Schedule, B: Backend>(
     schedule: &S,
     theta: &Belief<B>,
@@ -86,7 +86,7 @@ fn retreat<S: Schedule, B: Backend>(
     belief(schedule, Tensor::weighted_sum(&[kept, deviation], &[&theta.mu, noise]), to)
 }
 
-/// μ ~ N(0, γ(1−γ) I).
+/// Draws μ ~ N(0, γ(1−γ) I).
 fn start<S: Schedule, B: Backend>(schedule: &S, t: f64, noise: &Tensor<B>) -> Belief<B> {
     let deviation = (schedule.gamma(&t) * schedule.one_minus_gamma(&t)).sqrt();
     belief(schedule, noise * deviation, t)
@@ -97,7 +97,7 @@ fn belief<S: Schedule, B: Backend>(schedule: &S, mu: Tensor<B>, t: f64) -> Belie
     Belief { mu, rho }
 }
 
-/// The time at which ln β is half-way.
+/// Returns the time at which ln β is half-way.
 fn middle<S: Schedule>(schedule: &S, from: f64, to: f64) -> f64 {
     // The product of the roots cannot overflow where that of the accuracies would.
     schedule.time(&(schedule.beta(&from).sqrt() * schedule.beta(&to).sqrt()))
@@ -121,12 +121,12 @@ where
         x.clone()
     }
 
-    /// x̂: every real number is possible.
+    /// Returns x̂, since every real number is a possible value.
     fn nearest(&self, output: &H::Output) -> Tensor<B> {
         output.mean()
     }
 
-    /// [`RealValued::tempered`].
+    /// Applies [`RealValued::tempered`].
     fn tempered(&self, output: H::Output, temperature: f64) -> H::Output {
         output.tempered(temperature)
     }
@@ -166,7 +166,7 @@ where
     type State = Belief<B>;
     type Prediction = H::Output;
 
-    /// k̂.
+    /// Returns k̂.
     fn mean_signal(&self, output: &H::Output) -> Tensor<B> {
         output.mean()
     }
@@ -175,12 +175,12 @@ where
         centre(&x.to_reals(like), self.bins())
     }
 
-    /// The bin that holds k̂.
+    /// Returns the bin that contains k̂.
     fn nearest(&self, output: &H::Output) -> Indices<B> {
         bin(&output.mean(), self.bins())
     }
 
-    /// [`RealValued::tempered`], before it is discretised.
+    /// Applies [`RealValued::tempered`] before the discretisation.
     fn tempered(&self, output: H::Output, temperature: f64) -> H::Output {
         output.tempered(temperature)
     }
@@ -221,7 +221,7 @@ where
         per_variable.clone()
     }
 
-    /// The blurred output distribution against N(x, 1/α), whose density at y is that of the noise.
+    /// Compares the blurred output distribution with N(x, 1/α), whose density at y follows from the noise.
     fn message_weight(&self, x: &Tensor<B>, output: &H::Output, from: f64, to: f64, noise: &Tensor<B>) -> Tensor<B> {
         let alpha = self.step_accuracy(from, to);
         let y = send(x, &x.full(&[1], alpha), noise);
@@ -233,7 +233,7 @@ where
         -self.loss_reconstruction(x, output)
     }
 
-    /// (1 − γ) ∇_μ.
+    /// Returns (1 − γ) ∇_μ.
     fn steer(&self, gradient: &Tensor<B>, t: f64) -> Tensor<B> {
         gradient * Schedule::<f64>::one_minus_gamma(self.schedule(), &t)
     }
@@ -254,7 +254,7 @@ where
         per_variable.clone()
     }
 
-    /// The negative of [`BinDistribution::divergence`], which is that of one message.
+    /// Returns the negative of [`BinDistribution::divergence`], which is computed from one message.
     fn message_weight(&self, x: &Indices<B>, output: &H::Output, from: f64, to: f64, noise: &Tensor<B>) -> Tensor<B> {
         let alpha = noise.full(&[1], self.step_accuracy(from, to));
         -output.divergence(&self.signal(x, noise), &alpha, noise)
@@ -264,7 +264,7 @@ where
         output.log_prob(x)
     }
 
-    /// (1 − γ) ∇_μ.
+    /// Returns (1 − γ) ∇_μ.
     fn steer(&self, gradient: &Tensor<B>, t: f64) -> Tensor<B> {
         gradient * Schedule::<f64>::one_minus_gamma(self.schedule(), &t)
     }
@@ -274,7 +274,7 @@ where
     }
 }
 
-/// ρ may be one number for all examples.
+/// Selects the belief about some examples; ρ may be one number for all examples.
 fn select<B: Backend>(theta: &Belief<B>, examples: &[usize]) -> Belief<B> {
     let Belief { mu, rho } = theta;
     let rho = if rho.shape()[0] == mu.shape()[0] { rho.select_rows(examples) } else { rho.clone() };

@@ -5,7 +5,7 @@ use crate::discrete::{Logits, log_ratio, send};
 use crate::distribution::Categorical;
 use crate::{Backend, DiscreteFlow, Error, Grid, Indices, OutputDistribution, Schedule, Tensor, entropy};
 
-/// The coefficients of one step of the logits z, where the signal is K ê − 1.
+/// Computes the coefficients of one step of the logits z, where the signal is K ê − 1.
 ///
 /// # Formula
 ///
@@ -30,7 +30,7 @@ fn coefficients<S: Schedule, B: Backend>(schedule: &S, classes: usize, step: &Ad
     let (before, after) = (schedule.beta(&from), schedule.beta(&to));
     let accuracy = schedule.step_accuracy(&from, &to);
     let (u, next) = (before.sqrt(), after.sqrt());
-    // Differences of u from those of β, which do not cancel.
+    // Differences of u, computed from those of β, which do not cancel.
     let difference = accuracy / (u + next);
     let inverse =
         step.other.map_or(0.0, |other| (u + schedule.beta(&other.t).sqrt()) / schedule.step_accuracy(&other.t, &from));
@@ -74,17 +74,17 @@ where
         like.full_like(-1.0).scatter_add_last(x, &like.full(&[1], self.classes() as f64))
     }
 
-    /// The mode: of all e_k the nearest to ê.
+    /// Returns the mode, which is the e_k nearest to ê.
     fn nearest(&self, output: &Categorical<B>) -> Indices<B> {
         output.mode()
     }
 
-    /// Logits divided by T.
+    /// Divides the logits by T.
     fn tempered(&self, output: Categorical<B>, temperature: f64) -> Categorical<B> {
         output.tempered(temperature)
     }
 
-    /// z ~ N(0, K β(t) I).
+    /// Draws z ~ N(0, K β(t) I).
     fn start(&self, t: f64, noise: &Tensor<B>) -> Logits<B> {
         let beta: f64 = self.schedule().beta(&t);
         Logits(noise * (self.classes() as f64 * beta).sqrt())
@@ -94,14 +94,14 @@ where
         Logits(coefficients(self.schedule(), self.classes(), step).apply(&theta.0, step))
     }
 
-    /// z' = (β'/β) z + √(K β'(β − β')/β) ε.
+    /// Computes z' = (β'/β) z + √(K β'(β − β')/β) ε.
     fn retreat(&self, theta: &Logits<B>, from: f64, to: f64, noise: &Tensor<B>) -> Logits<B> {
         let kept = Schedule::<f64>::beta(self.schedule(), &to) / Schedule::<f64>::beta(self.schedule(), &from);
         let deviation = (self.classes() as f64 * kept * self.step_accuracy(to, from)).sqrt();
         Logits(Tensor::weighted_sum(&[kept, deviation], &[&theta.0, noise]))
     }
 
-    /// The time at which √β is half-way; under the paper's schedule the middle in t.
+    /// Returns the time at which √β is half-way; under the paper's schedule, this is the middle in t.
     fn middle(&self, from: f64, to: f64) -> f64 {
         let root = |t: f64| -> f64 { Schedule::<f64>::beta(self.schedule(), &t).sqrt() };
         self.schedule().time(&(0.5 * (root(from) + root(to))).powi(2))
@@ -127,7 +127,7 @@ where
         like.full_like(0.0) + per_variable.unsqueeze_last()
     }
 
-    /// The negative of [`log_ratio`].
+    /// Returns the negative of [`log_ratio`].
     fn message_weight(
         &self,
         x: &Indices<B>,
@@ -144,7 +144,7 @@ where
         output.log_prob(x)
     }
 
-    /// K ∇_z.
+    /// Returns K ∇_z.
     fn steer(&self, gradient: &Tensor<B>, _t: f64) -> Tensor<B> {
         gradient * self.classes() as f64
     }

@@ -1,18 +1,17 @@
-//! Guidance: more of what a condition says.
+//! Guidance: amplifying the effect of a condition.
 
 use crate::distribution::{BinCategorical, Categorical, Delta, DiscretisedNormal, Normal};
 use crate::mixed::{MixedOutput, PartOutput};
 use crate::{Backend, FiniteDistribution, Tensor};
 
-/// A network's output under a condition, taken further in the direction in which the condition moved it.
+/// Extrapolates a network's output under a condition in the direction in which the condition moved it.
 ///
 /// # Formula
 ///
-/// (1 + w) Ψ(θ, t, c) − w Ψ(θ, t, ∅), with the weight w: 0 for the conditional prediction as it is, −1 for the
-/// unconditional one.
+/// (1 + w) Ψ(θ, t, c) − w Ψ(θ, t, ∅) with the weight w: 0 gives the conditional prediction, −1 the unconditional one.
 ///
-/// Both outputs have one shape, which is that of the result. For discrete data they are logits, so that probabilities
-/// become p(x | c)^(1+w) p(x)^(−w), normalised; for continuous data the noise ε̂.
+/// Both outputs have the shape of the result. For discrete data they are logits, so that probabilities become
+/// p(x | c)^(1+w) p(x)^(−w), normalised. For continuous data they are the noise ε̂.
 ///
 /// # Panics
 ///
@@ -24,24 +23,24 @@ pub fn guided<B: Backend>(conditional: &Tensor<B>, unconditional: &Tensor<B>, we
     Tensor::weighted_sum(&[1.0 + weight, -weight], &[conditional, unconditional])
 }
 
-/// An output distribution whose own parameters can be taken further, rather than the network's output.
+/// An output distribution whose own parameters can be extrapolated, instead of the network's output.
 ///
-/// The parameters of the result are valid whatever the weight: probabilities are not negative and sum to one, a point
-/// prediction stays within [−1, 1]. With the weight 0 the result is the conditional prediction.
+/// The parameters of the result are valid for every weight: probabilities are not negative and sum to one, and a
+/// point prediction stays within [−1, 1]. With the weight 0 the result is the conditional prediction.
 pub trait Guided {
-    /// This prediction, made under a condition, taken further from the one that was made without.
+    /// Extrapolates this prediction, made under a condition, away from the unconditional one.
     ///
     /// # Panics
     ///
-    /// Panics if the two differ in shape, or are of different kinds.
+    /// Panics if the two differ in shape or in kind.
     #[must_use]
     fn guided(&self, unconditional: &Self, weight: f64) -> Self;
 }
 
-/// Probabilities are kept above this, so that the logarithm of none is infinite.
+/// The lower limit of probabilities, which keeps their logarithms finite.
 const LEAST_PROBABILITY: f64 = 1e-12;
 
-/// m_c + w (clip m_c − clip m_∅), where clip limits to [−1, 1], so that what lies far outside counts no more than its end.
+/// Computes m_c + w (clip m_c − clip m_∅). clip limits to [−1, 1], so that values far outside count as ±1 there.
 fn mean<B: Backend>(conditional: &Tensor<B>, unconditional: &Tensor<B>, weight: f64) -> Tensor<B> {
     crate::shape::assert_same("unconditional mean", &conditional.shape(), &unconditional.shape());
     let (with, without) = (conditional.clamp(-1.0, 1.0), unconditional.clamp(-1.0, 1.0));
@@ -52,10 +51,10 @@ fn mean<B: Backend>(conditional: &Tensor<B>, unconditional: &Tensor<B>, weight: 
 ///
 /// # Formula
 ///
-/// x̂ = clip(x̂_c + w (x̂_c − x̂_∅)) with clip to [−1, 1]; both predictions lie there themselves.
+/// x̂ = clip(x̂_c + w (x̂_c − x̂_∅)), where clip limits to [−1, 1]; both predictions already lie in this range.
 ///
-/// [`guided`] on the network's output differs from it where x̂ = μ/γ − √((1−γ)/γ) ε̂ had to be clipped: there the
-/// difference of the noises is magnified by √((1−γ)/γ), which is large at early times.
+/// [`guided`] on the network's output gives another result where x̂ = μ/γ − √((1−γ)/γ) ε̂ had to be clipped: there
+/// the difference of the noises is multiplied by √((1−γ)/γ), which is large at early times.
 impl<B: Backend> Guided for Delta<B> {
     fn guided(&self, unconditional: &Self, weight: f64) -> Self {
         Self { x_hat: mean(&self.x_hat, &unconditional.x_hat, weight).clamp(-1.0, 1.0) }
@@ -77,9 +76,10 @@ impl<B: Backend> Guided for Normal<B> {
 ///
 /// # Formula
 ///
-/// m = m_c + w (clip m_c − clip m_∅); the deviation is the conditional one. Mass beyond ±1 belongs to the outermost bins.
+/// m = m_c + w (clip m_c − clip m_∅); the deviation is the conditional one. Mass beyond ±1 belongs to the outermost
+/// bins.
 ///
-/// [`guided`] on the network's output leads to m = m_c + w (m_c − m_∅), unclipped, and σ = σ_c^(1+w) σ_∅^(−w).
+/// [`guided`] on the network's output gives m = m_c + w (m_c − m_∅), unclipped, and σ = σ_c^(1+w) σ_∅^(−w).
 impl<B: Backend> Guided for DiscretisedNormal<B> {
     fn guided(&self, unconditional: &Self, weight: f64) -> Self {
         Self { mean: mean(&self.mean, &unconditional.mean, weight), ..self.clone() }
@@ -92,7 +92,7 @@ impl<B: Backend> Guided for DiscretisedNormal<B> {
 ///
 /// p ∝ max(p_c + w (p_c − p_∅), 10⁻¹²).
 ///
-/// [`guided`] on the network's output leads to p ∝ p_c^(1+w) p_∅^(−w).
+/// [`guided`] on the network's output gives p ∝ p_c^(1+w) p_∅^(−w).
 impl<B: Backend> Guided for Categorical<B> {
     fn guided(&self, unconditional: &Self, weight: f64) -> Self {
         let probabilities = guided(&self.probabilities(), &unconditional.probabilities(), weight);
@@ -100,14 +100,14 @@ impl<B: Backend> Guided for Categorical<B> {
     }
 }
 
-/// Free bins, as [`Categorical`].
+/// Probabilities of bins, guided like [`Categorical`].
 impl<B: Backend> Guided for BinCategorical<B> {
     fn guided(&self, unconditional: &Self, weight: f64) -> Self {
         Self(self.0.guided(&unconditional.0, weight))
     }
 }
 
-/// Each part as what it is.
+/// Guides each part according to its kind.
 impl<C: Guided, X: Guided, D: Guided> Guided for MixedOutput<C, X, D> {
     fn guided(&self, unconditional: &Self, weight: f64) -> Self {
         assert_eq!(self.0.len(), unconditional.0.len(), "parts of the conditional and the unconditional prediction");

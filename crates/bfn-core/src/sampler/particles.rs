@@ -1,27 +1,27 @@
-//! Sequential Monte Carlo: draws from the conditional distribution of what is not known.
+//! Sequential Monte Carlo: draws of the unknown variables from their conditional distribution.
 
 use super::{Advance, Conditional, Conditioned, Moment, Observed, Scheme};
 use crate::error::{Error, check};
 use crate::{Backend, Grid, NoiseSource, OutputDistribution, Tensor};
 
-/// The ancestral sampler with many particles for each data point, weighed by how well they foresaw what is known.
+/// The ancestral sampler with many particles per data point, weighted by how well they predicted the known variables.
 ///
 /// # Formula
 ///
-/// All particles of a data point are sent the same messages y about what is known. Step by step the weight of a
+/// All particles of a data point receive the same messages y about the known variables. In each step, the weight of a
 /// particle with parameters θ is multiplied by
 ///
 /// ```text
 /// Π_(d known) p_R(y_d | θ; t, α) / p_S(y_d | x_d; α)
 /// ```
 ///
-/// and at the end by Π_(d known) p_O(x_d | θ; 1). Where the effective sample size (Σ w)²/Σ w² of a data point's
-/// particles falls below a share of their number, they are drawn anew in proportion to their weights (systematic
-/// resampling) and weigh the same again.
+/// and at the end by Π_(d known) p_O(x_d | θ; 1). If the effective sample size (Σ w)²/Σ w² of a data point's
+/// particles falls below a given share of their number, they are drawn anew in proportion to their weights
+/// (systematic resampling), and the weights become equal again.
 ///
-/// The weighted particles follow the model's p(unknown | known) as their number grows, exactly so for a model whose
-/// steps are short. The product of the mean weights estimates the model's p(known) without bias; its logarithm is
-/// [`Filtered::ln_evidence`].
+/// As the number of particles grows, the weighted particles follow the model's p(unknown | known); for a model with
+/// short steps this is exact. The product of the mean weights is an unbiased estimate of the model's p(known); its
+/// logarithm is [`Filtered::ln_evidence`].
 ///
 /// Source: Graves et al. 2023, section 3, for the model; Doucet, de Freitas and Gordon 2001 for the method.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,52 +31,53 @@ pub struct Particles {
     threshold: f64,
 }
 
-/// What [`Particles::sample`] ends with.
+/// The result of [`Particles::sample`].
 #[derive(Debug, Clone)]
 pub struct Filtered<Theta, Output> {
     /// θ of every particle at the last time.
     pub theta: Theta,
     /// The last prediction of every particle.
     pub output: Output,
-    /// The weights of every particle, those of a data point summing to 1.
+    /// The weight of every particle; the weights of a data point's particles sum to 1.
     pub weights: Vec<f64>,
-    /// For every step, and at last for the end, the effective sample size of each data point's particles before any
-    /// resampling.
+    /// The effective sample size of each data point's particles, before any resampling, for every step and finally
+    /// for the end.
     pub effective: Vec<Vec<f64>>,
-    /// Estimates of ln p(known), in nats, one for each data point.
+    /// An estimate of ln p(known) in nats for each data point.
     pub ln_evidence: Vec<f64>,
-    /// How often the predictor was evaluated for each particle.
+    /// The number of evaluations of the predictor for each particle.
     pub evaluations: usize,
 }
 
 impl Particles {
-    /// So many particles for each data point on the grid, resampled where fewer than half of them are effective.
+    /// Creates a sampler with `count` particles per data point, resampled if fewer than half of them are effective.
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] unless there is a particle and the grid begins at 0, before any message.
+    /// Returns [`Error::Parameter`] unless there is at least one particle and the grid begins at 0, before any
+    /// message.
     pub fn new(grid: Grid, count: usize) -> Result<Self, Error> {
         check("particles", count as f64, "at least 1", count > 0)?;
         check("the first time of the particles' grid", grid.first(), "0", grid.first() == 0.0)?;
         Ok(Self { grid, count, threshold: 0.5 })
     }
 
-    /// The same with another share of effective particles below which they are resampled: 0 for never, 1 for always.
+    /// Sets the share of effective particles below which they are resampled: 0 for never, 1 for always.
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] unless the share is from 0 to 1.
+    /// Returns [`Error::Parameter`] unless the share is from 0 to 1.
     pub fn with_threshold(self, threshold: f64) -> Result<Self, Error> {
         let threshold = check("threshold", threshold, "from 0 to 1", (0.0..=1.0).contains(&threshold))?;
         Ok(Self { threshold, ..self })
     }
 
-    /// The grid of times.
+    /// Returns the grid of times.
     pub fn grid(&self) -> &Grid {
         &self.grid
     }
 
-    /// The number of particles of a data point.
+    /// Returns the number of particles per data point.
     pub fn count(&self) -> usize {
         self.count
     }
@@ -85,13 +86,13 @@ impl Particles {
     ///
     /// # Shapes
     ///
-    /// For G data points of N particles the batch has G·N rows, the particles of a data point next to each other and
-    /// `observed` the same for all of them; `like` has the shape of a message. `predict` and `observe` are those of
+    /// For G data points with N particles each, the batch has G·N rows. The particles of a data point are adjacent
+    /// and share the same `observed`. `like` has the shape of a message. `predict` and `observe` are those of
     /// [`Sampler::sample`](super::Sampler::sample).
     ///
     /// # Errors
     ///
-    /// Whatever `predict` returns.
+    /// Returns any error of `predict`.
     ///
     /// # Panics
     ///
@@ -149,9 +150,9 @@ impl Particles {
 }
 
 impl<Theta, Output> Filtered<Theta, Output> {
-    /// A particle of each data point, drawn in proportion to its weight with one uniform number per data point.
+    /// Draws a particle of each data point in proportion to its weight, from one uniform number per data point.
     ///
-    /// The result is the row of each in the batch.
+    /// The result is the row of each drawn particle in the batch.
     ///
     /// # Panics
     ///
@@ -181,7 +182,7 @@ impl Population {
         self.ln_weights.iter_mut().zip(ln_factors).for_each(|(weight, factor)| *weight += factor);
     }
 
-    /// (Σ w)²/Σ w² of each group.
+    /// Returns (Σ w)²/Σ w² of each group.
     fn effective(&self) -> Vec<f64> {
         let of_group = |group: &[f64]| {
             let weights = normalised(group).weights;
@@ -190,7 +191,7 @@ impl Population {
         self.ln_weights.chunks_exact(self.count).map(of_group).collect()
     }
 
-    /// The rows that take the places of all, if a group has too few effective particles.
+    /// Resamples every group with too few effective particles, and returns the row that takes the place of each row.
     fn resample(&mut self, threshold: f64, uniform: &[f64]) -> Option<Vec<usize>> {
         let effective = self.effective();
         let needed = threshold * self.count as f64;
@@ -225,7 +226,7 @@ struct Normalised {
     ln_mean: f64,
 }
 
-/// Weights that sum to 1, and the logarithm of their mean before. Where all are 0 they become equal.
+/// Returns weights that sum to 1, and the logarithm of the mean before. Weights that are all 0 become equal.
 fn normalised(ln_weights: &[f64]) -> Normalised {
     let count = ln_weights.len() as f64;
     let peak = ln_weights.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -237,8 +238,9 @@ fn normalised(ln_weights: &[f64]) -> Normalised {
     Normalised { weights, ln_mean: peak + (total / count).ln() }
 }
 
-/// `draws` members of a population in proportion to their weights, at equal distances from a uniform start: each is
-/// drawn its expected number of times, rounded up or down.
+/// Draws `draws` members of a population in proportion to their weights, at equal distances from a uniform start.
+///
+/// Each member is drawn its expected number of times, rounded up or down.
 fn systematic(weights: &[f64], uniform: f64, draws: usize) -> Vec<usize> {
     let (mut member, mut passed) = (0, 0.0);
     let place = |draw: usize| (draw as f64 + uniform) / draws as f64;

@@ -1,14 +1,15 @@
-//! Going over stretches of a grid again.
+//! Repeated passes over stretches of a grid.
 
 use crate::error::{Error, check};
 use crate::{Grid, Interval};
 
-/// How often each stretch of a grid is gone through.
+/// The number of passes through each stretch of a grid.
 ///
-/// With some variables known, the first pass of a stretch predicts the others before the known ones have said much.
-/// Between two passes θ goes back to the beginning of the stretch ([`Motion::retreat`](super::Motion::retreat)), where
-/// it still knows part of what it has learnt, and the next pass predicts from there. Passes bring samples closer to
-/// the conditional distribution; only [`Particles`](super::Particles) reach it.
+/// If some variables are known, the first pass through a stretch predicts the others before the known ones have sent
+/// much information. Between two passes, θ returns to the beginning of the stretch
+/// ([`Motion::retreat`](super::Motion::retreat)), where it retains part of what it has learnt. The next pass predicts
+/// from there. Passes bring samples closer to the conditional distribution; only [`Particles`](super::Particles)
+/// reach it.
 ///
 /// Source: Lugmayr et al. 2022 (RePaint, arXiv:2201.09865), for diffusion models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,31 +18,31 @@ pub struct Passes {
     stretch: usize,
 }
 
-/// A part of a sampler's way.
+/// A section of a sampler's path.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Leg {
     /// A step of the solver.
     Advance(Interval),
-    /// Messages taken back, from a later time to an earlier.
+    /// A return from a later time to an earlier one, taking messages back.
     Retreat(Interval),
 }
 
 impl Passes {
-    /// Each stretch once.
+    /// One pass through each stretch.
     pub(super) const ONCE: Self = Self { count: 1, stretch: 1 };
 
-    /// `count` passes through each `stretch` of so many steps; the last stretch may be shorter.
+    /// Requests `count` passes through each stretch of `stretch` steps; the last stretch may be shorter.
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] unless both are at least 1.
+    /// Returns [`Error::Parameter`] unless both are at least 1.
     pub fn new(count: usize, stretch: usize) -> Result<Self, Error> {
         check("passes", count as f64, "at least 1", count > 0)?;
         check("steps of a stretch", stretch as f64, "at least 1", stretch > 0)?;
         Ok(Self { count, stretch })
     }
 
-    /// The way along the first `steps` steps of a grid.
+    /// Returns the path along the first `steps` steps of a grid.
     pub(super) fn legs(self, grid: &Grid, steps: usize) -> impl Iterator<Item = Leg> + '_ {
         let Self { count, stretch } = self;
         let times = &grid.times()[..=steps];

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// How θ moves from one time to the next.
+/// A method that moves θ from one time to the next.
 ///
 /// | solver | order | noise | first time | evaluations per step |
 /// | --- | --- | --- | --- | --- |
@@ -15,69 +15,70 @@ use std::fmt;
 /// | `Redraw` | | each step | t₀ ≥ 0 | 1 |
 /// | `FixedNoise` | | start only | t₀ ≥ 0 | 1 |
 ///
-/// Stochastic and ordinary equations share their marginal distributions, not their paths. With the
-/// published settings t₀ is 0.01 for images and 0.001 for text.
+/// Stochastic and ordinary equations share their marginal distributions, but not their paths. In the published
+/// settings, t₀ is 0.01 for images and 0.001 for text.
 ///
 /// Source: Graves et al. 2023, section 3; Xue et al. 2024, sections 5 and 6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Solver {
     /// The paper's sampler: messages about draws from the prediction.
     Ancestral,
-    /// Messages about the mean prediction: the stochastic equation with the prediction held over a step.
+    /// Messages about the mean prediction: the stochastic equation with the prediction held constant over a step.
     Sde1,
-    /// The stochastic equation with the prediction extrapolated linearly from the step before.
+    /// The stochastic equation with the prediction extrapolated linearly from the previous step.
     Sde2,
-    /// The stochastic equation by the rule of Euler and Maruyama.
+    /// The stochastic equation by the Euler–Maruyama rule.
     SdeEuler,
-    /// The ordinary equation with the prediction held over a step.
+    /// The ordinary equation with the prediction held constant over a step.
     Ode1,
-    /// The ordinary equation with the prediction extrapolated linearly from the step before.
+    /// The ordinary equation with the prediction extrapolated linearly from the previous step.
     Ode2,
-    /// The ordinary equation with the prediction's slope from an evaluation half-way.
+    /// The ordinary equation with the slope of the prediction from an evaluation half-way.
     Ode2SingleStep,
     /// The ordinary equation by Euler's rule.
     OdeEuler,
     /// θ drawn afresh from the flow distribution of the prediction: noise does not accumulate.
     ///
-    /// Exact for an exact predictor with [`Choice::Draw`]; with the mean it follows neither equation, and
-    /// more steps need not bring its samples closer to the data.
+    /// Exact for an exact predictor with [`Choice::Draw`]. With the mean, it follows neither equation, and more steps
+    /// do not necessarily bring its samples closer to the data.
     Redraw,
-    /// As `Redraw`, with one noise for all steps of a sample, which thus depends on that noise alone.
+    /// Like `Redraw`, but with one noise for all steps of a sample, which therefore depends on that noise alone.
     ///
-    /// It repeats the prediction towards a fixed point: with many steps samples gather at few values.
+    /// It iterates the prediction towards a fixed point: with many steps, samples gather at few values.
     FixedNoise,
 }
 
-/// Which value stands for the prediction when θ moves.
+/// The value that represents the prediction when θ moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Choice {
-    /// x̂, k̂ or ê, the mean.
+    /// The mean: x̂, k̂ or ê.
     Mean,
     /// The most probable value.
     Mode,
     /// A draw from the output distribution.
     Draw,
-    /// The possible value nearest to the mean: for few bins, the bin's centre.
+    /// The possible value nearest to the mean; with few bins, the centre of a bin.
     Nearest,
 }
 
-/// How a sampler ends.
+/// The end of a sampler's path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Last {
     /// All n steps, then a prediction at the last time: n + 1 evaluations.
     Evaluate,
-    /// The last step is the prediction itself: n − 1 steps, and the prediction at t_(n−1) is the
-    /// result. The published solvers end so; n evaluations.
+    /// The prediction replaces the last step: n − 1 steps, and the prediction at t_(n−1) is the result. This takes n
+    /// evaluations, and the published solvers end in this way.
     Prediction,
 }
 
-/// The rule of one step, which a flow turns into coefficients.
+/// The rule of one step, from which a flow computes coefficients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scheme {
     /// Stochastic, exact for a constant prediction.
     Sde1,
-    /// Stochastic, for a prediction with a constant slope: exact in the mean for discrete data, where the slope is that
-    /// in √β; for continuous data, where it is that in ½ ln β, exact but for terms of third order in the step.
+    /// Stochastic, for a prediction with a constant slope. For discrete data, where the slope is that in √β, it is
+    /// exact in the mean; for continuous data, where it is that in ½ ln β, exact except for terms of third order in
+    /// the step.
     Sde2,
     /// Stochastic, with a constant drift.
     SdeEuler,
@@ -92,7 +93,7 @@ pub enum Scheme {
 }
 
 impl Solver {
-    /// Every solver.
+    /// All solvers.
     pub const ALL: [Self; 10] = [
         Self::Ancestral,
         Self::Sde1,
@@ -106,7 +107,7 @@ impl Solver {
         Self::FixedNoise,
     ];
 
-    /// The rule of its steps.
+    /// Returns the rule of the solver's steps.
     pub fn scheme(self) -> Scheme {
         match self {
             Self::Ancestral | Self::Sde1 => Scheme::Sde1,
@@ -119,13 +120,13 @@ impl Solver {
         }
     }
 
-    /// Whether its grid may begin at t = 0.
+    /// Returns whether the grid of this solver may begin at t = 0.
     pub fn starts_at_zero(self) -> bool {
         !matches!(self.scheme(), Scheme::Ode1 | Scheme::Ode2 | Scheme::OdeEuler)
     }
 }
 
-/// The name as on a command line.
+/// Writes the name used on the command line.
 impl fmt::Display for Solver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -144,12 +145,12 @@ impl fmt::Display for Solver {
 }
 
 impl Scheme {
-    /// Whether a step takes noise.
+    /// Returns whether a step uses noise.
     pub fn is_stochastic(self) -> bool {
         matches!(self, Self::Sde1 | Self::Sde2 | Self::SdeEuler | Self::Redraw)
     }
 
-    /// Whether a step takes the prediction of another time.
+    /// Returns whether a step uses the prediction at another time.
     pub fn is_second_order(self) -> bool {
         matches!(self, Self::Sde2 | Self::Ode2)
     }

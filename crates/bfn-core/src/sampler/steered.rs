@@ -1,14 +1,14 @@
-//! Guidance by a score of one's own: samples of which something is to be true.
+//! Guidance by a custom score: samples for which a statement is to be true.
 
 use super::{Advance, Conditional, Motion, Other};
 use crate::{Backend, Error, Grid, OutputDistribution, Tensor};
 
-/// How θ speaks for a statement c about the data: the gradient of ln p(c | θ).
+/// The score of a statement c about the data: the gradient of ln p(c | θ).
 ///
-/// A closure over (θ, t) is one. With automatic differentiation, it differentiates the log-probability that a
-/// classifier of noisy data gives to c.
+/// A closure over (θ, t) is a score. With automatic differentiation, it can differentiate the log-probability that a
+/// classifier of noisy data assigns to c.
 pub trait Score<B: Backend, State> {
-    /// ∇ ln p(c | θ) at time t with respect to μ, or to the logits z, in the shape of a message.
+    /// Returns ∇ ln p(c | θ) at time t with respect to μ, or to the logits z, in the shape of a message.
     fn gradient(&self, theta: &State, t: f64) -> Tensor<B>;
 }
 
@@ -23,10 +23,11 @@ pub trait Score<B: Backend, State> {
 /// E[signal | θ, c] = E[signal | θ] + v ∇_m ln p(c | θ)
 /// ```
 ///
-/// exactly; here the gradient is multiplied by a weight, 1 for Bayes' rule. In μ it is (1 − γ) ∇_μ ln p(c | θ).
+/// exactly. Here the gradient is multiplied by a weight, which is 1 for Bayes' rule. In μ it is
+/// (1 − γ) ∇_μ ln p(c | θ).
 ///
-/// It is a [`Motion`], so that any [`Sampler`](super::Sampler) runs it; schemes of second order take the gradient to be
-/// constant over a step. The last prediction, when all is decided, is not moved.
+/// The flow is a [`Motion`], so any [`Sampler`](super::Sampler) runs it. Second-order schemes take the gradient to be
+/// constant over a step. The last prediction is not moved, since by then everything is decided.
 ///
 /// Source: Dhariwal and Nichol 2021 (arXiv:2105.05233), for diffusion models.
 #[derive(Debug, Clone)]
@@ -47,7 +48,7 @@ where
 }
 
 impl<'a, F, S> Steered<'a, F, S> {
-    /// The flow under the score, which counts `weight` times.
+    /// Creates the flow steered by the score, which is multiplied by `weight`.
     pub fn new(flow: &'a F, score: S, weight: f64) -> Self {
         Self { flow, score, weight }
     }
@@ -86,7 +87,7 @@ where
         self.flow.start(t, noise)
     }
 
-    /// The step of the flow with all signals moved.
+    /// Performs the flow's step with all signals moved.
     fn advance(&self, theta: &F::State, step: &Advance<'_, B>) -> F::State {
         let shift = self.flow.steer(&(self.score.gradient(theta, step.from) * self.weight), step.from);
         let signal = step.signal + &shift;

@@ -4,8 +4,7 @@ use super::Schedule;
 use crate::Real;
 use crate::error::{Error, check};
 
-/// The schedule along which the standard deviation of the input distribution falls from 1 to σ₁
-/// at a constant rate in its logarithm.
+/// The schedule along which the standard deviation of the input distribution falls exponentially from 1 to σ₁.
 ///
 /// # Formula
 ///
@@ -21,11 +20,11 @@ pub struct ExponentialSchedule {
 }
 
 impl ExponentialSchedule {
-    /// The schedule that ends at standard deviation `sigma_1`.
+    /// Creates the schedule that ends at standard deviation `sigma_1`.
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] unless 0 < `sigma_1` < 1, or where β(1) = σ₁⁻² − 1 is not finite.
+    /// Returns [`Error::Parameter`] unless 0 < `sigma_1` < 1 and β(1) = σ₁⁻² − 1 is finite.
     pub fn new(sigma_1: f64) -> Result<Self, Error> {
         let allowed = sigma_1 > 0.0 && sigma_1 < 1.0 && sigma_1.powi(-2).is_finite();
         Ok(Self {
@@ -33,12 +32,12 @@ impl ExponentialSchedule {
         })
     }
 
-    /// σ₁, the standard deviation of the input distribution at t = 1.
+    /// Returns σ₁, the standard deviation of the input distribution at t = 1.
     pub fn sigma_1(&self) -> f64 {
         self.sigma_1
     }
 
-    /// −2 ln σ₁ > 0, the rate at which ln(1 + β) grows.
+    /// Returns −2 ln σ₁ > 0, the rate at which ln(1 + β) grows.
     fn rate(&self) -> f64 {
         -2.0 * self.sigma_1.ln()
     }

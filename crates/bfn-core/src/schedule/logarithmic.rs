@@ -1,10 +1,10 @@
-//! A schedule for discrete data that follows the late fall of the entropy.
+//! A schedule for discrete data that follows the late fall of the entropy, at large β.
 
 use super::Schedule;
 use crate::Real;
 use crate::error::{Error, check, check_count};
 
-/// The largest K β(1)/4 whose exponential leaves room in an f64.
+/// The largest K β(1)/4 whose exponential fits well within the range of an f64.
 const LARGEST_EXPONENT: f64 = 700.0;
 
 /// The schedule along which e^(−Kβ/4) falls linearly.
@@ -14,17 +14,17 @@ const LARGEST_EXPONENT: f64 = 700.0;
 /// β(t) = −(4/K) ln(1 − t + t e^(−Kβ(1)/4)), α(t) = (4/K) q / (1 − t q) with q = 1 − e^(−Kβ(1)/4), and a
 /// message between times s and t has accuracy (4/K) ln(1 + (t − s) q / (1 − t q)).
 ///
-/// For K classes the difference between the logit of the true class and another is
-/// N(Kβ, 2Kβ), so that the expected entropy of the input distribution falls as e^(−Kβ/4) once β is large, and
-/// this schedule makes that fall linear in t. [`crate::entropy`] says how linear it is over all of t.
+/// For K classes, the difference between the logit of the true class and another has the distribution N(Kβ, 2Kβ). The
+/// expected entropy of the input distribution therefore falls as e^(−Kβ/4) once β is large, and this schedule makes
+/// that fall linear in t. [`crate::entropy`] states how linear it is over the whole range of t.
 ///
-/// K ≥ 2 is the number of classes and β(1) > 0 the accuracy that all messages add up to.
+/// K ≥ 2 is the number of classes and β(1) > 0 is the total accuracy of all messages.
 ///
 /// # Numerics
 ///
-/// No digits cancel at either end: 1 − t q is computed as (1 − t) + t e^(−Kβ(1)/4). Where that overflows the
-/// precision of the time (f32, from Kβ(1)/4 ≈ 88), β is limited to β(1) while α(1) = (4/K)(e^(Kβ(1)/4) − 1)
-/// is infinite.
+/// No digits cancel at either end: 1 − t q is computed as (1 − t) + t e^(−Kβ(1)/4). Where this leaves the range of
+/// the time's precision (f32, from Kβ(1)/4 ≈ 88), β is limited to β(1), while α(1) = (4/K)(e^(Kβ(1)/4) − 1) is
+/// infinite.
 ///
 /// Source: Tao and Abe 2024, "A Bayesian Flow Network Framework for Chemistry Tasks", arXiv:2407.20294.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -34,39 +34,39 @@ pub struct LogarithmicSchedule {
 }
 
 impl LogarithmicSchedule {
-    /// The schedule for `classes` classes that ends at accuracy `beta_1`.
+    /// Creates the schedule for `classes` classes that ends at accuracy `beta_1`.
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] unless `classes` ≥ 2, `beta_1` > 0 and `classes` · `beta_1` / 4 ≤ 700, beyond
-    /// which α(1) is no f64.
+    /// Returns [`Error::Parameter`] unless `classes` ≥ 2, `beta_1` > 0 and `classes` · `beta_1` / 4 ≤ 700, beyond
+    /// which α(1) cannot be represented as an f64.
     pub fn new(classes: usize, beta_1: f64) -> Result<Self, Error> {
         let classes = check_count("classes", classes)?;
         let allowed = beta_1 > 0.0 && beta_1 * classes as f64 / 4.0 <= LARGEST_EXPONENT;
         Ok(Self { classes, beta_1: check("beta_1", beta_1, "above 0 and at most 2800 / classes", allowed)? })
     }
 
-    /// K, the number of classes.
+    /// Returns K, the number of classes.
     pub fn classes(&self) -> usize {
         self.classes
     }
 
-    /// β(1), the accuracy at t = 1.
+    /// Returns β(1), the accuracy at t = 1.
     pub fn beta_1(&self) -> f64 {
         self.beta_1
     }
 
-    /// K/4, the rate at which the entropy falls with β.
+    /// Returns K/4, the rate at which the entropy falls with β.
     fn rate(&self) -> f64 {
         self.classes as f64 / 4.0
     }
 
-    /// q = 1 − e^(−Kβ(1)/4).
+    /// Returns q = 1 − e^(−Kβ(1)/4).
     fn fall(&self) -> f64 {
         -(-self.rate() * self.beta_1).exp_m1()
     }
 
-    /// 1 − t q, exact also where q rounds to 1.
+    /// Returns 1 − t q, accurate even where q rounds to 1.
     fn rest<R: Real>(&self, t: &R) -> R {
         (t.constant(1.0) - t.clone()) + t.clone() * (-self.rate() * self.beta_1).exp()
     }

@@ -17,24 +17,24 @@ pub struct Knot {
 ///
 /// # Formula
 ///
-/// The variable that is interpolated is λ = ln(1 + β). It is twice the entropy that the messages have taken
-/// from a normal input distribution, so that the paper's schedule for continuous data is a straight line, is
-/// reproduced exactly from any table, and a table whose β spans six orders of magnitude is as well resolved
-/// at its start as at its end. With it β = e^λ − 1, α = (1 + β) dλ/dt, γ = 1 − e^(−λ), and a message between
-/// s and t has accuracy e^(λ(s)) (e^(λ(t) − λ(s)) − 1): no digits cancel.
+/// The interpolated variable is λ = ln(1 + β), twice the entropy that the messages have removed from a normal input
+/// distribution. In this variable the paper's schedule for continuous data is a straight line and is reproduced
+/// exactly from any table. A table whose β spans six orders of magnitude is resolved as well at its start as at its
+/// end. From λ follow β = e^λ − 1, α = (1 + β) dλ/dt and γ = 1 − e^(−λ). A message between s and t has accuracy
+/// e^(λ(s)) (e^(λ(t) − λ(s)) − 1). No digits cancel.
 ///
-/// Between two knots, with ξ the share of the interval that is past, s the secant slope, and r₀, r₁ the
-/// slopes at both ends divided by s, λ is the monotone rational quadratic
+/// Let ξ be the share of the interval between two knots that has passed, s the secant slope, and r₀, r₁ the slopes at
+/// both ends divided by s. Then λ is the monotone rational quadratic
 ///
 /// λ = λ₀ + (λ₁ − λ₀) (ξ² + r₀ ξ(1−ξ)) / (1 + (r₀ + r₁ − 2) ξ(1−ξ)).
 ///
-/// Unlike a monotone cubic it increases for all slopes r ≥ 0 and has its inverse in closed form,
+/// Unlike a monotone cubic, it increases for all slopes r ≥ 0 and has its inverse in closed form,
 ///
 /// ξ = 2y / (b + √(b² + 4(1 − b)y)) with y the share of λ's rise and b = r₀ − (r₀ + r₁ − 2) y,
 ///
-/// without a search that a tensor could not do. The slopes are those of the parabola through three
-/// neighbouring knots, limited to between 0 and 3 secant slopes on either side (Fritsch and Carlson's bound),
-/// which keeps a kink in a table from becoming a jump; α is continuous.
+/// without a search, which a tensor could not perform. The slopes are those of the parabola through three
+/// neighbouring knots, limited to between 0 and 3 secant slopes on either side (Fritsch and Carlson's bound). This
+/// limit keeps a kink in a table from becoming a jump. α is continuous.
 ///
 /// Before t = 0 and after t = 1 the schedule is constant.
 ///
@@ -56,7 +56,7 @@ pub struct Knot {
 pub struct TabulatedSchedule {
     times: Vec<f64>,
     lambdas: Vec<f64>,
-    /// Of each interval: its length in t, its rise in λ, and the slopes at its ends over the secant's.
+    /// For each interval: its length in t, its rise in λ, and the slopes at its ends divided by the secant's.
     widths: Vec<f64>,
     rises: Vec<f64>,
     first_slopes: Vec<f64>,
@@ -70,12 +70,12 @@ struct Spline<R> {
 }
 
 impl TabulatedSchedule {
-    /// The schedule through `knots`, from (t, β) = (0, 0) to t = 1.
+    /// Creates the schedule through `knots`, from (t, β) = (0, 0) to t = 1.
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] unless there are two knots or more, the first is (0, 0), the last has t = 1 and
-    /// a finite β; [`Error::Grid`] where t or β does not increase strictly, or is no number.
+    /// Returns [`Error::Parameter`] unless there are at least two knots, the first is (0, 0), and the last has t = 1
+    /// and a finite β; [`Error::Grid`] if t or β does not increase strictly or is NaN.
     pub fn new(knots: &[Knot]) -> Result<Self, Error> {
         check_count("knots", knots.len())?;
         let (first, last) = (knots[0], knots[knots.len() - 1]);
@@ -89,7 +89,7 @@ impl TabulatedSchedule {
         check("last beta", last.beta, "finite", last.beta.is_finite())?;
 
         let lambdas: Vec<f64> = betas.iter().map(|beta| beta.ln_1p()).collect();
-        // Two values of β that differ may still round to one of λ.
+        // Two different values of β may still round to the same λ.
         check_increasing("ln(1 + beta) of the knots", &lambdas)?;
         let widths = differences(&times);
         let rises = differences(&lambdas);
@@ -100,7 +100,7 @@ impl TabulatedSchedule {
         Ok(Self { times, lambdas, widths, rises, first_slopes, last_slopes })
     }
 
-    /// The points of the table.
+    /// Returns the points of the table.
     pub fn knots(&self) -> Vec<Knot> {
         self.times.iter().zip(&self.lambdas).map(|(t, lambda)| Knot { t: *t, beta: lambda.exp_m1() }).collect()
     }
@@ -137,7 +137,7 @@ impl<R: Real> Schedule<R> for TabulatedSchedule {
         let y = ((lambda - base) / rise).clamp(0.0, 1.0);
         let b = first.clone() - (first + last - 2.0) * y.clone();
         let root = (b.clone() * b.clone() + (b.constant(1.0) - b.clone()) * y.clone() * 4.0).sqrt();
-        // The smallest number keeps 0/0 out where y and the first slope are both 0.
+        // The tiny summand prevents 0/0 where y and the first slope are both 0.
         let xi = y * 2.0 / (b + root + f64::from(f32::MIN_POSITIVE));
         start + width * xi.clamp(0.0, 1.0)
     }
@@ -157,7 +157,7 @@ fn differences(values: &[f64]) -> Vec<f64> {
     values.windows(2).map(|pair| pair[1] - pair[0]).collect()
 }
 
-/// The slope at every knot: that of the parabola through it and its neighbours, limited.
+/// Computes the slope at every knot: that of the parabola through it and its neighbours, limited.
 fn slopes(widths: &[f64], secants: &[f64]) -> Vec<f64> {
     let end = |h: f64, next: f64, secant: f64, other: f64| ((2.0 * h + next) * secant - h * other) / (h + next);
     let intervals = secants.len();

@@ -1,14 +1,14 @@
-//! e^x without a branch and without a table, so that a loop over it becomes vector instructions.
+//! e^x without branches or tables, so that a loop over it compiles to vector instructions.
 //!
 //! # Formula
 //!
-//! x = n ln 2 + r with the integer n nearest to x/ln 2, so |r| ≤ ½ ln 2; e^x = 2^n (1 + r + r² q(r)) with the polynomial
-//! q that is nearest to (e^r − 1 − r)/r² at Chebyshev points (its error times r² is under 2^−26 in f32 and 2^−55 in
-//! f64). ln 2 is the sum of two parts, of which n times the first is exact. 2^n is the product of two factors, so that
-//! neither overflows, nor underflows before the result does.
+//! x = n ln 2 + r with the integer n nearest to x/ln 2, so |r| ≤ ½ ln 2; e^x = 2^n (1 + r + r² q(r)) with the
+//! polynomial q that is nearest to (e^r − 1 − r)/r² at Chebyshev points (its error times r² is under 2^−26 in f32 and
+//! 2^−55 in f64). ln 2 is split into two parts such that n times the first is exact. 2^n is the product of two
+//! factors: neither overflows, nor underflows before the result does.
 //!
-//! Within 2 units in the last place of e^x, subnormal results within one more of the smallest number; e^0 = 1,
-//! e^(−∞) = 0, e^∞ = ∞, and NaN stays NaN.
+//! Results are within 2 units in the last place of e^x; subnormal results are within one more unit of the smallest
+//! number. e^0 = 1, e^(−∞) = 0, e^∞ = ∞, and NaN stays NaN.
 
 macro_rules! exponential {
     (
@@ -18,9 +18,9 @@ macro_rules! exponential {
         $(#[$doc])*
         #[inline(always)]
         pub(crate) fn $name(x: $Float) -> $Float {
-            // 1.5 · 2^digits: beside it a number keeps its integer part alone, in the lowest bits.
+            // 1.5 · 2^digits: adding it to a number keeps only the integer part, in the lowest bits.
             const INTEGER: $Float = 1.5 * (1_u64 << $digits) as $Float;
-            // Two choices that a NaN passes through; beyond the range the result is 0 or infinite already.
+            // Two selections that let a NaN pass; beyond the range the result is already 0 or infinite.
             let x = if x < $low { $low } else { x };
             let x = if x > $high { $high } else { x };
             let n = (x * std::f64::consts::LOG2_E as $Float + INTEGER) - INTEGER;
@@ -47,7 +47,7 @@ exponential! {
     exp_f64, f64, digits: 52, bias: 1023.0, range: [-746.0, 710.0],
     ln_2: [0.693_147_180_559_663, 2.823_529_056_303_157_7e-13],
     q: |r, q| {
-        // Pairs of terms, which do not wait for each other.
+        // Pairs of terms that do not depend on each other.
         let (r2, r4) = (r * r, (r * r) * (r * r));
         let (a, b) = ((q[1] * r + q[0]) + (q[3] * r + q[2]) * r2, (q[5] * r + q[4]) + (q[7] * r + q[6]) * r2);
         (a + b * r4) + (q[9] * r + q[8]) * (r4 * r4)
@@ -70,12 +70,12 @@ exponential! {
 mod tests {
     use super::*;
 
-    /// The error in units of the last place of the result in f32.
+    /// Returns the error in units of the last place of the result in f32.
     fn error_f32(x: f32) -> f64 {
         let (found, exact) = (exp_f32(x), f64::from(x).exp());
         let rounded = exact as f32;
         if found.is_infinite() || rounded.is_infinite() {
-            // One of them may be the largest number still.
+            // One of them may still be the largest number.
             assert!(found >= f32::MAX && rounded >= f32::MAX, "e^{x} is {found}, not {rounded}");
             return 0.0;
         }
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn f32_is_within_two_units_everywhere() {
-        // Every 997th number, of both signs, subnormal ones and those out of range included.
+        // Every 997th number, of both signs, including subnormal ones and those out of range.
         let worst = (0..=u32::MAX).step_by(997).map(f32::from_bits).filter(|x| x.is_finite()).map(error_f32);
         let worst = worst.fold(0.0, f64::max);
         assert!(worst < 2.0, "{worst} units");
@@ -109,7 +109,7 @@ mod tests {
                 worst = worst.max((exp_f64(x) - x.exp()).abs() / f64::EPSILON);
             }
         }
-        // The C library's own error is up to one unit more.
+        // The error of the C library itself is up to one unit more.
         assert!(worst <= 2.0, "{worst} units");
     }
 

@@ -1,4 +1,4 @@
-//! What lies in a folder of images, and the file that keeps them decoded.
+//! The images in a folder, and the cache file that holds them decoded.
 
 use std::fs::{self, File};
 use std::hash::{BuildHasher, RandomState};
@@ -16,14 +16,14 @@ use crate::bytes;
 use crate::cache_file::MappedFile;
 use crate::error::DataError;
 
-/// The beginning of a kept file: what it is, then the fingerprint of its sources.
+/// The first bytes of a cache file, which identify it; the fingerprint of its sources follows.
 const MAGIC: &[u8; 16] = b"bfn images, v1\n\0";
 pub(super) const HEADER: usize = MAGIC.len() + 32;
 
-/// What lies in a folder.
+/// The images in a folder and their labels.
 #[derive(Debug, PartialEq)]
 pub(super) struct Listing {
-    /// Sorted, from the folder on.
+    /// The files, sorted, with paths relative to the folder.
     pub(super) files: Vec<Listed>,
     pub(super) labels: Vec<u32>,
     pub(super) label_names: Vec<String>,
@@ -64,7 +64,7 @@ impl Listing {
         Ok(Self { labels: names.iter().map(place).collect(), files, label_names })
     }
 
-    /// What the kept file follows from.
+    /// Returns a hash of all that the cache file depends on.
     fn fingerprint(&self, options: &FolderOptions) -> [u8; 32] {
         let mut hash = Sha256::new();
         hash.update(format!("{:?} {:?}\n", options.layout(), options.colour));
@@ -75,7 +75,7 @@ impl Listing {
         hash.finalize().into()
     }
 
-    /// The kept file, made anew where it is not there or not of these sources.
+    /// Opens the cache file, which is first rebuilt if it is absent or belongs to other sources.
     pub(super) fn cached(&self, folder: &Path, options: &FolderOptions, cache: &Path) -> Result<MappedFile, DataError> {
         let fingerprint = self.fingerprint(options);
         let absolute = fs::canonicalize(folder).map_err(|reason| DataError::unreadable(folder, reason))?;
@@ -101,7 +101,7 @@ impl Listing {
             let kept =
                 checked.and_then(|()| fs::rename(&new, &path).map_err(|reason| DataError::unwritable(&path, reason)));
             if kept.is_err() {
-                // What is left of a failed attempt is of no use; that it could not be removed is not the fault to tell.
+                // The remains of a failed attempt are of no use; failing to remove them is not the error to report.
                 let _ = fs::remove_file(&new);
             }
             kept?;
@@ -138,7 +138,7 @@ impl Listing {
                     seek.and_then(|_| out.write_all(&pixels)).map_err(unwritable)
                 });
                 if let Err(error) = outcome {
-                    // Of several faults the first in the folder's order, whichever thread came upon it first.
+                    // Of several errors, the first in the folder's order is kept, whichever thread met one first.
                     if failure.as_ref().is_none_or(|(first, _)| number < *first) {
                         *failure = Some((number, error));
                     }
@@ -174,10 +174,12 @@ impl Listing {
     }
 }
 
-/// A file that nobody else writes: several threads, or programs of one number on several machines, may share a cache.
+/// Creates a file that no one else writes.
+///
+/// A cache may be shared by several threads, or by processes of the same ID on several machines.
 fn new_part(cache: &Path, name: &str) -> Result<(PathBuf, File), DataError> {
     loop {
-        // The keys of a hasher are the standard library's random numbers.
+        // The random keys of a hasher serve as random numbers from the standard library.
         let random = RandomState::new().hash_one(std::process::id());
         let path = cache.join(format!("{name}.{}.{random:016x}.part", std::process::id()));
         match File::create_new(&path) {
@@ -188,7 +190,7 @@ fn new_part(cache: &Path, name: &str) -> Result<(PathBuf, File), DataError> {
     }
 }
 
-/// The images under `folder`/`within`, at any depth. Links to folders are not followed, so that there is an end.
+/// Lists the images under `folder`/`within`, at any depth. Links to folders are not followed, so the search ends.
 fn list(folder: &Path, within: &Path, files: &mut Vec<Listed>) -> Result<(), DataError> {
     let here = folder.join(within);
     let unreadable = |reason| DataError::unreadable(&here, reason);

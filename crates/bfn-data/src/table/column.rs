@@ -1,4 +1,4 @@
-//! One column: how its cells become values, and values cells.
+//! One column: how cells become values, and values become cells.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
@@ -13,40 +13,40 @@ use super::{Cell, ColumnKind, RawTable, RealMap};
 /// One modelled column of a table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Column {
-    /// Its name.
+    /// The column's name.
     pub name: String,
-    /// How its cells become values.
+    /// The map from its cells to values.
     pub transform: Transform,
     /// Whether it has cells without a value.
     pub missing: Missing,
 }
 
-/// How cells become values.
+/// The map from cells to values.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Transform {
-    /// v ↦ (v − mean) / (clip · deviation), cut off at −1 and 1.
+    /// v ↦ (v − mean) / (clip · deviation), clipped to [−1, 1].
     Standardised {
         /// The mean of the training rows.
         mean: f64,
-        /// Their standard deviation, or 1 where they are all the same.
+        /// Their standard deviation, or 1 if they are all the same.
         deviation: f64,
-        /// Standard deviations between the mean and 1.
+        /// The number of standard deviations between the mean and 1.
         clip: f64,
     },
-    /// v ↦ 2u − 1, where u is the share of the training rows below v, linear between the knots.
+    /// v ↦ 2u − 1, where u is the share of the training rows below v, interpolated linearly between the knots.
     Quantiles {
-        /// Quantiles of the training rows at equal distances, the least and the greatest value included.
+        /// The quantiles of the training rows at equal distances, from the least value to the greatest.
         knots: Vec<f64>,
     },
     /// v ↦ bin v − lowest.
     Integer {
-        /// The least.
+        /// The least value.
         lowest: i64,
-        /// The greatest.
+        /// The greatest value.
         highest: i64,
     },
-    /// The place in this list.
+    /// v ↦ its index in this list.
     Categorical {
         /// The classes.
         classes: Vec<String>,
@@ -59,17 +59,18 @@ pub enum Transform {
 pub enum Missing {
     /// None.
     Never,
-    /// Some: one more class of a categorical column; for others, a variable of two classes says whether.
+    /// Some: they are an extra class of a categorical column; in others, an extra variable of two classes marks them.
     Marked,
 }
 
-/// The most knots of a quantile map.
+/// The maximum number of knots in a quantile map.
 const KNOTS: usize = 1001;
 
-/// The most values of a column of integers: more are better taken for real numbers.
+/// The maximum number of values in a column of integers; more are better treated as real numbers.
 const MOST_INTEGERS: i64 = 65_536;
 
-/// The most classes of a column: one with more, such as a number of its own in each row, tells nothing of another row.
+/// The maximum number of classes in a column. One with more, such as a unique number in each row, tells nothing about
+/// other rows.
 const MOST_CLASSES: usize = 65_536;
 
 impl Column {
@@ -105,7 +106,7 @@ impl Column {
                     RealMap::Standardised { clip } => standardised(&reals, clip),
                     RealMap::Quantiles => quantiles(reals),
                 };
-                // Every number of its range is to be computed with.
+                // Calculations with every number of the range must be possible.
                 if !transform.range().is_none_or(|(low, high)| (high - low).is_finite()) {
                     let expected = "training rows whose mean, deviation and range are finite numbers";
                     return poor(expected, "numbers so large that they are not".to_owned());
@@ -126,7 +127,7 @@ impl Column {
                     return poor("at least one integer", "none".to_owned());
                 }
                 let lowest = lowest.unwrap_or(range.0);
-                // Two bins at least, also where all values are the same.
+                // At least two bins, even if all values are the same.
                 let highest = highest.unwrap_or(range.1).max(lowest.saturating_add(1));
                 match highest.checked_sub(lowest) {
                     Some(span) if span < MOST_INTEGERS => Transform::Integer { lowest, highest },
@@ -161,7 +162,7 @@ impl Column {
         Ok(Self { name, transform, missing })
     }
 
-    /// What the column's value can be.
+    /// Returns what the column's value can be.
     #[must_use]
     pub fn kind(&self) -> VariableKind {
         match &self.transform {
@@ -175,14 +176,14 @@ impl Column {
         }
     }
 
-    /// Whether a variable of its own says that a value is missing.
+    /// Returns whether a separate variable marks missing values.
     pub(super) fn has_mark(&self) -> bool {
         self.missing == Missing::Marked && !matches!(self.transform, Transform::Categorical { .. })
     }
 
-    /// The value of a cell; of a missing one, what stands there for it.
+    /// Returns the value of a cell, or the stand-in for a missing one.
     ///
-    /// `places` are those of [`Self::places`]. None where the cell is not what the column holds.
+    /// `places` are those of [`Self::places`]. Returns `None` if the cell is not what the column holds.
     pub(super) fn encode(&self, cell: &Cell, places: &HashMap<&str, usize>) -> Option<f64> {
         let number = || cell.number().filter(|value| value.is_finite());
         let is_missing = *cell == Cell::Missing;
@@ -205,19 +206,19 @@ impl Column {
         })
     }
 
-    /// The place of every class of a categorical column.
+    /// Returns the index of every class of a categorical column.
     pub(super) fn places(&self) -> HashMap<&str, usize> {
         let classes = match &self.transform {
             Transform::Categorical { classes } => &classes[..],
             _ => &[],
         };
-        // From the last to the first, which counts where a list has a class twice.
+        // From last to first, so that the first counts if a class is in the list twice.
         classes.iter().enumerate().rev().map(|(place, class)| (class.as_str(), place)).collect()
     }
 
-    /// The cell that has this value: the inverse of what is done to the cells of the file, as far as there is one.
+    /// Returns the cell that has this value: the inverse of the map from cells to values, as far as there is one.
     ///
-    /// Values outside the range are taken for its end.
+    /// Numbers outside the range are taken as its end; an index beyond the classes is a missing cell.
     #[must_use]
     pub fn decode(&self, value: f64) -> Cell {
         match &self.transform {
@@ -225,7 +226,9 @@ impl Column {
                 Cell::Real(mean + value.clamp(-1.0, 1.0) * clip * deviation)
             }
             Transform::Quantiles { knots } => Cell::Real(at_rank(knots, (value.clamp(-1.0, 1.0) + 1.0) / 2.0)),
-            Transform::Integer { lowest, highest } => Cell::Integer(lowest.saturating_add(value as i64).min(*highest)),
+            Transform::Integer { lowest, highest } => {
+                Cell::Integer(lowest.saturating_add(value as i64).clamp(*lowest, *highest))
+            }
             Transform::Categorical { classes } => match classes.get(value as usize) {
                 Some(class) => Cell::Text(class.as_str().into()),
                 None => Cell::Missing,
@@ -234,10 +237,10 @@ impl Column {
     }
 }
 
-/// What a cell can be.
+/// Describes what a cell can be.
 impl fmt::Display for Transform {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// More are not told.
+        /// The maximum number of classes that are listed.
         const SHOWN: usize = 12;
         match self {
             Self::Standardised { .. } | Self::Quantiles { .. } => to.write_str("a finite number"),
@@ -251,7 +254,7 @@ impl fmt::Display for Transform {
 }
 
 impl Transform {
-    /// The numbers between which the value tells one from another; none where there are no real numbers.
+    /// Returns the range within which different numbers give different values; `None` if there are no real numbers.
     pub(super) fn range(&self) -> Option<(f64, f64)> {
         match self {
             Self::Standardised { mean, deviation, clip } => Some((mean - clip * deviation, mean + clip * deviation)),
@@ -277,7 +280,7 @@ fn quantiles(mut reals: Vec<f64>) -> Transform {
     Transform::Quantiles { knots: (0..knots).map(at).collect() }
 }
 
-/// The share u of the knots below a value, linear between them; in the middle of knots that are equal to it.
+/// Returns the share u of the knots below a value, linear between them; for a value equal to knots, their middle.
 fn rank(knots: &[f64], value: f64) -> f64 {
     let last = (knots.len() - 1) as f64;
     let below = knots.partition_point(|knot| *knot < value);
@@ -292,7 +295,7 @@ fn rank(knots: &[f64], value: f64) -> f64 {
     }
 }
 
-/// The value at a share u of the knots, linear between them.
+/// Returns the value at share u of the knots, linear between them.
 fn at_rank(knots: &[f64], u: f64) -> f64 {
     let place = u * (knots.len() - 1) as f64;
     let before = knots[place as usize];

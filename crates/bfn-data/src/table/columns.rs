@@ -1,4 +1,4 @@
-//! All modelled columns of a table, and the variables that they are.
+//! All modelled columns of a table, and their variables.
 
 use std::collections::HashMap;
 
@@ -12,8 +12,8 @@ use super::{Cell, Column, ColumnRule, RawTable};
 
 /// The modelled columns of a table.
 ///
-/// Their variables are ordered by kind, so that those of one kind lie together: real numbers, then bins from few
-/// to many, then classes from few to many; within a kind in the order of the columns.
+/// Their variables are ordered by kind, so that those of one kind are adjacent: real numbers, then bins from few to
+/// many, then classes from few to many; within a kind, in the order of the columns.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Vec<Column>", into = "Vec<Column>")]
 pub struct Columns {
@@ -26,16 +26,16 @@ pub struct Columns {
 pub struct TableVariable {
     /// The column it belongs to, counted from 0.
     pub column: usize,
-    /// What it says of the column.
+    /// The role that it plays for the column.
     pub role: Role,
-    /// What it can be.
+    /// The values that it can take.
     pub kind: VariableKind,
 }
 
-/// What a variable says of a column.
+/// The role of a variable for its column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// Its value.
+    /// The column's value.
     Value,
     /// Whether the value is missing: class 1 if so.
     Mark,
@@ -67,44 +67,47 @@ impl From<Columns> for Vec<Column> {
 }
 
 impl Columns {
-    /// Learns from a table what the rules leave open; of real numbers, from the training rows alone.
+    /// Learns from a table what the rules leave open; for real numbers, from the training rows alone.
     ///
     /// # Errors
     ///
-    /// [`DataError::Cell`] for a cell that is not what its column's rule says; [`DataError::Invalid`] for rules that
-    /// make no sense.
+    /// Returns [`DataError::Cell`] if a cell is not what its column's rule states; [`DataError::Invalid`] if the
+    /// rules make no sense.
     pub fn fit(raw: &RawTable, rules: &[ColumnRule], training: &[usize]) -> Result<Self, DataError> {
         let fit = |(column, rule): (usize, &ColumnRule)| Column::fit(raw, column, &rule.kind, training);
         let columns = ColumnRule::matched(raw, rules)?.into_iter().map(fit);
         Ok(columns.collect::<Result<Vec<Column>, _>>()?.into())
     }
 
-    /// The columns, in the table's order.
+    /// Returns the columns, in the table's order.
     #[must_use]
     pub fn columns(&self) -> &[Column] {
         &self.columns
     }
 
-    /// The variables of a row, in their order.
+    /// Returns the variables of a row, in their order.
     #[must_use]
     pub fn variables(&self) -> &[TableVariable] {
         &self.variables
     }
 
-    /// The values of a row of a table that has these columns: a real number, or the index of a bin or class.
+    /// Returns the values of a row of a table that has these columns: a real number, or the index of a bin or class.
     ///
     /// # Errors
     ///
-    /// [`DataError::Cell`] for a cell that no value stands for; [`DataError::Invalid`] where a column is not there.
+    /// Returns [`DataError::Cell`] if no value stands for a cell; [`DataError::Invalid`] if the table lacks a column.
     pub fn encode(&self, raw: &RawTable, row: usize) -> Result<Vec<f64>, DataError> {
         self.reader(raw)?.row(row)
     }
 
-    /// The same of a row to be filled in: the values of missing cells are not known, and marks say that there are some.
+    /// Returns the known values of a row that is to be filled in.
+    ///
+    /// `None` stands for the value of a missing cell. All marks are 0, since the filled row will have no missing
+    /// values.
     ///
     /// # Errors
     ///
-    /// Those of [`Self::encode`], but for missing cells.
+    /// Returns the errors of [`Self::encode`], except those for missing cells.
     pub fn encode_known(&self, raw: &RawTable, row: usize) -> Result<Vec<Option<f64>>, DataError> {
         let reader = self.reader(raw)?;
         let known = |variable: &TableVariable| {
@@ -117,7 +120,7 @@ impl Columns {
         self.variables.iter().map(known).collect()
     }
 
-    /// What reads rows of a table that has these columns.
+    /// Returns a reader of rows for a table that has these columns.
     pub(super) fn reader<'a>(&'a self, raw: &'a RawTable) -> Result<Reader<'a>, DataError> {
         let there: HashMap<&str, usize> = raw.names.iter().map(String::as_str).zip(0..).collect();
         let source = |column: &'a Column| {
@@ -131,7 +134,7 @@ impl Columns {
         Ok(Reader { variables: &self.variables, raw, sources })
     }
 
-    /// The cells that values stand for, in the order of the columns: [`Self::encode`] undone.
+    /// Returns the cells that values stand for, in the order of the columns: the reverse of [`Self::encode`].
     ///
     /// # Shapes
     ///
@@ -139,7 +142,7 @@ impl Columns {
     ///
     /// # Panics
     ///
-    /// If there is another number of values.
+    /// Panics if the number of values is not D.
     #[must_use]
     pub fn decode(&self, values: &[f64]) -> Vec<Cell> {
         let (expected, found) = (self.variables.len(), values.len());
@@ -156,7 +159,7 @@ impl Columns {
         cells
     }
 
-    /// The same of values that a network has drawn, in f32: no more digits than that has.
+    /// Decodes values that a network has drawn in f32, with no more digits than f32 has.
     fn drawn(&self, values: &[f64]) -> Vec<Cell> {
         let rounded = |cell| match cell {
             Cell::Real(value) if (value as f32).is_finite() => {
@@ -167,26 +170,27 @@ impl Columns {
         self.decode(values).into_iter().map(rounded).collect()
     }
 
-    /// Rows of values `[N, D]` as CSV, with the names of the columns in the first line.
+    /// Writes rows of values `[N, D]` as CSV, with the names of the columns in the first line.
     ///
     /// # Errors
     ///
-    /// None at present: memory has room.
+    /// Returns no error at present, since the CSV is written to memory.
     pub fn to_csv<'a>(&self, rows: impl IntoIterator<Item = &'a [f64]>) -> Result<Vec<u8>, DataError> {
         let names = self.columns.iter().map(|column| column.name.as_str());
         csv(names, rows.into_iter().map(|row| self.drawn(row)))
     }
 
-    /// Rows of a table as CSV, each with values `[D]` from which its missing cells are filled: all other cells, those of
-    /// columns that are not modelled too, and the order of the columns are the table's.
+    /// Writes rows of a table as CSV, each with values `[D]` that fill its missing cells.
+    ///
+    /// All other cells (including those of columns that are not modelled) and the order of columns are the table's.
     ///
     /// # Errors
     ///
-    /// [`DataError::Invalid`] where a column is not there.
+    /// Returns [`DataError::Invalid`] if the table lacks a column.
     ///
     /// # Panics
     ///
-    /// If there is no such row.
+    /// Panics if there is no such row.
     pub fn filled_csv<'a>(
         &self,
         raw: &RawTable,
@@ -206,11 +210,13 @@ impl Columns {
         csv(raw.names.iter().map(String::as_str), filled)
     }
 
-    /// The numbers that lie outside of what their columns can say, and are cut off: row, and name, number and range.
+    /// Returns the numbers that are clipped because they lie outside the range of their column.
+    ///
+    /// Each item is a row and a text with the column's name, the number and the range.
     ///
     /// # Errors
     ///
-    /// [`DataError::Invalid`] where a column is not there.
+    /// Returns [`DataError::Invalid`] if the table lacks a column.
     pub fn cut_off(&self, raw: &RawTable) -> Result<Vec<(usize, String)>, DataError> {
         let reader = self.reader(raw)?;
         let cut = |row: usize, source: &Source<'_>| {
@@ -233,23 +239,23 @@ fn csv<'a>(names: impl Iterator<Item = &'a str>, rows: impl Iterator<Item = Vec<
     writer.into_inner().map_err(|error| DataError::unwritable("the table".as_ref(), error.into_error()))
 }
 
-/// [`Columns`] beside a table that has them: what is looked up by name is looked up once for all rows.
+/// [`Columns`] together with a table that has them; names are looked up once for all rows.
 pub(super) struct Reader<'a> {
     variables: &'a [TableVariable],
     raw: &'a RawTable,
-    /// Of every column.
+    /// The source of each column.
     sources: Vec<Source<'a>>,
 }
 
 struct Source<'a> {
     column: &'a Column,
-    /// Which column of the table it is.
+    /// The index of the column in the table.
     place: usize,
     classes: HashMap<&'a str, usize>,
 }
 
 impl Reader<'_> {
-    /// [`Columns::encode`].
+    /// Does the work of [`Columns::encode`].
     pub(super) fn row(&self, row: usize) -> Result<Vec<f64>, DataError> {
         let value = |variable: &TableVariable| match variable.role {
             Role::Mark => Ok(f64::from(u8::from(*self.cell(variable, row) == Cell::Missing))),

@@ -9,7 +9,7 @@ use crate::error::DataError;
 
 use super::{Cell, Limits};
 
-/// The names and the cells of the columns; the first line holds the names.
+/// Parses a CSV file into the names and the cells of its columns; the first line holds the names.
 pub(super) fn parse(
     path: &Path,
     bytes: &[u8],

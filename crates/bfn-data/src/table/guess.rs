@@ -1,30 +1,30 @@
-//! What a column looks like.
+//! Guesses of what a column holds.
 
 use std::collections::HashSet;
 
 use super::{Cell, ColumnKind, RawTable, RealMap};
 
-/// What a column may be taken for, by its cells.
+/// A guess of what a column holds, based on its cells.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Guess {
-    /// As what it may be modelled; none where it tells nothing of other columns: it is always the same, or a text of its
-    /// own in most rows.
+    /// The kind that it may be modelled as. `None` if it carries no information about other columns, because it is
+    /// constant, or a unique text in most rows.
     pub kind: Option<ColumnKind>,
-    /// How many different values it has.
+    /// The number of different values.
     pub different: usize,
-    /// How many cells have none.
+    /// The number of cells without a value.
     pub missing: usize,
 }
 
-/// The widest range of integers that are taken for bins; beyond it they are numbers.
+/// The widest range of integers that are treated as bins; those of a wider range are treated as numbers.
 const MOST_BINS: i64 = 256;
 
 impl RawTable {
-    /// What a column may be taken for: integers of a narrow range, other numbers, classes, or nothing.
+    /// Guesses what a column holds: integers of a narrow range, other numbers, classes, or nothing of use.
     ///
     /// # Panics
     ///
-    /// If there is no such column.
+    /// Panics if there is no such column.
     #[must_use]
     pub fn guess(&self, column: usize) -> Guess {
         let cells = self.column(column);
@@ -76,7 +76,7 @@ mod tests {
         assert_eq!(guess(&["Ann", "Bob", "Cid"]), Guess { kind: None, different: 3, missing: 0 });
         assert_eq!(guess(&["7", "7", "7"]).kind, None);
         assert_eq!(guess(&["", "", ""]).kind, None);
-        // Whether it is missing may tell something.
+        // Whether the value is missing may be informative.
         assert_eq!(guess(&["7", "", "7"]).kind, integer);
     }
 }

@@ -1,7 +1,7 @@
 //! Tables: rows of columns of different kinds.
 //!
-//! A [`RawTable`] is what a CSV or Parquet file holds. [`ColumnRule`]s say which of its columns are modelled, and
-//! as what; fitted to the rows of the training split they become [`Columns`], which turn rows into variables and
+//! A [`RawTable`] is the content of a CSV or Parquet file. [`ColumnRule`]s state which of its columns are modelled,
+//! and as what. Fitted to the rows of the training split, they become [`Columns`], which turn rows into variables and
 //! variables back into rows.
 
 mod column;
@@ -27,17 +27,17 @@ use crate::rows::{Kinds, Rows};
 use crate::split::Shares;
 use crate::values::{Row, Values};
 
-/// How much of a table is kept in memory, whatever its file packs into how few bytes.
+/// The limits on the part of a table that is kept in memory, however tightly its file is packed.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     /// Bytes of text.
     bytes: u64,
-    /// Cells, each of which takes 24 bytes beside its text.
+    /// Cells, each of which takes 24 bytes in addition to its text.
     cells: u64,
 }
 
 impl Limits {
-    /// A gibibyte of text, three of cells.
+    /// One gibibyte of text and three of cells.
     const USUAL: Self = Self { bytes: MOST_BYTES, cells: 1 << 27 };
 
     fn too_many_cells(self, path: &Path, offset: u64) -> DataError {
@@ -61,16 +61,16 @@ impl Limits {
     }
 }
 
-/// One split of a table.
+/// Returns one split of a table.
 ///
-/// The rows that `shares` holds out are chosen at random, the same in every run. What is learnt from the data about
-/// real numbers (means, quantiles) is learnt from the training rows alone; classes and the range of integers, where
-/// no rule gives them, are those of all rows.
+/// The rows that `shares` holds out are chosen at random but are the same in every run. The statistics of real
+/// numbers (means, quantiles) are learnt from the training rows alone. Classes and ranges of integers that no rule
+/// gives are those of all rows.
 ///
 /// # Errors
 ///
-/// [`DataError::Cell`] for a cell that is not what its column's rule says; [`DataError::Invalid`] for rules or shares
-/// that make no sense.
+/// Returns [`DataError::Cell`] if a cell is not what its column's rule states; [`DataError::Invalid`] if the rules or
+/// shares make no sense.
 pub fn table(raw: &RawTable, rules: &[ColumnRule], shares: Shares, split: Split) -> Result<Rows, DataError> {
     let count = raw.rows() as u64;
     let held_out = shares.of(count)?;

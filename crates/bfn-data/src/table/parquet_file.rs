@@ -17,7 +17,7 @@ use super::{Cell, Limits};
 
 pub(super) const MAGIC: &[u8] = b"PAR1";
 
-/// The names and the cells of the columns.
+/// Parses a Parquet file into the names and the cells of its columns.
 pub(super) fn parse(path: &Path, bytes: &[u8], most: Limits) -> Result<(Vec<String>, Vec<Vec<Cell>>), DataError> {
     guarded(path, EXPECTED, || read(path, bytes, most))
 }
@@ -34,13 +34,13 @@ fn read(path: &Path, bytes: &[u8], most: Limits) -> Result<(Vec<String>, Vec<Vec
     if claimed > can_hold {
         return Err(broken(format!("a claim of {claimed} bytes in a file that can hold {can_hold}")));
     }
-    // The rows of a list in one cell could be more than those of the table.
+    // The elements of lists in cells could outnumber the rows of the table.
     let fields = metadata.file_metadata().schema().get_fields();
     let is_flat = |basic: &BasicTypeInfo| !basic.has_repetition() || basic.repetition() != Repetition::REPEATED;
     if let Some(nested) = fields.iter().find(|field| !field.is_primitive() || !is_flat(field.get_basic_info())) {
         return Err(broken(format!("lists or groups in column {:?}, which is neither number nor text", nested.name())));
     }
-    // Millions of equal cells, or of missing ones, take a few bytes: their number has a limit of its own.
+    // Millions of equal or missing cells take a few bytes, so the number of cells has its own limit.
     let rows = total_rows(metadata.row_groups().iter().map(|group| group.num_rows()))
         .ok_or_else(|| broken("a negative number of rows".to_owned()))?;
     if rows.saturating_mul(fields.len() as u64) > most.cells {
@@ -48,7 +48,7 @@ fn read(path: &Path, bytes: &[u8], most: Limits) -> Result<(Vec<String>, Vec<Vec
     }
     let names: Vec<String> = fields.iter().map(|field| field.name().to_owned()).collect();
     let mut columns = vec![Vec::new(); names.len()];
-    // A text that is in the file once may be that of many cells.
+    // A text that is in the file once may be the text of many cells.
     let mut text_bytes = 0;
     for (row, record) in reader.get_row_iter(None).map_err(error)?.enumerate() {
         let record = record.map_err(error)?;
@@ -68,14 +68,16 @@ fn read(path: &Path, bytes: &[u8], most: Limits) -> Result<(Vec<String>, Vec<Vec
     Ok((names, columns))
 }
 
-/// How many bytes the columns unpack to, as the file says.
+/// Returns how many bytes the columns unpack to, according to the file.
 fn claimed_bytes(metadata: &ParquetMetaData) -> u64 {
     let columns = metadata.row_groups().iter().flat_map(|group| group.columns());
     columns.map(|column| u64::try_from(column.uncompressed_size()).unwrap_or(u64::MAX)).fold(0, u64::saturating_add)
 }
 
-/// How many bytes a file may unpack to: what deflate can, and with Zstandard, which packs a block of equal bytes into
-/// four, as much more as is kept of a table.
+/// Returns how many bytes a file may unpack to.
+///
+/// This is the limit of deflate. Zstandard packs a block of equal bytes into four, so with it the limit is raised,
+/// but to no more than is kept of a table.
 fn can_hold(metadata: &ParquetMetaData, bytes: u64, most: Limits) -> u64 {
     let mut columns = metadata.row_groups().iter().flat_map(|group| group.columns());
     let usual = bytes.saturating_mul(DEFLATE_RATIO);
@@ -88,7 +90,7 @@ fn can_hold(metadata: &ParquetMetaData, bytes: u64, most: Limits) -> u64 {
 /// Zstandard packs at most 128 KiB of equal bytes into a block of 4.
 const ZSTD_RATIO: u64 = 32 << 10;
 
-/// Σ of the rows of all groups; None where one claims a negative number.
+/// Returns the sum of the rows of all groups, or `None` if one claims a negative number.
 fn total_rows(groups: impl Iterator<Item = i64>) -> Option<u64> {
     groups.map(|rows| u64::try_from(rows).ok()).try_fold(0_u64, |total, rows| Some(total.saturating_add(rows?)))
 }
@@ -129,7 +131,7 @@ mod tests {
 
     use super::*;
 
-    /// A file of `groups` row groups whose columns are written by `write`.
+    /// Creates a file of `groups` row groups whose columns are written by `write`.
     fn file(
         schema: &str,
         groups: usize,
@@ -155,7 +157,7 @@ mod tests {
         WriterProperties::builder().build()
     }
 
-    /// Many missing cells are a few bytes in the file, and are refused before they are made.
+    /// Many missing cells take a few bytes in the file, and are refused before they are created.
     #[test]
     fn more_cells_than_are_kept_are_refused() {
         let bytes = file("message m { optional int64 a; optional int64 b; }", 2, usual(), |column| {
@@ -168,7 +170,7 @@ mod tests {
         assert!(error.contains("expected a table of at most 3999 cells"), "{error}");
     }
 
-    /// A text is in the file once, however many cells have it.
+    /// A text is in the file once, however many cells hold it.
     #[test]
     fn more_text_than_is_kept_is_refused() {
         let bytes = file("message m { required binary a (UTF8); }", 1, usual(), |column| {
@@ -202,7 +204,7 @@ mod tests {
         assert!(parse(Path::new("x.parquet"), &bytes, most).unwrap_err().to_string().contains("a claim of"));
     }
 
-    /// One row may hold a list of any length: it is refused before it is made.
+    /// One row may hold a list of any length, which is refused before it is created.
     #[test]
     fn lists_are_refused() {
         let list = "optional group a (LIST) { repeated group list { optional int64 element; } }";

@@ -1,4 +1,4 @@
-//! What a file holds, before anything is made of it.
+//! The content of a table's file, before any rule is applied.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -21,33 +21,34 @@ pub struct RawTable {
 /// One cell.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Cell {
-    /// Nothing, or what stands for nothing.
+    /// No value, or a text that stands for none.
     Missing,
-    /// An integer of a typed file.
+    /// An integer from a typed file.
     Integer(i64),
-    /// A real number of a typed file.
+    /// A real number from a typed file.
     Real(f64),
     /// Text, which may spell a number.
     Text(Box<str>),
 }
 
 impl RawTable {
-    /// Reads a CSV file, plain or gzip, or a Parquet file; its first bytes tell which. In CSV the cells that are
-    /// empty or one of `missing` are missing; in Parquet those that are null.
+    /// Reads a CSV file, plain or gzipped, or a Parquet file; its first bytes show which.
+    ///
+    /// In CSV, cells that are empty or one of `missing` are missing; in Parquet, those that are null.
     ///
     /// # Errors
     ///
-    /// [`DataError::Unreadable`], and what [`Self::parse`] finds wrong.
+    /// Returns [`DataError::Unreadable`] if the file cannot be read, and the errors of [`Self::parse`].
     pub fn read(path: &Path, missing: &[String]) -> Result<Self, DataError> {
         Self::parse(path, &bytes::read(path)?, missing)
     }
 
-    /// Parses the bytes of a file; `path` only serves messages.
+    /// Parses the bytes of a file; `path` is used only in messages.
     ///
     /// # Errors
     ///
-    /// [`DataError::Malformed`] where the bytes are not such a file, rows differ in length, there are no columns, no
-    /// rows or two columns of one name, or more than 1 GiB of text or 2²⁷ cells.
+    /// Returns [`DataError::Malformed`] if the bytes are not such a file, if rows differ in length, if there are no
+    /// columns, no rows or two columns of the same name, or if there are more than 1 GiB of text or 2²⁷ cells.
     pub fn parse(path: &Path, bytes: &[u8], missing: &[String]) -> Result<Self, DataError> {
         let (names, columns) = if bytes.starts_with(parquet_file::MAGIC) {
             parquet_file::parse(path, bytes, Limits::USUAL)?
@@ -66,29 +67,29 @@ impl RawTable {
         Ok(Self { path: path.to_owned(), names, columns, rows })
     }
 
-    /// The names of the columns.
+    /// Returns the names of the columns.
     #[must_use]
     pub fn names(&self) -> &[String] {
         &self.names
     }
 
-    /// The number of rows.
+    /// Returns the number of rows.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// The cells of a column.
+    /// Returns the cells of a column.
     ///
     /// # Panics
     ///
-    /// If there is no such column.
+    /// Panics if there is no such column.
     #[must_use]
     pub fn column(&self, column: usize) -> &[Cell] {
         &self.columns[column]
     }
 
-    /// The error of a cell that is not what was expected.
+    /// Creates the error for a cell that is not what was expected.
     pub(super) fn wrong(&self, column: usize, row: usize, expected: impl Into<String>) -> DataError {
         DataError::Cell {
             path: self.path.clone(),
@@ -101,7 +102,7 @@ impl RawTable {
 }
 
 impl Cell {
-    /// The number that the cell is or spells.
+    /// Returns the number that the cell is or spells.
     pub(super) fn number(&self) -> Option<f64> {
         match self {
             Self::Missing => None,
@@ -111,12 +112,12 @@ impl Cell {
         }
     }
 
-    /// The integer that the cell is or spells; 3.0 is one too.
+    /// Returns the integer that the cell is or spells; 3.0 counts as one.
     pub(super) fn integer(&self) -> Option<i64> {
         match self {
             Self::Integer(value) => Some(*value),
             Self::Text(text) if text.trim().parse::<i64>().is_ok() => text.trim().parse().ok(),
-            // Beyond 2⁵³ not every integer is a real number.
+            // Beyond 2⁵³, not every integer is representable as a real number.
             _ => self.number().filter(|value| value.fract() == 0.0 && value.abs() < 9e15).map(|value| value as i64),
         }
     }

@@ -1,51 +1,51 @@
-//! What is to be made of the columns of a table.
+//! The rules for modelling the columns of a table.
 
 use crate::error::DataError;
 
 use super::RawTable;
 
-/// What is to be made of some columns.
+/// A rule for modelling some columns.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ColumnRule {
     /// The names of the columns; one `*` in a name stands for anything.
     pub names: Vec<String>,
-    /// What they are.
+    /// What the columns are modelled as.
     pub kind: ColumnKind,
 }
 
-/// What a column is.
+/// The kind of a column.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ColumnKind {
     /// Real numbers, mapped to [−1, 1].
     Continuous(RealMap),
     /// Integers, each a bin.
     Integer {
-        /// The least; that of the data where it is absent.
+        /// The least value; if absent, that of the data.
         lowest: Option<i64>,
-        /// The greatest; that of the data where it is absent.
+        /// The greatest value; if absent, that of the data.
         highest: Option<i64>,
     },
     /// Classes, by name.
     Categorical {
-        /// All of them, in their order; those of the data, sorted, where they are absent.
+        /// All classes in their order; if absent, those of the data, sorted.
         classes: Option<Vec<String>>,
     },
 }
 
-/// How real numbers are mapped to [−1, 1].
+/// The way in which real numbers are mapped to [−1, 1].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum RealMap {
-    /// Less their mean, over `clip` standard deviations; what is farther out is clipped.
+    /// The mean is subtracted and the result divided by `clip` standard deviations; numbers farther out are clipped.
     Standardised {
-        /// Standard deviations between the mean and 1.
+        /// The number of standard deviations between the mean and 1.
         clip: f64,
     },
-    /// By their rank, so that they are uniform on [−1, 1].
+    /// The numbers are mapped by rank, so that they are uniform on [−1, 1].
     Quantiles,
 }
 
 impl ColumnRule {
-    /// The columns of a table that have a rule, in the table's order, each with the first rule that names it.
+    /// Returns the columns of a table that have a rule, in the table's order, each with the first rule that names it.
     pub(super) fn matched<'a>(raw: &RawTable, rules: &'a [ColumnRule]) -> Result<Vec<(usize, &'a Self)>, DataError> {
         let is_named = |rule: &Self, name: &str| rule.names.iter().any(|pattern| fits(pattern, name));
         for pattern in rules.iter().flat_map(|rule| &rule.names) {

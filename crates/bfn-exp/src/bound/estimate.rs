@@ -6,10 +6,10 @@ use super::Sample;
 use crate::config::Times;
 use crate::table::number_or_nan;
 
-/// At most this many bins of time, within which the standard error compares examples.
+/// The largest number of time bins within which the standard error compares examples.
 const TIME_BINS: usize = 50;
 
-/// A bin has at least about this many draws: with fewer, its mean follows them and hides their spread.
+/// The approximate minimum of draws per bin: with fewer, the bin's mean follows the draws and hides their spread.
 const DRAWS_PER_BIN: usize = 20;
 
 /// A mean and its standard error.
@@ -28,7 +28,7 @@ pub struct TimeBin {
     pub from: f64,
     /// Where it ends.
     pub to: f64,
-    /// The draws in it.
+    /// The number of draws in the bin.
     pub draws: usize,
     /// Their mean, in nats per variable.
     #[serde(deserialize_with = "number_or_nan")]
@@ -39,11 +39,11 @@ pub struct TimeBin {
 }
 
 impl Estimate {
-    /// The mean over examples of the sum of some terms, and its standard error over examples and draws.
+    /// Estimates the mean over examples of the sum of some terms, with its standard error over examples and draws.
     ///
-    /// Where the times of a repeat are equally spaced, what the mean loss at a time differs from the
-    /// mean over all times is no error: it is taken off, in bins of time, before the spread over the
-    /// examples is measured. All lists hold the same examples in the same order.
+    /// If the times of a repeat are equally spaced, the difference between the mean loss at a time and the mean over
+    /// all times is not an error. It is subtracted, in bins of time, before the spread over the examples is measured.
+    /// All lists hold the same examples in the same order.
     pub fn of_sum(terms: &[&[Sample]], times: Times) -> Self {
         let first = terms.first().copied().unwrap_or_default();
         let examples = first.iter().map(|sample| sample.example + 1).max().unwrap_or(0);
@@ -75,19 +75,20 @@ impl Estimate {
         Self { mean, standard_error: (variance / examples as f64).sqrt() }
     }
 
-    /// The mean of one term, in nats per example.
+    /// Computes the mean of one term, in nats per example.
     pub fn mean(samples: &[Sample]) -> f64 {
         samples.iter().map(|sample| sample.nats).sum::<f64>() / samples.len() as f64
     }
 }
 
 impl TimeBin {
-    /// The means of one term in equal bins of time.
+    /// Computes the means of one term in equal bins of time.
     ///
     /// # Formula
     ///
-    /// With S_e the sum and n_e the number of the draws of example e in a bin, N = Σ n_e: the mean m = Σ S_e / N, its
-    /// standard error √(Σ (S_e − m n_e)²) / N, so that several draws of one example count as what they are.
+    /// Let S_e be the sum and n_e the number of the draws of example e in a bin, and N = Σ n_e. The mean is m =
+    /// Σ S_e / N. Its standard error is √(Σ (S_e − m n_e)²) / N, so that draws of the same example do not count as
+    /// independent.
     pub fn of(samples: &[Sample], bins: usize, dimensions: usize) -> Vec<Self> {
         let mut members: Vec<Vec<Sample>> = vec![Vec::new(); bins];
         for sample in samples {
@@ -123,7 +124,7 @@ mod tests {
 
     use super::*;
 
-    /// Samples whose loss is `nats(example, t, noise)`, with equally spaced times in a random order.
+    /// Draws samples whose loss is `nats(example, t, noise)`, with equally spaced times in a random order.
     fn samples(count: usize, repeats: u64, seed: u64, nats: impl Fn(usize, f64, f64) -> f64) -> Vec<Sample> {
         let seed = Seed(seed);
         let mut samples = Vec::new();
@@ -144,7 +145,7 @@ mod tests {
         Estimate::of_sum(&[loss], Times::LowDiscrepancy)
     }
 
-    /// An example's own share of the loss, with variance 1 over examples.
+    /// Returns the part of the loss that is specific to an example, with variance 1 over examples.
     fn share(example: usize) -> f64 {
         let mut value = [0.0];
         Seed(99).stream(Purpose::Other(1), 0, example as u64).fill_standard_normal(&mut value);
@@ -181,7 +182,7 @@ mod tests {
 
     #[test]
     fn the_spread_of_estimates_over_draws_and_examples_is_the_standard_error() {
-        // Each estimate has examples of its own, so that all of the error shows.
+        // Each estimate has different examples, so that all of the error shows.
         let estimates: Vec<Estimate> = (0..200)
             .map(|seed| {
                 let loss = samples(300, 2, seed, |example, t, noise| {
@@ -198,7 +199,7 @@ mod tests {
 
     #[test]
     fn bins_of_time_know_their_means_and_errors() {
-        // Constant within a bin, so that the spread over examples and draws is all there is.
+        // The loss does not depend on time within a bin, so that only the spread over examples and draws remains.
         let of_seed = |seed: u64| {
             let loss = samples(400, 3, seed, |example, t, noise| {
                 5.0 * (8.0 * t).floor() + share(example + 400 * seed as usize) + 0.5 * noise

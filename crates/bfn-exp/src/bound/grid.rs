@@ -1,4 +1,4 @@
-//! The bound of any grid, and the costs of steps from which a grid is fitted.
+//! The bound on any grid of times, and the costs of steps from which a grid is fitted.
 
 use std::ops::ControlFlow;
 
@@ -10,13 +10,13 @@ use super::{Estimator, Sample};
 use crate::objective::Term;
 
 impl Estimator<'_> {
-    /// Draws for each example one step of the grid with its weight, `repeats` times: their mean is the grid's loss.
+    /// Draws one weighted step of the grid for each example, `repeats` times; the mean of the draws is the grid's loss.
     ///
-    /// For the uniform grid these are the draws of [`Term::Step`].
+    /// On the uniform grid, these are the draws of [`Term::Step`].
     ///
     /// # Errors
     ///
-    /// A split without examples.
+    /// Returns an error if the split has no examples or the data set finds a fault in its files.
     pub fn draw_on(&self, grid: &Grid, observe: impl FnMut() -> ControlFlow<()>) -> Result<Option<Vec<Sample>>> {
         let steps = Steps::new(grid.clone());
         let term = Term::Step { n: grid.count() as u32, noisy: false };
@@ -33,18 +33,18 @@ impl Estimator<'_> {
         )
     }
 
-    /// The costs of all steps of a fine grid, in nats per example, each example drawn once.
+    /// Measures the costs of all steps of a fine grid, in nats per example, with one draw per example.
     ///
     /// # Errors
     ///
-    /// A split without examples, costs that are not finite.
+    /// Returns an error if the split has no examples, the data set finds a fault in its files, or a cost is not finite.
     pub fn step_costs(&self, fine: &Grid, mut observe: impl FnMut()) -> Result<StepCosts> {
         let _no_gradient = tch::no_grad_guard();
         let count = self.examples();
         let mut sum: Option<StepCosts> = None;
         for batch in self.batches(0)? {
             let batch = batch?;
-            // The same noise for all times: `n` only gives the draws a number of their own.
+            // The noise is the same for all times; `n` only affects the number that identifies the draws.
             let examples = self.prepare(&batch, Vec::new(), Term::Step { n: 0, noisy: false }, 0);
             let costs = self.objective.step_costs(self.model, &examples, fine, &mut observe);
             sum = Some(match sum {

@@ -1,31 +1,33 @@
-//! How the times of an evaluation are spread over examples and repeats.
+//! The spread of the times of an evaluation over examples and repeats.
 
 use bfn_data::{Permutation, Purpose, Seed};
 
-/// The draws of one term.
+/// A generator of the times at which one term is evaluated.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Spread {
     /// The seed of the evaluation.
     pub(super) seed: Seed,
-    /// A number of its own for each term and, where times are independent, each repeat.
+    /// A number that differs for each term and, if times are independent, for each repeat.
     pub(super) number: u64,
-    /// Examples.
+    /// The number of examples.
     pub(super) examples: u64,
 }
 
 impl Spread {
-    /// Independent and uniform on [0, 1).
+    /// Draws times that are independent and uniform on [0, 1).
     pub(super) fn independent(self) -> Vec<f64> {
         (0..self.examples).map(|example| self.uniform(example)).collect()
     }
 
-    /// The times of repeat r of R, equally spaced over the examples of a repeat and, up to 1/N, over the repeats of an
-    /// example, so that what an example costs at one time adds little to the error of its mean.
+    /// Draws the times of repeat r of R, equally spaced over examples and repeats.
+    ///
+    /// The spacing is exact over the examples of a repeat, and exact up to 1/N over the repeats of an example. The
+    /// variation of an example's cost over time therefore adds little to the error of its mean.
     ///
     /// # Formula
     ///
     /// t = frac(u + π(e)/N + r/R + r/(R N)), u uniform, π a random permutation of the N examples. The last addend makes
-    /// all N R times differ.
+    /// all N R times different.
     pub(super) fn equally_spaced(self, repeat: u64, repeats: u32) -> Vec<f64> {
         let start = self.uniform(0);
         let order = Permutation::new(self.seed, Purpose::Order, self.number, self.examples);
@@ -43,7 +45,7 @@ impl Spread {
 mod tests {
     use super::*;
 
-    /// The gaps between times on a circle of length 1, sorted.
+    /// Returns the sorted gaps between times on a circle of length 1.
     fn gaps(mut times: Vec<f64>) -> Vec<f64> {
         times.sort_by(f64::total_cmp);
         let next = times.iter().skip(1).copied().chain([times[0] + 1.0]);
@@ -65,7 +67,7 @@ mod tests {
             let of_example = all.iter().map(|times| times[example]).collect();
             assert!(gaps(of_example).iter().all(|gap| (gap - 0.25).abs() <= 1.0 / 40.0), "{example}");
         }
-        // Which example has which time is random.
+        // The assignment of times to examples is random.
         assert_ne!(all[0], Spread { number: 4, ..spread }.equally_spaced(0, 4));
     }
 

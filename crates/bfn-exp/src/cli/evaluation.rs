@@ -20,53 +20,53 @@ use crate::solver::GridName;
 pub struct EvaluateArgs {
     /// The folder of the run.
     pub run: PathBuf,
-    /// Numbers of transmission steps n, `inf` for continuous time, `paper` for all of the paper's tables:
+    /// Numbers of transmission steps n; `inf` for continuous time, `paper` for all numbers in the paper's tables:
     /// 10,25,50,100,250,500,784,1000,inf.
     #[arg(long, value_delimiter = ',', default_value = "inf")]
     pub steps: Vec<StepsChoice>,
-    /// How the times of n steps are spread; continuous time has no grid.
+    /// How the times of the n steps are spaced; continuous time has no grid.
     #[arg(long, value_enum, default_value_t = GridName::Uniform)]
     pub grid: GridName,
-    /// How often each example is evaluated, each time at another time and with other noise.
+    /// Number of evaluations per example, each at a different time and with different noise.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub repeats: u32,
-    /// The seed of all draws of the evaluation.
+    /// The seed of all random draws of the evaluation.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// The part of the data to evaluate on.
     #[arg(long, value_enum, default_value_t = SplitName::Test)]
     pub split: SplitName,
-    /// Evaluate only this many examples, from the first on.
+    /// Evaluate only this many examples, starting with the first.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
-    /// Of images: bound the likelihood of this part given the rest, and compare with simple models of it.
+    /// For images: bound the likelihood of this part given the rest, and compare it with simple models of this part.
     #[command(flatten)]
     pub mask: MaskArgs,
-    /// Show the loss of continuous time in this many equal bins of time as well; 20 are kept in any case.
+    /// Also show the continuous-time loss in this many equal time bins; by default, 20 bins are stored but not shown.
     #[arg(long, value_name = "BINS", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub by_time: Option<u32>,
-    /// Draw times independently, as the published code does, instead of equally spaced: larger errors.
+    /// Draw times independently, as the published code does, instead of equally spaced; this increases the errors.
     #[arg(long)]
     pub independent_times: bool,
-    /// Evaluate again what is stored in the run already.
+    /// Evaluate again, even if results are already stored in the run.
     #[arg(long)]
     pub again: bool,
-    /// Stop after this time, such as 3h30m, with exit code 75; the same command then goes on.
+    /// Stop after this time, such as 3h30m, with exit code 75; the same command then continues.
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub max_time: Option<Duration>,
-    /// Write the results to this file as JSON, too; the run keeps them in any case, under evaluations/.
+    /// Also write the results to this file as JSON; the run always keeps them, under evaluations/.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Discrete data: for finite n the published receiver, a product of marginal mixtures over the
-    /// classes, to compare with published figures; by default the joint mixture.
+    /// Discrete data: for finite n, use the published receiver, a product of marginal mixtures over the classes, to
+    /// compare with published figures; by default, use the joint mixture.
     #[arg(long)]
     pub factorised_receiver: bool,
-    /// Discretised data: the published floor of 1e-5 under a bin's probability, to compare with
-    /// published figures; by default exact.
+    /// Discretised data: apply the published floor of 1e-5 to the probability of a bin, to compare with published
+    /// figures; by default, probabilities are exact.
     #[arg(long)]
     pub probability_floor: bool,
-    /// Text: windows at every symbol, as published for text8, to compare with published figures; costs as many
-    /// times more as a window is long. By default windows follow one another without overlap.
+    /// Text: start a window at every symbol, as published for text8, to compare with published figures; this multiplies
+    /// the cost by the length of a window. By default, windows follow one another without overlap.
     #[arg(long)]
     pub overlapping_windows: bool,
     #[command(flatten)]
@@ -80,11 +80,11 @@ pub struct EvaluateArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SplitName {
-    /// What the network learnt from.
+    /// The examples that the network is trained on.
     Train,
-    /// What choices are made on.
+    /// The examples that choices are based on.
     Validation,
-    /// What results are reported on.
+    /// The examples that results are reported on.
     Test,
 }
 

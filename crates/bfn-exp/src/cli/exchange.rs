@@ -10,7 +10,7 @@ use crate::run::Which;
 /// Arguments of `bfn import`.
 #[derive(Debug, Args)]
 pub struct ImportArgs {
-    /// The configuration file of the published code, YAML.
+    /// The configuration file of the published code, in YAML.
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
     /// The weights: a state dict made by torch.save (.pt), or .safetensors with the same names.

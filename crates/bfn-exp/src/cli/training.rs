@@ -21,17 +21,17 @@ pub struct TrainArgs {
     /// Change a key of the experiment file, such as training.steps=1000; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub overrides: Vec<Override>,
-    /// Continue the run in RUN (or in that of --out) from its last checkpoint; begin it where there is none.
+    /// Continue the run in RUN (or in the folder of --out) from its last checkpoint; start it if there is none.
     #[arg(long, value_name = "RUN", num_args = 0..=1)]
     #[allow(clippy::option_option, reason = "absent, without a value, with one")]
     pub resume: Option<Option<PathBuf>>,
-    /// Begin with the weights of another run, such as an imported one, instead of fresh ones.
+    /// Start with the weights of another run, such as an imported one, instead of fresh ones.
     #[arg(long, value_name = "RUN")]
     pub from: Option<PathBuf>,
-    /// Which weights of that run to begin with.
+    /// Which weights of that run to start with.
     #[arg(long, value_enum, default_value_t = Weights::Ema, requires = "from")]
     pub from_weights: Weights,
-    /// Stop after this time, such as 3h30m, with a checkpoint and exit code 75: for batch queues.
+    /// Stop after this time, such as 3h30m, with a checkpoint and exit code 75; meant for batch queues.
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub max_time: Option<Duration>,
     /// Where to compute: auto, cpu, cuda or cuda:N.
@@ -39,16 +39,16 @@ pub struct TrainArgs {
     pub device: DeviceChoice,
 }
 
-/// What `bfn bench` measures.
+/// The benchmarks of `bfn bench`.
 #[derive(Debug, Subcommand)]
 pub enum BenchCommand {
-    /// Training steps, with fresh weights; no run is made.
+    /// Measure training steps, with fresh weights; no run is made.
     Train(BenchArgs),
-    /// Steps of the ancestral sampler, with fresh weights.
+    /// Measure steps of the ancestral sampler, with fresh weights.
     Sample {
         #[command(flatten)]
         common: BenchArgs,
-        /// Samples drawn side by side.
+        /// Number of samples to draw in one batch.
         #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
         count: u32,
     },
@@ -62,13 +62,13 @@ pub struct BenchArgs {
     /// Change a key of the experiment file; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub overrides: Vec<Override>,
-    /// Steps that are measured.
+    /// Number of steps to measure.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
     pub steps: u32,
-    /// Steps before them, which are not.
+    /// Number of steps before the measured ones, which are not measured.
     #[arg(long, default_value_t = 5)]
     pub warm_up: u32,
-    /// Write the figures to this file as JSON as well.
+    /// Also write the figures to this file as JSON.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
     /// Where to compute: auto, cpu, cuda or cuda:N.

@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{ArrayConfig, ImagesConfig, TableConfig};
 
-/// `[data]`: where the data lie, and exactly one table that says what they are.
+/// `[data]`: where the data are stored, and exactly one table that describes them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
-    /// The folder that data sets are looked for in first; then come the variable BFN_DATA and the cache folder.
+    /// The folder that is searched for data sets first, before the variable BFN_DATA and the cache folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<PathBuf>,
     /// The embedded 8 × 8 digits.
@@ -29,7 +29,7 @@ pub struct DataConfig {
     /// A folder of images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images: Option<ImagesConfig>,
-    /// An array of NumPy.
+    /// A NumPy array.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub array: Option<ArrayConfig>,
     /// A table in CSV or Parquet.
@@ -49,15 +49,15 @@ pub struct DigitsConfig {}
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MnistConfig {
-    /// What becomes of the grey levels.
+    /// How grey levels become values.
     pub pixels: PixelsConfig,
 }
 
-/// What becomes of the grey levels of MNIST.
+/// The treatment of MNIST's grey levels.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum PixelsConfig {
-    /// Each pixel 1 with the probability of its grey level, drawn afresh in each epoch.
+    /// Each pixel is 1 with the probability given by its grey level, drawn anew in each epoch.
     Binarised,
     /// The same, but drawn once from this seed.
     StaticallyBinarised {
@@ -89,7 +89,7 @@ pub enum FlipConfig {
     /// Never, as published.
     #[default]
     Never,
-    /// Left and right are exchanged in every other image, drawn afresh in each epoch.
+    /// Left and right are swapped in a random half of the images, drawn anew in each epoch.
     Horizontal,
 }
 
@@ -105,21 +105,21 @@ pub struct Text8Config {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TextConfig {
-    /// The file, or the files in the order in which they make one text; each plain, gzip, or a zip of one file. A path
-    /// that is not absolute is looked for from the working folder, then in the places of data.
+    /// The file, or the files in the order in which they form one text; each plain, gzip, or a zip of one file. A
+    /// relative path is searched for in the working folder, then in the data folders.
     pub file: Paths,
     /// Symbols in a window.
     pub length: usize,
     /// The alphabet, in the order of the classes; absent for the characters that occur.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alphabet: Option<String>,
-    /// The character of the alphabet that stands for those it lacks; absent where such are an error.
+    /// The character of the alphabet that replaces characters outside it; absent if these are an error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unknown: Option<char>,
     /// What a symbol is.
     #[serde(default)]
     pub symbols: SymbolsConfig,
-    /// The JSON file of a tokenizer, as the library `tokenizers` writes it; only for tokens.
+    /// The JSON file of a tokenizer, in the format of the library `tokenizers`; only for tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokenizer: Option<PathBuf>,
 }
@@ -138,17 +138,17 @@ pub enum Paths {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SymbolsConfig {
-    /// A character of UTF-8.
+    /// A UTF-8 character.
     #[default]
     Characters,
-    /// A byte, whatever it means.
+    /// A byte, whatever its meaning.
     Bytes,
     /// A token of a tokenizer.
     Tokens,
 }
 
 impl DataConfig {
-    /// The name of the table that says what the data are.
+    /// Returns the name of the table that describes the data.
     pub fn name(&self) -> &'static str {
         self.tables().into_iter().find(|(_, there)| *there).map_or("none", |(name, _)| name)
     }

@@ -1,4 +1,4 @@
-//! Durations such as `2m` in a file.
+//! Durations such as `2m` in experiment files.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ pub(super) fn serialize<S: Serializer>(time: &Option<Duration>, to: S) -> Result
     to.collect_str(&humantime::format_duration(time.unwrap_or_default()))
 }
 
-/// A duration such as `90s`, `10m` or `1h30m`.
+/// Parses a duration such as `90s`, `10m` or `1h30m`.
 ///
 /// # Errors
 ///
-/// What is wrong with it, and how it should look.
+/// Returns an error that states what is wrong with the text and which form is expected.
 pub fn parse(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("expected a time such as 90s, 10m or 1h30m: {error}"))
 }

@@ -1,6 +1,6 @@
-//! Which key was meant by one that is not known.
+//! Suggestions for unknown keys: the known key that was probably meant.
 
-/// The message of a reader of TOML, with the known name that is nearest to the unknown one.
+/// Returns the message of a TOML error, with the known name that is nearest to an unknown one.
 pub(super) fn explain(error: &toml::de::Error) -> String {
     let message = error.to_string().trim_end().to_owned();
     match nearest(error.message()) {
@@ -9,18 +9,18 @@ pub(super) fn explain(error: &toml::de::Error) -> String {
     }
 }
 
-/// The expected name that is nearest to the one found, in messages such as
+/// Finds the expected name that is nearest to the name in an error message, such as
 /// ``unknown field `stepz`, expected one of `steps`, `seed` ``.
 fn nearest(message: &str) -> Option<&str> {
     let (found, expected) = message.split_once(", expected ")?;
     let is_name = found.starts_with("unknown field ") || found.starts_with("unknown variant ");
     let found = quoted(found).next().filter(|_| is_name)?;
     let distance = |known: &&str| strsim::damerau_levenshtein(found, known);
-    // Farther away, a guess would mislead.
+    // Beyond this distance, a guess would be misleading.
     quoted(expected).min_by_key(distance).filter(|known| distance(known) <= 1 + found.chars().count() / 3)
 }
 
-/// What stands between backticks.
+/// Returns the parts of a text that are enclosed in backticks.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }

@@ -1,4 +1,4 @@
-//! Data of one's own: folders of images, arrays, tables.
+//! Custom data: folders of images, arrays, tables.
 
 use std::path::PathBuf;
 
@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 use super::FlipConfig;
 use crate::task::Source;
 
-/// What is held out of training, chosen at random, the same in every run.
+/// The shares of examples held out of training; these are chosen at random, the same in every run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HeldOutConfig {
     /// The share held out for validation.
     pub validation: f64,
-    /// The share held out for the test.
+    /// The share held out for testing.
     pub test: f64,
 }
 
@@ -33,8 +33,8 @@ impl From<HeldOutConfig> for Shares {
     }
 }
 
-/// `[data.images]`: the PNG, JPEG and WebP files of a folder. A path that is not absolute is looked for from the
-/// working folder, then in the places of data.
+/// `[data.images]`: the PNG, JPEG and WebP files of a folder.
+/// A relative path is searched for in the working folder, then in the data folders.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImagesConfig {
@@ -44,14 +44,14 @@ pub struct ImagesConfig {
     pub height: usize,
     /// Columns of an image.
     pub width: usize,
-    /// The channels of an image; how transparent its pixels are is left out.
+    /// The channels of an image; transparency is ignored.
     pub colour: ColourConfig,
     /// Equal bins of the intensities, 2 to 256.
     pub bins: u16,
     /// Whether images are mirrored while training.
     #[serde(default)]
     pub flip: FlipConfig,
-    /// What is held out.
+    /// The shares that are held out.
     #[serde(default)]
     pub held_out: HeldOutConfig,
 }
@@ -67,7 +67,7 @@ pub enum ColourConfig {
 }
 
 impl ImagesConfig {
-    /// How the files become images.
+    /// Returns the options for reading the files as images.
     pub fn options(&self) -> FolderOptions {
         let colour = match self.colour {
             ColourConfig::Grey => Colour::Grey,
@@ -84,35 +84,35 @@ impl ImagesConfig {
     }
 }
 
-/// `[data.array]`: an array of NumPy whose first dimension counts the examples: `[examples, length]`,
-/// `[examples, height, width]` or `[examples, height, width, channels]`.
+/// `[data.array]`: a NumPy array whose first dimension counts the examples.
+/// Its shape is `[examples, length]`, `[examples, height, width]` or `[examples, height, width, channels]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ArrayConfig {
     /// The .npy or .npz file.
     pub file: PathBuf,
-    /// The name of the array in an .npz file of several.
+    /// The name of the array, for an .npz file with several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// What its numbers mean.
+    /// The meaning of its numbers.
     pub values: Meaning,
-    /// A file of one integer for each example; the same file where only `labels_name` is given.
+    /// A file with one integer for each example; if only `labels_name` is given, the file of the array.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<PathBuf>,
     /// The name of the array of labels in an .npz file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels_name: Option<String>,
-    /// What is held out.
+    /// The shares that are held out.
     #[serde(default)]
     pub held_out: HeldOutConfig,
 }
 
 impl ArrayConfig {
-    /// Reads one split.
+    /// Reads one split of the array.
     ///
     /// # Errors
     ///
-    /// Files that are missing or not sound.
+    /// Returns an error if a file is missing or invalid.
     pub fn open(&self, root: &Root, split: Split) -> Result<Source> {
         let path = root.file("the array", &self.file)?;
         let array = NpyArray::read(&path, self.name.as_deref())?;
@@ -136,32 +136,32 @@ impl ArrayConfig {
 pub struct TableConfig {
     /// The file.
     pub file: PathBuf,
-    /// What stands for a missing value in CSV, beside nothing.
+    /// The marks of a missing value in CSV, in addition to an empty cell.
     #[serde(default = "usual_marks")]
     pub missing: Vec<String>,
-    /// What is held out.
+    /// The shares that are held out.
     #[serde(default)]
     pub held_out: HeldOutConfig,
-    /// The columns that are modelled, and as what; of several rules for a column the first counts.
+    /// The columns to model and their kinds; if several rules match a column, the first one applies.
     pub columns: Vec<ColumnsConfig>,
 }
 
-/// What stands for a missing value where an experiment does not say.
+/// Returns the marks of a missing value that apply by default.
 pub fn usual_marks() -> Vec<String> {
     ["NA", "NaN", "nan", "null", "?"].map(str::to_owned).into()
 }
 
-/// `[[data.table.columns]]`.
+/// `[[data.table.columns]]`: a rule for some columns.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ColumnsConfig {
-    /// The names of columns; one `*` in a name stands for anything.
+    /// The names of columns; one `*` in a name matches any text.
     pub names: Vec<String>,
-    /// What they are.
+    /// The kind of these columns.
     pub kind: ColumnKindConfig,
 }
 
-/// What columns are.
+/// The kind of a column.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ColumnKindConfig {
@@ -172,16 +172,16 @@ pub enum ColumnKindConfig {
     },
     /// Integers, each a bin.
     Integer {
-        /// The least; absent for that of the data.
+        /// The smallest value; absent for that of the data.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         lowest: Option<i64>,
-        /// The greatest; absent for that of the data.
+        /// The largest value; absent for that of the data.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         highest: Option<i64>,
     },
     /// Classes, by name.
     Categorical {
-        /// All of them; absent for those of the data.
+        /// All class names; absent for those of the data.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         classes: Option<Vec<String>>,
     },
@@ -191,9 +191,9 @@ pub enum ColumnKindConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum RealMapConfig {
-    /// Less their mean, over so many standard deviations; what is farther out is clipped.
+    /// The mean is subtracted, and the result divided by `clip` standard deviations; values beyond ±1 are clipped.
     Standardised {
-        /// Standard deviations between the mean and 1.
+        /// The number of standard deviations that is mapped to 1.
         clip: f64,
     },
     /// By their rank.
@@ -201,7 +201,7 @@ pub enum RealMapConfig {
 }
 
 impl ColumnKindConfig {
-    /// The same for the reader of tables.
+    /// Converts the kind for the table reader.
     pub fn kind(&self) -> ColumnKind {
         match self {
             Self::Continuous { map: RealMapConfig::Standardised { clip } } => {

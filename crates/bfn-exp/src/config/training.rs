@@ -1,4 +1,4 @@
-//! `[training]`: how long, with what batches, how exactly.
+//! `[training]`: the length of training, its batches and its precision.
 
 use std::time::Duration;
 
@@ -15,83 +15,83 @@ use crate::draws;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainingConfig {
-    /// Optimiser steps.
+    /// Training steps.
     pub steps: u64,
-    /// Training ends after this time, such as "2m" or "3h 30m", if the steps are not done before.
+    /// Training ends after this time, such as "2m" or "3h 30m", even if not all steps are done.
     #[serde(default, with = "duration", skip_serializing_if = "Option::is_none")]
     pub max_time: Option<Duration>,
-    /// The seed of every draw of the run.
+    /// The seed of every random draw of the run.
     #[serde(default)]
     pub seed: u64,
-    /// Examples per step.
+    /// Examples per batch.
     pub batch: usize,
-    /// Gradients of this many batches are averaged into one step.
+    /// The number of batches whose gradients are averaged into one step.
     #[serde(default = "one")]
     pub accumulation: u32,
-    /// The largest norm of the gradient; longer ones are shortened to it.
+    /// The largest norm of the gradient; longer gradients are scaled down to it.
     pub clip: f64,
     /// Steps over which the learning rate rises from 0.
     #[serde(default)]
     pub warm_up: u64,
-    /// How the learning rate goes on.
+    /// How the learning rate continues after the warm-up.
     #[serde(default)]
     pub decay: Decay,
     /// The precision of the network's arithmetic.
     #[serde(default)]
     pub precision: Precision,
-    /// Whether a GPU may use only kernels that give the same bits again, so that a resumed run ends as one that never
-    /// stopped; slower. On a CPU all are such.
+    /// Whether a GPU may only use kernels that reproduce the same bits; slower.
+    /// A resumed run then ends like one that was never interrupted. On a CPU, all kernels are of this kind.
     #[serde(default, skip_serializing_if = "is_false")]
     pub deterministic: bool,
-    /// Whether a GPU repeats the passes of a step, and the network's predictions for samples and bounds, as recorded
-    /// CUDA graphs: faster where a step of a small network is mostly asking for its kernels. On a CPU nothing is recorded.
+    /// Whether a GPU replays the passes of a step, and predictions for samples and bounds, as recorded CUDA graphs.
+    /// Faster for a small network whose steps mostly consist of kernel launches. On a CPU, nothing is recorded.
     #[serde(default, skip_serializing_if = "is_false")]
     pub cuda_graphs: bool,
     /// How the times of a batch are drawn.
     #[serde(default)]
     pub times: Times,
-    /// How densely times are drawn in equal stretches of [0, 1), relative to one another; equally where it is empty.
-    /// The loss is weighted by the inverse and keeps its mean; its noise is least where this follows its size.
+    /// The relative density of times in equal intervals of [0, 1); uniform if empty. The loss is weighted by the
+    /// inverse density and keeps its mean; its noise is least if the density follows the size of the loss.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub time_density: Vec<f64>,
-    /// The share of examples whose label and low-resolution image are kept from a network that is told them, so that
-    /// it can do without.
+    /// The share of examples whose label and low-resolution image are withheld from a conditioned network.
+    /// The network thereby learns to predict without them.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub condition_dropout: f64,
-    /// What to do about a loss or gradient that is NaN or infinite; the optimiser never takes such a step.
+    /// How to handle a loss or gradient that is NaN or infinite; the optimiser never takes such a step.
     #[serde(default)]
     pub not_finite: NotFinite,
-    /// Steps between two lines of metrics, at most a million: their losses wait on the device.
+    /// Steps between two lines of metrics, at most a million; until then, their losses stay on the device.
     #[serde(default = "fifty")]
     pub log_every: u64,
-    /// Whether metrics and pictures go to TensorBoard event files as well.
+    /// Whether metrics and pictures are also written to TensorBoard event files.
     #[serde(default = "yes")]
     pub tensorboard: bool,
 }
 
-/// What to do about a loss or gradient that is NaN or infinite.
+/// The handling of a loss or gradient that is NaN or infinite.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NotFinite {
     /// Stop, and keep the batch in the folder of the run.
     #[default]
     Stop,
-    /// Skip the step, and count it in the log; stop where twenty of them came in a row, at the log's next line.
+    /// Skip the step and count it in the log; after twenty such steps in a row, stop at the next line of the log.
     Skip,
 }
 
-/// How the learning rate goes on after the warm-up.
+/// The course of the learning rate after the warm-up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Decay {
-    /// It stays.
+    /// It stays constant.
     #[default]
     Constant,
-    /// It falls to 0 along half a cosine, at the last step.
+    /// It falls along half a cosine to 0 at the end of training.
     Cosine,
 }
 
-/// How the times of a batch are drawn.
+/// The rule by which the times of a batch are drawn.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Times {
@@ -125,11 +125,11 @@ fn is_false(value: &bool) -> bool {
 }
 
 impl TrainingConfig {
-    /// Chooses the kernels of a GPU for the whole process: before anything is computed and other threads start.
+    /// Chooses the GPU kernels of the whole process; to be called before any computation and other threads start.
     ///
     /// # Errors
     ///
-    /// A libtorch that has none such.
+    /// Returns an error if libtorch cannot provide these kernels.
     pub fn choose_kernels(&self, device: Device) -> Result<()> {
         let determinism = if self.deterministic { Determinism::Deterministic } else { Determinism::Fast };
         Ok(set_determinism(determinism, device)?)

@@ -16,10 +16,10 @@ use crate::config::{
 use crate::form::Form;
 use crate::target::Target;
 
-/// All splits, in the order they are shown.
+/// All splits, in the order in which they are shown.
 pub(super) const SPLITS: [Split; 3] = [Split::Train, Split::Validation, Split::Test];
 
-/// Shows all splits of the data, and writes the first examples for training.
+/// Shows all splits of the data, and writes the first training examples.
 #[allow(clippy::print_stdout, reason = "results are what this command is for")]
 pub(super) fn show(args: &ShowArgs) -> Result<()> {
     let data = data_of(args)?;
@@ -27,7 +27,7 @@ pub(super) fn show(args: &ShowArgs) -> Result<()> {
     for split in SPLITS {
         let source = data.open(split, Windows::InOrder)?;
         if let (Split::Train, Some(path)) = (split, &args.out) {
-            // What cannot be written is refused before the counting, which may take long.
+            // An output that cannot be written is refused before the counting, which may take long.
             let form = Form::of(source.dataset.as_ref())?;
             written = Some((Target::new(path, &form.arrangement)?, source.values(0..args.count as usize)?, form));
         }
@@ -37,7 +37,7 @@ pub(super) fn show(args: &ShowArgs) -> Result<()> {
     written.map_or(Ok(()), |(target, values, form)| target.write(&values, &form))
 }
 
-/// The data that are asked for by name or by an experiment.
+/// Returns the data that are requested by name or by an experiment file.
 fn data_of(args: &ShowArgs) -> Result<DataConfig> {
     let none = DataConfig { root: args.root.root.clone(), ..DataConfig::default() };
     Ok(match args.what.as_str() {
@@ -56,11 +56,11 @@ fn data_of(args: &ShowArgs) -> Result<DataConfig> {
     })
 }
 
-/// Prints counts and means: of all, of the channels of images, of the examples of each class, of the symbols of texts.
+/// Prints counts and means: of all examples, of image channels, of each class, of the symbols of texts.
 #[allow(clippy::print_stdout, reason = "results are what this command is for")]
 fn summarise(data: &dyn Dataset) -> Result<()> {
     let variables = data.layout().variables();
-    // As many means as an image has channels.
+    // An image has one mean for each channel.
     let groups = match data.layout() {
         Layout::Image { channels, .. } => *channels,
         _ => 1,
@@ -120,11 +120,11 @@ fn summarise(data: &dyn Dataset) -> Result<()> {
     Ok(())
 }
 
-/// What was seen of a column of a table.
+/// The statistics of a table column.
 #[derive(Debug, Default)]
 struct Seen {
     missing: u64,
-    /// How many numbers, and their sum.
+    /// The count of numbers; `sum` is their sum.
     numbers: u64,
     sum: f64,
     classes: BTreeMap<String, u64>,
@@ -145,7 +145,7 @@ impl Seen {
     }
 }
 
-/// Prints the columns: means of numbers, the most frequent classes, how many are missing.
+/// Prints the columns: means of numbers, the most frequent classes, shares of missing values.
 #[allow(clippy::print_stdout, reason = "results are what this command is for")]
 fn print_columns(columns: &Columns, seen: &[Seen], rows: usize) {
     const SHOWN: usize = 5;

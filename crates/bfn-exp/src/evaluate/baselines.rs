@@ -1,4 +1,4 @@
-//! Simple models of the hidden part of images, to compare a bound with: counting, alone and among nearest neighbours.
+//! Simple models of the hidden part of images, as baselines for a bound: counts alone and among nearest neighbours.
 
 use anyhow::{Context, Result};
 use bfn_data::{Dataset, Draw, Histogram, Seed, Split, Values, Windows};
@@ -11,12 +11,12 @@ use crate::progress::say;
 use crate::run::Trained;
 use crate::task::Source;
 
-/// What a simple model reaches on the same hidden variables.
+/// The result of a simple model on the same hidden variables.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Baseline {
     /// `histogram` or `nearest_neighbours`.
     pub name: String,
-    /// Neighbours k, chosen on the validation split.
+    /// The number of neighbours k, chosen on the validation split.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub neighbours: Option<usize>,
     /// The weight λ of the histogram of all training examples, chosen on the validation split.
@@ -38,23 +38,25 @@ const NEIGHBOURS: [usize; 8] = [1, 2, 5, 10, 20, 50, 100, 200];
 /// Weights of the histogram to choose from.
 const WEIGHTS: [f64; 7] = [0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0];
 
-/// Examples whose neighbours are looked for at once.
+/// The number of examples whose neighbours are searched for at once.
 const BATCH: usize = 64;
 
-/// Two baselines on the first `limit` examples of `source`; none for real numbers, which cannot be counted.
+/// Computes two baselines on the first `limit` examples of `source`.
+/// There are none for real numbers, which cannot be counted.
 ///
 /// # Formula
 ///
-/// The histogram of each hidden variable d alone, q_d(v) = (n_dv + 1)/(N + K) over the N training examples; and
+/// The first is the histogram of each hidden variable d alone, q_d(v) = (n_dv + 1)/(N + K) over the N training
+/// examples. The second is
 ///
 /// p_d(v) = (m_dv + λ q_d(v))/(k + λ)
 ///
-/// with m_dv the number of those of the k nearest training examples, by Euclidean distance on the known variables, that
-/// have the value v. k and λ are those with the smallest mean of −ln p over the validation split.
+/// where m_dv counts those of the k nearest training examples, by Euclidean distance on the known variables, that have
+/// the value v. k and λ are those with the smallest mean of −ln p over the validation split.
 ///
 /// # Errors
 ///
-/// Data that are missing.
+/// Returns an error if data are missing.
 pub(super) fn baselines(
     args: &EvaluateArgs,
     trained: &Trained,
@@ -77,7 +79,7 @@ pub(super) fn baselines(
 
     let choices = model.nats(&Points::read(validation.dataset.as_ref(), usize::MAX, draw, hidden)?, false);
     let [best, weight] = best(&choices);
-    // The pixels that are drawn at random are those of the first repeat of the bound.
+    // Pixels that are drawn at random are those of the first repeat of the bound.
     let draw = Draw { seed: Seed(args.seed), epoch: 0 };
     let points = Points::read(source.dataset.as_ref(), limit, draw, hidden)?;
     let found = model.nats(&points, Split::from(args.split) == Split::Train);
@@ -107,7 +109,7 @@ pub(super) fn baselines(
     ])
 }
 
-/// Examples, their known and their hidden variables apart.
+/// Examples with their known and hidden variables separated.
 struct Points {
     /// `[count, known]`, in f32.
     known: Tensor,
@@ -116,17 +118,17 @@ struct Points {
     count: usize,
 }
 
-/// The training examples.
+/// The model of nearest neighbours among the training examples.
 struct Neighbours<'a> {
     train: Points,
     histogram: Histogram,
     hidden: &'a HiddenPart,
 }
 
-/// −ln p of each example for each choice: `[k][λ][example]`.
+/// −ln p of each example for each choice of k and λ: `[k][λ][example]`.
 type Choices = Vec<Vec<Vec<f64>>>;
 
-/// The indices of the k and the λ with the smallest mean.
+/// Finds the indices of the k and λ with the smallest mean.
 fn best(choices: &Choices) -> [usize; 2] {
     let all = (0..NEIGHBOURS.len()).flat_map(|k| (0..WEIGHTS.len()).map(move |weight| [k, weight]));
     let sum = |[k, weight]: &[usize; 2]| choices[*k][*weight].iter().sum::<f64>();
@@ -154,13 +156,13 @@ impl Points {
 }
 
 impl Neighbours<'_> {
-    /// −ln q of the hidden variables of a point, each alone.
+    /// Computes −ln q of the hidden variables of a point, each on its own.
     fn nats_alone(&self, points: &Points, point: usize) -> f64 {
         let values = self.hidden.variables.iter().zip(points.hidden(point));
         values.map(|(variable, value)| self.histogram.nats(*variable, usize::from(*value))).sum()
     }
 
-    /// −ln p for every choice; where the points are the training examples themselves, none is its own neighbour.
+    /// Computes −ln p for every choice; if the points are the training examples, none is its own neighbour.
     fn nats(&self, points: &Points, is_train: bool) -> Choices {
         let most = NEIGHBOURS[NEIGHBOURS.len() - 1].min(self.train.count - usize::from(is_train));
         let squares = self.train.known.square().sum_dim_intlist(1i64, false, Kind::Float);
@@ -168,7 +170,7 @@ impl Neighbours<'_> {
         let mut choices = vec![vec![Vec::with_capacity(points.count); WEIGHTS.len()]; NEIGHBOURS.len()];
         for first in (0..points.count).step_by(BATCH) {
             let count = BATCH.min(points.count - first);
-            // Without the square of the point itself, which is the same for all neighbours.
+            // The square of the point itself is left out because it is the same for all neighbours.
             let distances = &squares - points.known.narrow(0, first as i64, count as i64).matmul(&transposed) * 2.0;
             if is_train {
                 (0..count).for_each(|row| {
@@ -185,7 +187,7 @@ impl Neighbours<'_> {
         choices
     }
 
-    /// Adds −ln p of a point, whose nearest training examples these are, for every choice.
+    /// Adds −ln p of a point for every choice, given its nearest training examples.
     fn add(&self, points: &Points, point: usize, nearest: &[i64], choices: &mut Choices) {
         let values = points.hidden(point);
         let shares: Vec<f64> = self
@@ -252,7 +254,7 @@ mod tests {
         let points = Points::read(&pairs, 3, draw, &hidden).expect("in memory");
         let train = Points::read(&pairs, usize::MAX, draw, &hidden).expect("in memory");
         let model = Neighbours { train, histogram, hidden: &hidden };
-        // q = (5 + 1)/(10 + 4); of the first five neighbours all agree, of ten five do.
+        // q = (5 + 1)/(10 + 4); the first five neighbours all agree, of ten neighbours five do.
         let q = 6.0 / 14.0;
         assert!((model.nats_alone(&points, 0) + f64::ln(q)).abs() < 1e-12);
         let choices = model.nats(&points, false);
@@ -265,7 +267,7 @@ mod tests {
             }
         }
         assert_eq!(best(&choices), [2, 0]);
-        // Among the others, four agree.
+        // Without the point itself, four agree.
         let others = model.nats(&points, true);
         let expected = -f64::ln((4.0 + 0.25 * q) / 5.25);
         assert!((others[2][0][0] - expected).abs() < 1e-12, "{others:?}");

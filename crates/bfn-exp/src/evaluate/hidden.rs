@@ -1,4 +1,4 @@
-//! The part of images that an evaluation is about, where the rest is given.
+//! The part of images that an evaluation bounds, given the rest.
 
 use anyhow::{Context, Result};
 
@@ -10,20 +10,20 @@ use crate::target::image_format;
 /// The variables whose likelihood is bounded, given all others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HiddenPart {
-    /// A name for files.
+    /// The name of the part in file names.
     pub name: String,
     /// The variables, in order.
     pub variables: Vec<usize>,
-    /// All others.
+    /// All other variables.
     pub known: Vec<usize>,
 }
 
 impl HiddenPart {
-    /// The part that the arguments hide, if they hide one.
+    /// Returns the part that the arguments hide, if they hide one.
     ///
     /// # Errors
     ///
-    /// Data that are not images, a mask that does not fit them.
+    /// Returns an error if the data are not images or the mask does not fit them.
     pub fn new(args: &MaskArgs, trained: &Trained) -> Result<Option<Self>> {
         let Some(name) = args.name()? else { return Ok(None) };
         let form = &trained.task.form;
@@ -34,7 +34,7 @@ impl HiddenPart {
         Ok(Some(Self { name, variables, known }))
     }
 
-    /// The variables as indices on the model's device.
+    /// Returns the hidden variables as indices on the model's device.
     pub fn counted(&self, model: &Model) -> tch::Tensor {
         let variables: Vec<i64> = self.variables.iter().map(|variable| *variable as i64).collect();
         tch::Tensor::from_slice(&variables).to_device(model.device())

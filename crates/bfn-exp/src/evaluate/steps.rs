@@ -21,11 +21,11 @@ pub enum Steps {
 pub enum StepsChoice {
     /// One number of steps.
     One(Steps),
-    /// Those of the paper's tables.
+    /// All numbers of steps in the paper's tables.
     Paper,
 }
 
-/// The numbers of steps of the paper's tables.
+/// The numbers of steps in the paper's tables.
 pub const PAPER: [Steps; 9] = [
     Steps::Finite(10),
     Steps::Finite(25),
@@ -39,7 +39,7 @@ pub const PAPER: [Steps; 9] = [
 ];
 
 impl Steps {
-    /// The term of the bound.
+    /// Returns the term of the bound for this number of steps.
     pub fn term(self) -> Term {
         match self {
             Self::Finite(n) => Term::Step { n, noisy: false },
@@ -49,7 +49,7 @@ impl Steps {
 }
 
 impl StepsChoice {
-    /// All numbers of steps that were chosen, each once, in their order.
+    /// Returns all chosen numbers of steps, each once, in their order.
     pub fn all(choices: &[Self]) -> Vec<Steps> {
         let mut all = Vec::new();
         for choice in choices {

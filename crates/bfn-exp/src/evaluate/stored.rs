@@ -1,4 +1,4 @@
-//! The results of evaluations in the folder of a run, `evaluations/NAME.json`.
+//! The stored results of evaluations in the folder of a run, `evaluations/NAME.json`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,13 +12,13 @@ use crate::cli::EvaluateArgs;
 use crate::run::write_file;
 use crate::table::{Report, Row, Setting};
 
-/// The folder in the folder of a run.
+/// The name of the folder within the folder of a run.
 const FOLDER: &str = "evaluations";
 
-/// The longest list of steps that a name spells out.
+/// The largest length of a list of steps that is spelt out in a name.
 const LONGEST: usize = 60;
 
-/// An evaluation that is kept row by row, so that one that was interrupted goes on after what is done.
+/// An evaluation that is stored row by row, so that it can continue after an interruption.
 #[derive(Debug)]
 pub struct Stored {
     path: PathBuf,
@@ -26,17 +26,17 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// The file of an evaluation of the checkpoint after `step` steps.
+    /// Returns the path of the evaluation of the checkpoint after `step` steps.
     pub fn path_of(args: &EvaluateArgs, steps: &[Steps], step: u64, hidden: Option<&HiddenPart>) -> PathBuf {
         let part = hidden.map_or_else(String::new, |hidden| format!("{}-", hidden.name));
         args.run.join(FOLDER).join(format!("{part}{}.json", name(args, steps, step)))
     }
 
-    /// All evaluations that a run keeps, by the names of their files; none where there is no folder.
+    /// Reads all evaluations of a run, by file name; there are none if there is no folder.
     ///
     /// # Errors
     ///
-    /// A file that cannot be read or is of another kind.
+    /// Returns an error if a file cannot be read or is of another kind.
     pub fn all(run: &Path) -> Result<BTreeMap<String, Report>> {
         let files = fs::read_dir(run.join(FOLDER)).into_iter().flatten().flatten().map(|file| file.path());
         let is_json = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "json");
@@ -50,7 +50,7 @@ impl Stored {
         files.filter(is_json).map(read).collect()
     }
 
-    /// Takes up what is stored there of the same setting; of another one, or none, nothing.
+    /// Opens an evaluation with the results that are stored for the same setting, if there are any.
     pub fn open(path: PathBuf, run: &Path, setting: Setting, time_bins: usize) -> Self {
         let read = || -> Option<Report> { serde_json::from_str(&fs::read_to_string(&path).ok()?).ok() };
         let stored = read().filter(|stored| stored.setting == setting);
@@ -63,47 +63,47 @@ impl Stored {
         Self { path, report: Report { run: run.display().to_string(), setting, results, baselines } }
     }
 
-    /// What is done.
+    /// Returns the results so far.
     pub fn report(&self) -> &Report {
         &self.report
     }
 
-    /// What is done, to keep.
+    /// Returns the results so far by value.
     pub fn into_report(self) -> Report {
         self.report
     }
 
-    /// What is left to do.
+    /// Returns the numbers of steps that are not evaluated yet.
     pub fn left(&self) -> &[Steps] {
         &self.report.setting.steps[self.report.results.len()..]
     }
 
-    /// Where it is kept.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Forgets what is done.
+    /// Discards all results.
     pub fn begin_again(&mut self) {
         self.report.results.clear();
         self.report.baselines.clear();
     }
 
-    /// Adds a row and writes the file, whole or not at all.
+    /// Adds a row and writes the file, completely or not at all.
     ///
     /// # Errors
     ///
-    /// A folder that cannot be written to; the row counts as done nevertheless.
+    /// Returns an error if the folder cannot be written to; the row counts as done nevertheless.
     pub fn add(&mut self, row: Row) -> Result<()> {
         self.report.results.push(row);
         self.write()
     }
 
-    /// Adds what simple models reach, and writes the file.
+    /// Adds the results of simple models and writes the file.
     ///
     /// # Errors
     ///
-    /// As [`add`](Self::add).
+    /// Returns an error in the same cases as [`add`](Self::add).
     pub fn compare_with(&mut self, baselines: Vec<Baseline>) -> Result<()> {
         self.report.baselines = baselines;
         self.write()
@@ -116,7 +116,7 @@ impl Stored {
     }
 }
 
-/// Says in short what the arguments ask for.
+/// Encodes the arguments in a short name.
 fn name(args: &EvaluateArgs, steps: &[Steps], step: u64) -> String {
     let EvaluateArgs { repeats, seed, .. } = args;
     let mut name = format!("{}-{}-{}-seed{seed}-x{repeats}", args.split, args.grid, steps_in_name(steps));

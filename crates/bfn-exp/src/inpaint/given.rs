@@ -1,4 +1,4 @@
-//! What is known: images with masks, texts with blanks, rows with empty cells.
+//! The known part: images with masks, texts with blanks, rows with empty cells.
 
 use anyhow::{Context, Result, bail, ensure};
 use bfn_data::table::{Columns, RawTable};
@@ -12,17 +12,17 @@ use crate::progress::tell;
 use crate::run::Trained;
 use crate::target::image_format;
 
-/// What there is to do.
+/// The input of `bfn inpaint`.
 #[derive(Debug)]
 pub(super) struct Task {
     pub(super) given: Given,
-    /// The input as it was, hidden parts included, where it is an image; else nothing.
+    /// The values of an input image, including the hidden part; otherwise empty.
     pub(super) whole: Vec<f64>,
-    /// The input, where it is a table.
+    /// The input table, if the input is a table.
     pub(super) table: Option<RawTable>,
 }
 
-/// Reads what the arguments name, in the form of the run's data.
+/// Reads the input that the arguments name, in the form of the run's data.
 pub(super) fn read(args: &InpaintArgs, trained: &Trained) -> Result<Task> {
     let form = &trained.task.form;
     let mut table = None;
@@ -54,7 +54,7 @@ pub(super) fn read(args: &InpaintArgs, trained: &Trained) -> Result<Task> {
     };
     let hidden = given.known.iter().filter(|known| !**known).count();
     ensure!(hidden > 0, "nothing is to be filled: the input has no blank or empty cell");
-    // What stands in a blank is not looked at; any class will do.
+    // The values of blanks are never read, so any class will do.
     given.values.iter_mut().zip(&given.known).filter(|(_, known)| !**known).for_each(|(value, _)| *value = 0.0);
     Ok(Task { given, whole: Vec::new(), table })
 }
@@ -88,7 +88,7 @@ fn image(args: &InpaintArgs, trained: &Trained) -> Result<Task> {
     Ok(Task { given: Given { values: whole.clone(), known }, whole, table: None })
 }
 
-/// The value that `bfn sample` writes as this byte, or the nearest to it.
+/// Returns the value that `bfn sample` writes as this byte, or the nearest one.
 fn value(byte: u8, form: &Form) -> f64 {
     match form.variable {
         Variable::Discretised(levels) | Variable::Discrete(levels) => {

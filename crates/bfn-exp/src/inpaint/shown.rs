@@ -1,4 +1,4 @@
-//! Completions as a picture.
+//! A picture of completions.
 
 use anyhow::Result;
 
@@ -7,10 +7,10 @@ use crate::form::Form;
 use crate::picture::{GROUND, Picture};
 use crate::target::{bytes, image_format};
 
-/// The most images in a row of the picture.
+/// The maximum number of images in a row of the picture.
 const COLUMNS: usize = 12;
 
-/// What is known, the mask, the completions, and at last the input as it was given.
+/// Returns a picture of the known part, the mask, the completions and, last, the original input.
 pub(super) fn picture(given: &Given, completions: &[f64], whole: &[f64], form: &Form) -> Result<Picture> {
     let format = image_format(form)?;
     let mut known = bytes(whole, form);

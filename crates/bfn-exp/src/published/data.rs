@@ -1,4 +1,4 @@
-//! `data`: the data set, or what follows about it from the model.
+//! `data`: the data set, or the one that follows from the model.
 
 use anyhow::{Context, Result, bail, ensure};
 use bfn_nets::networks::Shape;
@@ -22,7 +22,7 @@ pub(super) struct Data {
 }
 
 impl Data {
-    /// Reads the table `data`, or finds data that the model fits.
+    /// Reads the table `data`, or infers the data from the model.
     pub(super) fn read(file: &mut Section, shape: Shape, known: Known, notes: &mut Vec<String>) -> Result<Self> {
         let (data, data_shape, name) = match file.optional("data")? {
             Some(section) => Self::named(section)?,
@@ -47,7 +47,7 @@ impl Data {
         Ok(data)
     }
 
-    /// The data that a table names, what an example of them is, and their name.
+    /// Returns the data that a table names, the shape of an example, and the name of the data.
     fn named(mut section: Section) -> Result<(Self, Shape, String)> {
         let name: String = section.required("dataset")?;
         let bins: usize = section.or("num_bins", 256)?;
@@ -60,7 +60,7 @@ impl Data {
         Ok((data, shape, name))
     }
 
-    /// Data that a model fits, and what to call them.
+    /// Infers data that fit the model, and returns them with a name.
     fn fitting(shape: Shape, known: Known) -> Result<(Self, String)> {
         let bins = if let Known::Bins(bins) = known { bins } else { 256 };
         let (name, length) = match (shape, known) {
@@ -77,7 +77,7 @@ impl Data {
         Ok((Self::of(name, bins, false, length)?.0, name.to_owned()))
     }
 
-    /// The data of a published name, and what an example of them is; each takes of the settings what it has.
+    /// Returns the data with a published name and the shape of an example; settings that it lacks are ignored.
     fn of(name: &str, bins: usize, mirrored: bool, length: usize) -> Result<(Self, Shape)> {
         let image = |size, channels| Shape::Image { height: size, width: size, channels };
         Ok(match name {
@@ -86,7 +86,7 @@ impl Data {
                 let pixels = PixelsConfig::Grey { bins: number_of(bins)? };
                 (Self::mnist(pixels, Variable::Discretised(bins)), image(28, 1))
             }
-            // Of these data alone the published code mirrors images.
+            // CIFAR-10 is the only data set whose images the published code mirrors.
             "cifar10" => (Self::cifar10(bins, mirrored)?, image(32, 3)),
             "text8" => (Self::text8(length), Shape::Sequence { length }),
             _ => bail!("data.dataset is {name}; this program knows bin_mnist, mnist, cifar10 and text8"),

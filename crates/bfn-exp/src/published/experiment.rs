@@ -1,4 +1,4 @@
-//! The whole file: an experiment, and what an example looks like.
+//! The whole file: an experiment and the form of an example.
 
 use anyhow::{Context, Result, bail, ensure};
 use bfn_nets::networks::Shape;
@@ -19,19 +19,19 @@ use crate::form::{Arrangement, Form, Variable};
 pub struct Translation {
     /// The experiment.
     pub experiment: Experiment,
-    /// What an example looks like.
+    /// The form of an example.
     pub form: Form,
-    /// What is not quite the same here, in sentences.
+    /// The differences from the published code, in sentences.
     pub notes: Vec<String>,
 }
 
 /// Reads a configuration file of the published code.
 ///
-/// A file with `model` alone is enough where the data follow from it.
+/// A file that contains only `model` is sufficient if the data follow from the model.
 ///
 /// # Errors
 ///
-/// The key and the line that is wrong, unknown or not supported.
+/// Returns an error that names the key and the line if a setting is wrong, unknown or not supported.
 pub fn read(text: &str) -> Result<Translation> {
     let mut file = Section::file(yaml::parse(text)?)?;
     let mut model = file.section("model")?;
@@ -129,21 +129,21 @@ impl Loaders {
             ensure!(size > 0, "{key}.batch_size is 0; it must be at least 1");
             Ok(size)
         };
-        // A file without loaders says nothing of batches; the size does for evaluation.
+        // A file without loaders gives no batch size; the default size is sufficient for evaluation.
         Ok(Self { training_batch: batch("train_loader", 64)?, validation_batch: batch("val_loader", 64)? as u64 })
     }
 }
 
-/// Which parameters decay in the published code.
+/// The parameters to which the published code applies weight decay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Decays {
-    /// Those that its networks name, if they name any.
+    /// The parameters that its networks name, if they name any.
     Named,
-    /// All: the decay is PyTorch's default and reaches the optimiser alone.
+    /// All parameters: the decay is PyTorch's default, which only the optimiser receives.
     All,
 }
 
-/// `optimizer`, the arguments of PyTorch's AdamW.
+/// Reads `optimizer`, the arguments of PyTorch's AdamW.
 fn optimiser(file: &mut Section) -> Result<(OptimiserConfig, Decays)> {
     let mut config = OptimiserConfig {
         learning_rate: 1e-3,
@@ -210,7 +210,7 @@ impl Training {
         read.seed = training.or("seed", None)?.unwrap_or(read.seed as usize) as u64;
         let clip: f64 = training.or("grad_clip_norm", -1.0)?;
         let ema_decay: f64 = training.or("ema_decay", -1.0)?;
-        // Numbers that are not above 0 switch these off there.
+        // In the published code, values that are not above 0 switch these off.
         read.clip = if clip > 0.0 { clip } else { f64::INFINITY };
         read.ema_decay = ema_decay.max(0.0);
         let positive = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok()).filter(|n| *n > 0);

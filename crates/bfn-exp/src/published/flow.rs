@@ -1,4 +1,4 @@
-//! `model.bayesian_flow`, `model.loss` and `model.distribution_factory`: the flow and what it is about.
+//! `model.bayesian_flow`, `model.loss` and `model.distribution_factory`: the flow and its variables.
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -9,18 +9,18 @@ use crate::config::{FlowConfig, ReadoutConfig};
 #[derive(Debug)]
 pub(super) struct Flow {
     pub(super) config: FlowConfig,
-    /// What the flow itself says of a variable.
+    /// The kind and number of a variable's values, as far as the flow determines them.
     pub(super) variable: Known,
-    /// Output parameters of a variable.
+    /// The number of output parameters per variable.
     pub(super) outputs: usize,
 }
 
-/// What a configuration says of a variable without its data.
+/// The kind and number of a variable's values, as far as a configuration determines them without its data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Known {
     Classes(usize),
     Bins(usize),
-    /// Bins, whose number the data alone tell.
+    /// Bins whose number is known only from the data.
     SomeBins,
 }
 
@@ -34,7 +34,7 @@ impl std::fmt::Display for Known {
     }
 }
 
-/// The variance at which the published code reconstructs 16 bins with 0.7 of the deviation.
+/// The variance for which the published code reconstructs 16 bins with 0.7 times the standard deviation.
 const COARSE_VARIANCE: f64 = 1e-3;
 
 impl Flow {

@@ -1,10 +1,10 @@
 //! The configuration files of the published code, read as that code reads them.
 //!
 //! ```text
-//! published.yaml ─► yaml (values as OmegaConf has them) ─► section (keys by name) ─► network, flow, training ─► Experiment
+//! published.yaml ─► yaml (as OmegaConf reads it) ─► section (keys by name) ─► network, flow, training ─► Experiment
 //! ```
 //!
-//! A setting that is unknown there, or that this program has no counterpart for, is refused by its name and line.
+//! Settings that the published code does not know, or that have no counterpart here, are rejected by name and line.
 
 mod data;
 mod experiment;

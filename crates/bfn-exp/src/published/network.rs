@@ -1,4 +1,4 @@
-//! `model.net` with its adapters: which network, of what size, for variables that lie how.
+//! `model.net` and its adapters: the network, its size, and the arrangement of its variables.
 
 use anyhow::{Context, Result, bail, ensure};
 use bfn_nets::networks::{NetworkConfig, Positions, Shape, TransformerConfig, UNetConfig, Variables, VdmUNetConfig};
@@ -12,10 +12,10 @@ pub(super) struct Net {
     pub(super) variables: Variables,
 }
 
-/// The groups of the group normalisation in the published `UNetModel`, which has no setting for them.
+/// The number of groups in the group normalisation of the published `UNetModel`, which has no setting for it.
 const UNET_GROUPS: usize = 32;
 
-/// The Fourier features that the published `UNetVDM` has no setting for.
+/// The exponents of the Fourier features in the published `UNetVDM`, which has no setting for them.
 const VDM_EXPONENTS: [i32; 2] = [5, 6];
 
 impl Net {
@@ -169,11 +169,11 @@ struct ImageInput {
     height: usize,
     width: usize,
     channels: usize,
-    /// Numbers of a pixel that go into the network.
+    /// The number of features per pixel that enter the network.
     features: usize,
-    /// Whether the time is one of them.
+    /// Whether the time is one of the features.
     time: bool,
-    /// Frequencies of the position features, where they are among them.
+    /// The number of frequencies of the position features, if these are included.
     position_bands: Option<usize>,
 }
 
@@ -199,7 +199,7 @@ impl ImageInput {
         Ok(Self { height, width, channels, features, time, position_bands: positions.then_some(bands) })
     }
 
-    /// Numbers of a pixel before a linear map makes `features` of them.
+    /// Returns the number of values per pixel before the linear map to `features`.
     fn gathered(&self) -> usize {
         let positions = self.position_bands.map_or(0, |bands| bands.saturating_mul(4).saturating_add(2));
         self.channels.saturating_add(usize::from(self.time)).saturating_add(positions)
@@ -211,7 +211,7 @@ impl ImageInput {
 struct ImageOutput {
     input_height: usize,
     channels: usize,
-    /// Output parameters of a variable.
+    /// The number of output parameters per variable.
     outputs: usize,
 }
 
@@ -258,7 +258,7 @@ fn parameters(key: &str, expected: &str, adapter: Option<(String, Section)>) -> 
     Ok(parameters)
 }
 
-/// Two settings that the published code needs to be equal.
+/// Checks that two settings are equal, as the published code requires.
 fn agree(key: &str, value: usize, other_key: &str, other: usize) -> Result<()> {
     ensure!(value == other, "{key} is {value}, but {other_key} is {other}: they must be the same");
     Ok(())
@@ -283,7 +283,7 @@ output_adapter: {class_name: OutputAdapter, parameters: {input_height: HEIGHT, o
         text.replace("CHANNELS", channels).replace("OUT", outputs)
     }
 
-    /// With the settings of the published runs come the networks whose parameters are counted in bfn-nets.
+    /// The settings of the published runs give the networks whose parameters are counted in bfn-nets.
     #[test]
     fn published_settings_are_the_published_networks() {
         let text8 = net("

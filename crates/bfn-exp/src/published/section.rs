@@ -1,10 +1,10 @@
-//! Tables read key by key: what nobody reads is refused.
+//! Tables that are read key by key; keys that are never read are rejected.
 
 use anyhow::{Context, Result, anyhow, ensure};
 
 use super::yaml::{Node, Value};
 
-/// A table on its way to becoming settings. Each key is taken once; [`finish`](Self::finish) refuses those left over.
+/// A table that is being read. Each key is taken once; [`finish`](Self::finish) rejects the keys that are left.
 #[derive(Debug)]
 pub(super) struct Section {
     /// The dotted name, empty for the whole file.
@@ -13,16 +13,16 @@ pub(super) struct Section {
     entries: Vec<(String, Node)>,
 }
 
-/// What a key's value can be read as.
+/// A type that a key's value can be read as.
 pub(super) trait Setting: Sized {
-    /// What is expected, for errors.
+    /// The expected value, for error messages.
     const EXPECTED: &'static str;
 
     fn of(value: &Value) -> Option<Self>;
 }
 
 impl Section {
-    /// The whole file.
+    /// Creates the section of the whole file.
     pub(super) fn file(node: Node) -> Result<Self> {
         Self::of(String::new(), node)
     }
@@ -38,7 +38,7 @@ impl Section {
         }
     }
 
-    /// A key that must be there.
+    /// Reads a key that must be present.
     pub(super) fn required<T: Setting>(&mut self, key: &str) -> Result<T> {
         match self.take(key) {
             Some(node) => self.read(key, &node),
@@ -46,7 +46,7 @@ impl Section {
         }
     }
 
-    /// A key that the published code has a default for.
+    /// Reads a key for which the published code has a default.
     pub(super) fn or<T: Setting>(&mut self, key: &str, default: T) -> Result<T> {
         match self.take(key) {
             Some(node) => self.read(key, &node),
@@ -54,7 +54,7 @@ impl Section {
         }
     }
 
-    /// A key of which this program knows one value alone, which is also the default.
+    /// Checks a key for which this program supports only one value, which is also the default.
     pub(super) fn only<T: Setting + PartialEq + std::fmt::Debug>(
         &mut self,
         key: &str,
@@ -67,20 +67,20 @@ impl Section {
         Ok(())
     }
 
-    /// A key without a meaning for what is trained or evaluated: any value will do.
+    /// Ignores keys that do not affect training or evaluation; they may have any value.
     pub(super) fn ignore(&mut self, keys: &[&str]) {
         for key in keys {
             self.take(key);
         }
     }
 
-    /// A table that must be there.
+    /// Reads a table that must be present.
     pub(super) fn section(&mut self, key: &str) -> Result<Self> {
         let Some(node) = self.take(key) else { return Err(self.missing(key)) };
         Self::of(self.path(key), node)
     }
 
-    /// A table that may be absent or empty.
+    /// Reads a table that may be absent or empty.
     pub(super) fn optional(&mut self, key: &str) -> Result<Option<Self>> {
         match self.take(key) {
             None | Some(Node { value: Value::Nothing, .. }) => Ok(None),
@@ -88,7 +88,7 @@ impl Section {
         }
     }
 
-    /// A `class_name` and its `parameters`, as the published code makes an object from; nothing for none.
+    /// Reads a `class_name` and its `parameters`, from which the published code creates an object; `None` if absent.
     pub(super) fn class(&mut self, key: &str) -> Result<Option<(String, Self)>> {
         let Some(mut object) = self.optional(key)? else { return Ok(None) };
         let class = object.required("class_name")?;
@@ -97,13 +97,13 @@ impl Section {
         Ok(Some((class, parameters)))
     }
 
-    /// An error about this table.
+    /// Creates an error about this table.
     pub(super) fn error(&self, message: impl std::fmt::Display) -> anyhow::Error {
         let what = if self.name.is_empty() { "the file" } else { &self.name };
         anyhow!("line {}: {what}: {message}", self.line)
     }
 
-    /// Refuses the keys that nobody has read.
+    /// Rejects the keys that have not been read.
     pub(super) fn finish(self, what: &str) -> Result<()> {
         let left: Vec<String> =
             self.entries.iter().map(|(key, node)| format!("{} (line {})", self.path(key), node.line)).collect();

@@ -1,17 +1,16 @@
-//! YAML as OmegaConf reads it: YAML 1.1 as PyYAML has it, but for numbers such as `1e-6`, which are numbers, and times,
-//! which are text.
+//! YAML as OmegaConf reads it: YAML 1.1 as in PyYAML, but `1e-6` and the like are numbers, and times are text.
 
 use anyhow::{Context, Result, bail, ensure};
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput};
 
-/// Tables and lists may nest this deep; the published files go five deep.
+/// The maximum depth of nested tables and lists; the published files are five deep.
 const DEEPEST: usize = 32;
 
 /// A value and where it starts.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Node {
     pub(super) value: Value,
-    /// Counted from 1.
+    /// The line, counted from 1.
     pub(super) line: usize,
 }
 
@@ -105,7 +104,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The value of a scalar without quotes.
+/// Returns the value of an unquoted scalar.
 fn plain(text: &str) -> Value {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Value::Nothing,
@@ -122,7 +121,7 @@ fn plain(text: &str) -> Value {
     }
 }
 
-/// Decimal, binary (`0b`), hexadecimal (`0x`) and octal (`0`) numbers, with `_` between digits.
+/// Parses decimal, binary (`0b`), hexadecimal (`0x`) and octal (`0`) numbers, with `_` between digits.
 fn integer(text: &str) -> Option<i64> {
     let (sign, digits) = split_sign(text);
     let (radix, digits) = match digits.strip_prefix('0') {
@@ -138,14 +137,14 @@ fn integer(text: &str) -> Option<i64> {
         return None;
     }
     let digits = digits.replace('_', "");
-    // The sign has been taken off, and `from_str_radix` would take a second one.
+    // The sign has already been removed, and `from_str_radix` would accept a second one.
     if digits.starts_with(['+', '-']) {
         return None;
     }
     i64::from_str_radix(&digits, radix).ok().map(|number| sign * number)
 }
 
-/// Numbers with a point, an exponent or both, infinity and none.
+/// Parses numbers with a point, an exponent or both, infinity, and NaN.
 fn real(text: &str) -> Option<f64> {
     let (sign, rest) = split_sign(text);
     match rest {
@@ -159,8 +158,8 @@ fn real(text: &str) -> Option<f64> {
     };
     let of_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_');
     let starts_with_digit = |text: &str| text.starts_with(|c: char| c.is_ascii_digit());
-    // YAML 1.1 wants a sign in the exponent, and takes `_` anywhere; OmegaConf takes exponents without a sign, and then
-    // `_` between digits alone.
+    // YAML 1.1 requires a sign in the exponent and accepts `_` anywhere. OmegaConf accepts exponents without a sign,
+    // and then `_` only between digits.
     let signed = exponent.is_none_or(|exponent| exponent.starts_with(['+', '-']));
     let exponent_fits = exponent.is_none_or(|exponent| {
         let digits = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
@@ -194,7 +193,7 @@ fn split_sign(text: &str) -> (i64, &str) {
 mod tests {
     use super::*;
 
-    /// What `OmegaConf.create("a: " + text).a` is, of OmegaConf 2.4.0 with PyYAML 6.0.4.
+    /// The expected values are those of `OmegaConf.create("a: " + text).a`, in OmegaConf 2.4.0 with PyYAML 6.0.4.
     #[test]
     fn scalars_are_what_omegaconf_makes_of_them() {
         let real = Value::Real;

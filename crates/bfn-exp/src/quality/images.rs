@@ -1,4 +1,4 @@
-//! Images: distances in the features of a classifier, and of the pixels themselves.
+//! Images: distances between classifier features, and between pixel statistics.
 
 use std::path::Path;
 
@@ -18,17 +18,17 @@ use crate::progress::{Progress, say};
 use crate::run::Trained;
 use crate::task::Source;
 
-/// The file in the folder of a run.
+/// The classifier's file in the folder of a run.
 const FILE: &str = "classifier.safetensors";
 
-/// Neighbours that say where data lie.
+/// The number of nearest neighbours that define where data lie.
 const NEIGHBOURS: usize = 3;
 
 const BATCH: usize = 128;
 const OPTIMISER: OptimiserConfig =
     OptimiserConfig { learning_rate: 1e-3, beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, weight_decay: 0.01, muon: None };
 
-/// How a classifier came about.
+/// How a classifier was trained, and its accuracy.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Training {
     seed: u64,
@@ -37,25 +37,26 @@ struct Training {
     test_accuracy: f64,
 }
 
-/// Judges images.
+/// A judge of images.
 pub(super) struct Images {
     form: Form,
     classifier: Option<(Classifier, Training, Tensor)>,
     reference: Moments,
     device: Device,
-    /// Whether samples are to be of classes.
+    /// Whether samples have requested classes.
     conditional: bool,
 }
 
-/// Of every pixel.
+/// The mean and the standard deviation of every pixel.
 struct Moments {
     means: Tensor,
     deviations: Tensor,
 }
 
 impl Images {
-    /// Compares with examples of the test split, in the features of the run's classifier, which is trained where there
-    /// is none yet; without labels there is none.
+    /// Creates a judge that compares with examples of the test split in the features of the run's classifier.
+    ///
+    /// The classifier is trained if the run has none yet. Without labels there is no classifier.
     pub(super) fn new(
         args: &QualityArgs,
         trained: &Trained,
@@ -151,7 +152,7 @@ fn rows(values: &[f64], form: &Form) -> Tensor {
     Tensor::from_slice(values).reshape([-1, form.dimensions() as i64])
 }
 
-/// Levels as numbers from −1 to 1.
+/// Converts levels to numbers from −1 to 1.
 fn pixels(levels: &Tensor, form: &Form) -> Tensor {
     let levels = levels.to_kind(Kind::Float);
     match form.variable {
@@ -165,7 +166,7 @@ fn features(classifier: &Classifier, images: &Tensor) -> Tensor {
     Tensor::cat(&blocks, 0)
 }
 
-/// The run's classifier: that of before, or a new one if there is none from this seed and so many steps.
+/// Returns the run's classifier: the stored one if its seed and number of steps match, otherwise a new one.
 fn classifier(
     args: &QualityArgs,
     form: &Form,
@@ -224,7 +225,7 @@ fn fit(classifier: &Classifier, form: &Form, train: &Source, args: &QualityArgs,
             loss.backward();
             loss
         });
-        // From high to 0 along half a cosine.
+        // The rate falls to 0 along half a cosine.
         let rate = 0.5 * (1.0 + (std::f64::consts::PI * step as f64 / steps as f64).cos());
         optimiser.step_unless(&never, OPTIMISER.learning_rate * rate)?;
         optimiser.zero_grad()?;

@@ -1,4 +1,4 @@
-//! Quality over evaluations of the network, as a picture.
+//! A plot of quality against evaluations of the network.
 
 use anyhow::{Result, anyhow};
 use plotters::coord::Shift;
@@ -6,10 +6,10 @@ use plotters::prelude::*;
 
 use super::{Measure, Quality};
 
-/// Pixels of one measure's panel.
+/// The size of one measure's panel, in pixels.
 const PANEL: (u32, u32) = (480, 320);
 
-/// One colour for each solver, told apart by the colour-blind (Okabe and Ito).
+/// One colour for each solver, distinguishable by the colour-blind (Okabe and Ito).
 const COLOURS: [RGBColor; 8] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -21,7 +21,7 @@ const COLOURS: [RGBColor; 8] = [
     RGBColor(148, 148, 0),
 ];
 
-/// A panel for each measure, a line for each solver, and a grey line for the training data.
+/// Draws a panel for each measure, with a line for each solver and a grey line for the training data.
 pub(super) fn svg(quality: &Quality) -> Result<String> {
     let columns = quality.measures.len().min(3);
     let rows = quality.measures.len().div_ceil(columns);
@@ -96,7 +96,7 @@ fn panel(
     Ok(())
 }
 
-/// The numbers of evaluations that have room for a label, from the least on.
+/// Returns the numbers of evaluations that have room for a label, starting from the smallest.
 fn marked(quality: &Quality) -> Vec<f64> {
     let mut counts: Vec<f64> = quality.rows.iter().map(|row| row.evaluations as f64).collect();
     counts.sort_by(f64::total_cmp);

@@ -6,17 +6,17 @@ use bfn_data::table::Columns;
 
 use super::{Judge, Measure};
 
-/// A variable of more values is compared in this many groups of them.
+/// The number of groups in which a variable with more values is compared.
 const CELLS: usize = 16;
 
-/// Judges rows of tables.
+/// A judge of table rows.
 pub(super) struct Tables {
     kinds: Vec<VariableKind>,
     reference: Vec<Vec<usize>>,
 }
 
 impl Tables {
-    /// Compares with the rows of `reference`.
+    /// Creates a judge that compares with the rows of `reference`.
     pub(super) fn new(columns: &Columns, reference: &[f64]) -> Self {
         let kinds: Vec<VariableKind> = columns.variables().iter().map(|variable| variable.kind).collect();
         let reference = cells(reference, &kinds);
@@ -53,7 +53,7 @@ impl Judge for Tables {
     }
 }
 
-/// The group of every value.
+/// Returns the group of every value.
 fn cells(values: &[f64], kinds: &[VariableKind]) -> Vec<Vec<usize>> {
     let cell = |(value, kind): (&f64, &VariableKind)| match kind {
         VariableKind::Continuous => ((value + 1.0) / 2.0 * CELLS as f64).clamp(0.0, CELLS as f64 - 1.0) as usize,
@@ -75,7 +75,7 @@ fn histogram(cells: impl Iterator<Item = usize>, count: usize) -> Vec<f64> {
     shares
 }
 
-/// ½ Σ |p − q|.
+/// Computes ½ Σ |p − q|.
 fn total_variation(p: &[f64], q: &[f64]) -> f64 {
     0.5 * p.iter().zip(q).map(|(p, q)| (p - q).abs()).sum::<f64>()
 }

@@ -9,21 +9,21 @@ use crate::form::Form;
 use crate::target::texts;
 use crate::task::Source;
 
-/// Windows of the training text that are read and turned into words at a time.
+/// The number of training windows that are read and split into words at a time.
 const WINDOWS: usize = 4096;
 
-/// Judges texts.
+/// A judge of texts.
 pub(super) struct Texts {
     form: Form,
     words: HashSet<String>,
     reference: [Frequencies; 3],
 }
 
-/// The share of every run of symbols.
+/// The share of each sequence of symbols.
 type Frequencies = HashMap<Vec<u32>, f64>;
 
 impl Texts {
-    /// Words are those of the training text, frequencies are compared with those of `reference`.
+    /// Creates a judge that compares words with the training text and frequencies with `reference`.
     pub(super) fn new(form: &Form, train: &Source, reference: &[f64]) -> Result<Self> {
         let mut words_known = HashSet::new();
         for first in (0..train.dataset.len()).step_by(WINDOWS) {
@@ -60,12 +60,12 @@ impl Judge for Texts {
     }
 }
 
-/// The words of a text: runs of letters between two characters that are none.
+/// Returns the words of a text: runs of letters between two characters that are not letters.
 fn words(text: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(text);
     let is_letter = |symbol: char| symbol.is_alphabetic();
     let pieces: Vec<&str> = text.split(|symbol| !is_letter(symbol)).collect();
-    // The first and the last piece touch an edge.
+    // The first and the last piece touch an edge of the window.
     let inner = pieces.get(1..pieces.len().saturating_sub(1)).unwrap_or_default();
     inner.iter().filter(|piece| !piece.is_empty()).map(|piece| (*piece).to_owned()).collect()
 }
@@ -83,7 +83,7 @@ fn frequencies(classes: &[f64], length: usize, n: usize) -> Frequencies {
     counts
 }
 
-/// ½ Σ |p − q|.
+/// Computes ½ Σ |p − q|.
 fn total_variation(p: &Frequencies, q: &Frequencies) -> f64 {
     let of_p: f64 = p.iter().map(|(run, share)| (share - q.get(run).unwrap_or(&0.0)).abs()).sum();
     let of_q_alone: f64 = q.iter().filter(|(run, _)| !p.contains_key(*run)).map(|(_, share)| share).sum();

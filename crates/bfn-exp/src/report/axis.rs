@@ -4,28 +4,28 @@ use std::ops::Range;
 
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 
-/// How numbers lie along an axis.
+/// The scale of an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scale {
-    /// Equal differences.
+    /// Equal differences have equal lengths.
     Linear,
-    /// Equal ratios.
+    /// Equal ratios have equal lengths.
     Logarithmic,
 }
 
-/// An axis.
+/// An axis of a plot.
 #[derive(Debug, Clone)]
 pub(super) struct Axis {
-    /// What it shows.
+    /// The label.
     pub(super) label: String,
-    /// How.
+    /// The scale.
     pub(super) scale: Scale,
     /// The numbers at its ends.
     pub(super) range: [f64; 2],
 }
 
 impl Axis {
-    /// An axis around all of these numbers, with some room; those that are not finite have no place on it.
+    /// Creates an axis around the given numbers, with some room; numbers that are not finite are left out.
     pub(super) fn around(label: impl Into<String>, scale: Scale, numbers: impl Iterator<Item = f64>) -> Self {
         let fits = |number: &f64| number.is_finite() && (scale == Scale::Linear || *number > 0.0);
         let ends = numbers.filter(fits).fold(None, |ends: Option<[f64; 2]>, number| {
@@ -53,13 +53,13 @@ impl Axis {
         }
     }
 
-    /// Whether a number lies on it.
+    /// Returns whether a number lies on the axis.
     pub(super) fn holds(&self, number: f64) -> bool {
         let [low, high] = self.range;
         number.is_finite() && (low..=high).contains(&number)
     }
 
-    /// About as many round numbers as fit.
+    /// Returns round numbers for the ticks, about as many as fit.
     fn ticks(&self, most: usize) -> Vec<f64> {
         let [low, high] = self.range;
         let of_decades = |digits: &[f64]| -> Vec<f64> {
@@ -110,7 +110,7 @@ impl ValueFormatter<f64> for Axis {
     }
 }
 
-/// A number with as many digits as it takes, large ones in thousands or millions.
+/// Formats a number with as many digits as it needs; large numbers are in thousands or millions.
 fn short(number: f64) -> String {
     let digits = |number: f64| {
         let text = format!("{number:.6}");

@@ -1,4 +1,4 @@
-//! The curves of a report, those of all runs on the same axes.
+//! The curves of a report; all runs share the same axes.
 
 use anyhow::Result;
 use maud::{Markup, PreEscaped, html};
@@ -10,16 +10,16 @@ use crate::evaluate::Steps;
 use crate::metrics::TrainingLine;
 use crate::table::{Report, Setting};
 
-/// Longer curves are drawn through the means of so many stretches.
+/// The number of stretches by whose means a longer curve is drawn.
 const STRETCHES: usize = 400;
 
-/// The part of a curve over which it is smoothed.
+/// The share of a curve over which it is smoothed.
 const WINDOW: f64 = 0.04;
 
-/// The part of training at whose beginning a loss may be too high to be shown.
+/// The initial share of training in which a loss may be too high to be shown.
 const BEGINNING: f64 = 0.05;
 
-/// A plot with what is said about it.
+/// A plot with its title and caption.
 struct Chart {
     title: &'static str,
     caption: PreEscaped<String>,
@@ -28,7 +28,7 @@ struct Chart {
     curves: Vec<Curve>,
 }
 
-/// The section of all curves for which there is something to draw.
+/// Builds the section with all curves that have data.
 pub(super) fn section(runs: &[Material]) -> Result<Markup> {
     let charts = [loss(runs), by_time(runs), by_steps(runs), learning_rate(runs), gradient_norm(runs)];
     let drawn = charts.into_iter().flatten().map(figure).collect::<Result<Vec<_>>>()?;
@@ -43,7 +43,7 @@ pub(super) fn section(runs: &[Material]) -> Result<Markup> {
     })
 }
 
-/// A spot in the colour of a run.
+/// Draws a spot in the colour of a run.
 pub(super) fn chip(run: usize) -> Markup {
     html! { i.chip style=(format!("--colour:var(--run-{})", run % super::plot::COLOURS)) {} }
 }
@@ -75,9 +75,9 @@ fn loss(runs: &[Material]) -> Option<Chart> {
         };
         let validation: Vec<Point> = log.validation.iter().map(point).collect();
         shown.extend(smooth.iter().filter(after).map(|point| point.y));
-        // With their bars: one that is cut off looks shorter than it is.
+        // Error bars are included: one that is cut off looks shorter than it is.
         shown.extend(validation.iter().filter(after).flat_map(Point::heights));
-        // The noise of the second half is that of most of the picture.
+        // The noise of the second half is typical of most of the picture.
         shown.extend(training.iter().filter(|point| point.x >= 0.5 * last).map(|point| point.y));
         curves.push(Curve { run, stroke: Stroke::Faint, points: training });
         let stroke = if validation.is_empty() { Stroke::Solid } else { Stroke::Dashed };
@@ -155,7 +155,8 @@ fn by_steps(runs: &[Material]) -> Option<Chart> {
             if pattern == settings.len() {
                 settings.push(setting);
             }
-            // No grid matters in continuous time, so another evaluation of the same network on the same examples will do.
+            // The grid does not affect continuous time, so any evaluation of the same network on the same examples
+            // will do.
             let same = |other: &&Report| {
                 let of = |setting: &Setting| (setting.checkpoint_step, setting.examples);
                 of(&other.setting) == of(&evaluation.setting)
@@ -189,14 +190,14 @@ fn by_steps(runs: &[Material]) -> Option<Chart> {
     })
 }
 
-/// The settings of an evaluation that make curves of one run differ, the grid first.
+/// Returns the settings that distinguish the evaluations of a run, the grid first.
 fn told_apart(setting: &Setting) -> Vec<String> {
     let mut words = vec![format!("{} grid", setting.grid), format!("{} split", setting.split)];
     words.extend(setting.unusual());
     words
 }
 
-/// What is said of one setting and not of all.
+/// Returns the words of a setting that not all settings share.
 fn words_of_its_own(setting: &[String], all: &[Vec<String>]) -> String {
     let own = setting.iter().filter(|word| !all.iter().all(|other| other.contains(word)));
     own.map(String::as_str).collect::<Vec<_>>().join(", ")
@@ -231,7 +232,7 @@ fn gradient_norm(runs: &[Material]) -> Option<Chart> {
     })
 }
 
-/// One curve of the log for each run that has one.
+/// Returns one curve of the log for each run.
 fn of_training(runs: &[Material], number: fn(&TrainingLine) -> f64, stroke: Stroke) -> Vec<Curve> {
     let curve = |(run, material)| Curve { run, stroke, points: thinned(&training(material, number)) };
     runs.iter().enumerate().map(curve).collect()
@@ -243,13 +244,13 @@ fn training(material: &Material, number: fn(&TrainingLine) -> f64) -> Vec<Point>
     points.filter(|point| point.y.is_finite()).collect()
 }
 
-/// From the beginning to the last step; nothing where no step was logged.
+/// Returns the axis from the start to the last step, or `None` if no step was logged.
 fn steps_axis(curves: &[Curve]) -> Option<Axis> {
     let last = curves.iter().flat_map(|curve| &curve.points).map(|point| point.x).fold(0.0, f64::max);
     (last > 0.0).then(|| Axis { label: "steps".to_owned(), scale: Scale::Linear, range: [0.0, last] })
 }
 
-/// The unit of all runs, if they have one.
+/// Returns the unit that all runs share, or a general one if they differ.
 fn unit(runs: &[Material]) -> &'static str {
     match runs.split_first() {
         Some((first, rest)) if rest.iter().all(|run| run.unit() == first.unit()) => first.unit(),
@@ -257,17 +258,17 @@ fn unit(runs: &[Material]) -> &'static str {
     }
 }
 
-/// The means of stretches of equally many points, if there are many.
+/// Returns the means of stretches of equally many points, if there are many points.
 fn thinned(points: &[Point]) -> Vec<Point> {
     points.chunks(points.len().div_ceil(STRETCHES).max(1)).map(mean).collect()
 }
 
-/// The means of the points around each.
+/// Returns the mean of the points around each point.
 fn smoothed(points: &[Point]) -> Vec<Point> {
-    // Of short curves two neighbours on each side, else there would be nothing to be seen of it.
+    // Short curves use two neighbours on each side; with fewer, the smoothing would not be visible.
     let reach = (points.len() as f64 * WINDOW / 2.0).round().max(2.0) as usize;
     let around = |place: usize| {
-        // Near an end fewer on both sides, so that a slope is no error.
+        // Near an end, fewer neighbours are used on both sides, so that a slope causes no error.
         let reach = reach.min(place).min(points.len() - 1 - place);
         mean(&points[place - reach..=place + reach])
     };

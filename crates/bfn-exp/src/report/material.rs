@@ -1,4 +1,4 @@
-//! What a report is made of: everything that the folder of a run holds, read once.
+//! The material of a report: everything that the folder of a run contains, read once.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,28 +12,28 @@ use crate::metrics::Log;
 use crate::run::{Record, Run};
 use crate::table::{Report, Row, headline};
 
-/// A run, read.
+/// The contents of a run's folder.
 #[derive(Debug)]
 pub(super) struct Material {
-    /// What to call it: the name of its folder.
+    /// The name in the report: the name of the folder.
     pub(super) name: String,
     /// Its folder.
     pub(super) folder: PathBuf,
-    /// Its experiment as it was written.
+    /// The text of its experiment file.
     pub(super) experiment: String,
-    /// What it was made with.
+    /// The record of how it was made.
     pub(super) record: Record,
     /// Its log.
     pub(super) log: Log,
-    /// What `bfn evaluate` has left there, by the names of its files.
+    /// The results stored by `bfn evaluate`, by file name.
     pub(super) evaluations: BTreeMap<String, Report>,
     /// The newest file of samples.
     pub(super) samples: Option<PathBuf>,
-    /// The newest moving picture of the flow.
+    /// The newest animation of the flow.
     pub(super) flow: Option<PathBuf>,
     /// The newest strip of the flow.
     pub(super) strip: Option<PathBuf>,
-    /// The plot that `bfn quality` has left there.
+    /// The plot stored by `bfn quality`.
     pub(super) quality: Option<PathBuf>,
 }
 
@@ -45,7 +45,7 @@ impl Material {
         let experiment = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let name = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
         let strip = |path: &Path| name_of(path).ends_with("-strip.png");
-        // What was drawn at validations, and what `bfn sample` has left in the folder: the one that was written last.
+        // These files come from validations and from `bfn sample`; the one that was written last is used.
         let drawn = |part: &str, fits: &dyn Fn(&Path) -> bool| {
             let in_folder = |path: &Path| fits(path) && name_of(path).starts_with(part);
             let both = [newest(&run.path(part), fits), newest(folder, in_folder)].into_iter().flatten();
@@ -66,18 +66,18 @@ impl Material {
         })
     }
 
-    /// What a bit per variable is called.
+    /// Returns the name of the unit of bits per variable.
     pub(super) fn unit(&self) -> &'static str {
         self.record.form.bits_per_variable()
     }
 
-    /// The bound in continuous time to quote first.
+    /// Returns the continuous-time bound to quote first.
     pub(super) fn headline(&self) -> Option<(&Report, &Row)> {
         let all = self.evaluations.values();
         headline(all.filter_map(|each| Some((&each.setting, (each, each.in_continuous_time()?)))))
     }
 
-    /// The loss in bins of time: of the evaluation to quote first, or else of the last validation.
+    /// Returns the loss in time bins, from the evaluation to quote first or else from the last validation.
     pub(super) fn loss_by_time(&self) -> &[TimeBin] {
         let evaluated = self.headline().map(|(_, bound)| bound.by_time.as_slice()).filter(|bins| !bins.is_empty());
         let validated = || self.log.validation.last().map(|line| line.loss_by_time.as_slice());
@@ -85,7 +85,7 @@ impl Material {
     }
 }
 
-/// Runs of one name are called by their whole paths.
+/// Replaces the names of runs that share a name by their whole paths.
 pub(super) fn tell_apart(runs: &mut [Material]) {
     let names: Vec<String> = runs.iter().map(|run| run.name.clone()).collect();
     for run in runs {
@@ -95,7 +95,7 @@ pub(super) fn tell_apart(runs: &mut [Material]) {
     }
 }
 
-/// The last by name of the files that fit; the steps in the names have leading zeros.
+/// Returns the last matching file by name; the step numbers in the names have leading zeros.
 fn newest(folder: &Path, fits: impl Fn(&Path) -> bool) -> Option<PathBuf> {
     files(folder).filter(|path| fits(path)).max()
 }

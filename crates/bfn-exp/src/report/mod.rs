@@ -1,6 +1,7 @@
-//! `bfn report`: one page about one or several runs, made of what their folders hold.
+//! `bfn report`: one page about one or more runs, built from the contents of their folders.
 //!
-//! The page is a single HTML file without scripts: pictures and plots are inside it, and it looks for nothing outside.
+//! The page is a single HTML file without scripts. Pictures and plots are embedded, and nothing is loaded from
+//! outside.
 
 mod axis;
 mod charts;
@@ -29,7 +30,7 @@ pub struct ReportArgs {
     /// The folders of the runs.
     #[arg(required = true, value_name = "RUN")]
     pub runs: Vec<PathBuf>,
-    /// The HTML file to write; it needs no other file and no network.
+    /// The HTML file to write; it needs no other file and no internet connection.
     #[arg(long, value_name = "FILE", default_value = "report.html")]
     pub out: PathBuf,
 }
@@ -38,7 +39,7 @@ pub struct ReportArgs {
 ///
 /// # Errors
 ///
-/// A folder that is not a run, a file in it that is not what it should be, a page that cannot be written.
+/// Returns an error if a folder is not a run, if a file in it is invalid, or if the page cannot be written.
 pub fn command(args: &ReportArgs) -> Result<()> {
     check_file(&args.out).context("in --out, a file such as report.html")?;
     let is_html = |ending: &OsStr| ["html", "htm"].iter().any(|known| ending.eq_ignore_ascii_case(known));

@@ -8,11 +8,11 @@ use super::{charts, pictures, plot, results, settings};
 
 const STYLE: &str = include_str!("page.css");
 
-/// The page about these runs.
+/// Builds the page about the given runs.
 ///
 /// # Errors
 ///
-/// A picture that cannot be read.
+/// Returns an error if a picture cannot be read.
 pub(super) fn page(runs: &[Material]) -> Result<Markup> {
     let title = match runs {
         [run] => run.name.clone(),
@@ -27,7 +27,7 @@ pub(super) fn page(runs: &[Material]) -> Result<Markup> {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                // Without an icon of its own a page from a server asks for one.
+                // Without its own icon, a page from a server would request one.
                 link rel="icon" href="data:,";
                 title { (title) }
                 style { (PreEscaped(STYLE)) (PreEscaped(plot::style())) }

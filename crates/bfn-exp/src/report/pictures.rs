@@ -1,4 +1,4 @@
-//! Samples and the flow of a run, inside the page.
+//! The samples and the flow of a run, embedded in the page.
 
 use std::fs;
 use std::path::Path;
@@ -13,10 +13,10 @@ use super::charts::chip;
 use super::material::Material;
 use crate::form::Arrangement;
 
-/// At most so many lines of texts or tables are shown.
+/// The maximum number of lines shown from texts or tables.
 const LINES: usize = 24;
 
-/// The section of the samples of all runs.
+/// Builds the section with the samples of all runs.
 pub(super) fn samples(runs: &[Material]) -> Result<Markup> {
     let shown = runs.iter().enumerate().map(|(number, run)| samples_of(number, run)).collect::<Result<Vec<_>>>()?;
     Ok(html! {
@@ -51,7 +51,7 @@ fn samples_of(number: usize, run: &Material) -> Result<Markup> {
     })
 }
 
-/// The first rows of a table.
+/// Builds a table of the first rows.
 fn rows(table: &RawTable) -> Markup {
     let columns = 0..table.names().len();
     html! {
@@ -68,7 +68,7 @@ fn rows(table: &RawTable) -> Markup {
     }
 }
 
-/// The section of what `bfn quality` has measured, of the runs where it has.
+/// Builds the section with the results of `bfn quality`, for the runs that have them.
 pub(super) fn quality(runs: &[Material]) -> Result<Markup> {
     let measured = runs.iter().enumerate().filter_map(|(number, run)| Some((number, run, run.quality.as_ref()?)));
     let plots = measured.map(|(number, run, path)| Ok((number, run, inside(path)?))).collect::<Result<Vec<_>>>()?;
@@ -89,7 +89,7 @@ pub(super) fn quality(runs: &[Material]) -> Result<Markup> {
     })
 }
 
-/// The section of the flow of all runs that have pictures of it.
+/// Builds the section with the flow of all runs that have pictures of it.
 pub(super) fn flow(runs: &[Material]) -> Result<Markup> {
     let shown = runs.iter().enumerate().map(|(number, run)| flow_of(number, run)).collect::<Result<Vec<_>>>()?;
     Ok(html! {
@@ -144,7 +144,7 @@ fn flow_of(number: usize, run: &Material) -> Result<Markup> {
     })
 }
 
-/// A picture as an address that holds all of it.
+/// Returns a data URL that contains the whole picture.
 fn inside(path: &Path) -> Result<String> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let kind = match path.extension().and_then(|ending| ending.to_str()) {
@@ -155,7 +155,7 @@ fn inside(path: &Path) -> Result<String> {
     Ok(format!("data:image/{kind};base64,{}", STANDARD.encode(bytes)))
 }
 
-/// The first lines of a file of texts, and the number of those after them.
+/// Returns the first lines of a text file, and the number of lines after them.
 fn lines(path: &Path) -> Result<(Vec<String>, usize)> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let text = String::from_utf8_lossy(&bytes);

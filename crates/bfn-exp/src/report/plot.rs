@@ -1,7 +1,7 @@
-//! Curves as SVG whose colours are those of the page.
+//! Curves as SVG in the colours of the page.
 //!
-//! The library writes colours into the picture; the page's style sheet, which knows light and dark, gives each of them
-//! its meaning: a colour here is a name. See [`style`].
+//! The library writes colours into the picture. A colour here is only a name: the page's style sheet, which has a
+//! light and a dark version, assigns each one its meaning. See [`style`].
 
 use std::fmt::Write as _;
 
@@ -11,15 +11,15 @@ use plotters::prelude::*;
 
 use super::axis::Axis;
 
-/// The size of a plot in units of its own; they are fine, because the library rounds to whole ones.
+/// The size of a plot in its own units, which are fine because the library rounds to whole ones.
 const SIZE: (u32, u32) = (2000, 1240);
 const TEXT: u32 = 60;
 
-/// The names of things that are no curve.
+/// The colour names of things that are not curves.
 const INK: RGBColor = RGBColor(9, 0, 0);
 const RULE: RGBColor = RGBColor(9, 0, 1);
 
-/// Colours of curves in the style sheet; more runs than these share them.
+/// The number of curve colours in the style sheet; if there are more runs, they share them.
 pub(super) const COLOURS: usize = 8;
 
 /// How a curve is drawn.
@@ -31,37 +31,37 @@ pub(super) enum Stroke {
     Dashed,
     /// A thin, pale line behind the others.
     Faint,
-    /// A line with a dot, and a bar for its standard error, at each point; its number is that of its pattern.
+    /// A line with a dot and a bar for the standard error at each point; the number selects the dash pattern.
     Dotted(u8),
 }
 
-/// The lengths of dashes and gaps in each pattern of [`Stroke::Dotted`]; more of them share these.
+/// The lengths of dashes and gaps in each pattern of [`Stroke::Dotted`]; larger numbers reuse these.
 const PATTERNS: [&str; 4] = ["none", "60 22", "12 18", "60 20 12 20"];
 
 /// A curve of a run.
 #[derive(Debug, Clone)]
 pub(super) struct Curve {
-    /// The number of the run, which gives the colour.
+    /// The number of the run, which determines the colour.
     pub(super) run: usize,
     /// How it is drawn.
     pub(super) stroke: Stroke,
-    /// Where it goes.
+    /// The points of the curve.
     pub(super) points: Vec<Point>,
 }
 
 /// A point of a curve.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Point {
-    /// To the right.
+    /// The horizontal position.
     pub(super) x: f64,
-    /// Upwards.
+    /// The vertical position.
     pub(super) y: f64,
     /// The standard error of `y`, 0 for none.
     pub(super) error: f64,
 }
 
 impl Point {
-    /// The ends of the bar of its standard error.
+    /// Returns the ends of the error bar.
     pub(super) fn heights(&self) -> [f64; 2] {
         [self.y - self.error, self.y + self.error]
     }
@@ -91,7 +91,7 @@ impl Stroke {
     }
 }
 
-/// A short piece of [`Stroke::Dotted`] in the colour of text, for a legend.
+/// Draws a short piece of [`Stroke::Dotted`] in the text colour, for a legend.
 pub(super) fn sample(pattern: u8) -> Markup {
     html! {
         svg.sample viewBox="0 0 240 24" aria-hidden="true" {
@@ -104,7 +104,7 @@ pub(super) fn sample(pattern: u8) -> Markup {
 ///
 /// # Errors
 ///
-/// What the library finds wrong; nothing is known to be.
+/// Returns an error if the library reports one; no such case is known.
 pub(super) fn draw(x: &Axis, y: &Axis, curves: &[Curve]) -> Result<PreEscaped<String>> {
     let mut svg = String::new();
     draw_into(&mut svg, x, y, curves).map_err(|error| anyhow!("a curve cannot be drawn: {error}"))?;
@@ -138,7 +138,7 @@ fn draw_into(svg: &mut String, x: &Axis, y: &Axis, curves: &[Curve]) -> Result<(
         let style = curve.stroke.colour(curve.run).stroke_width(curve.stroke.width());
         let on_axes = curve.points.iter().filter(|point| x.holds(point.x) && y.holds(point.y));
         let places = on_axes.clone().map(|point| (point.x, point.y));
-        // A point alone makes no line.
+        // A single point makes no line.
         let dots = if on_axes.clone().count() == 1 { 10 } else { 0 };
         chart.draw_series(LineSeries::new(places, style.filled()).point_size(dots))?;
         if matches!(curve.stroke, Stroke::Dotted(_)) {
@@ -154,7 +154,7 @@ fn draw_into(svg: &mut String, x: &Axis, y: &Axis, curves: &[Curve]) -> Result<(
     Ok(())
 }
 
-/// The rules of the style sheet that give the colours of plots their meaning.
+/// Returns the style sheet's rules that give the colours of plots their meaning.
 pub(super) fn style() -> String {
     let mut rules = String::new();
     let named = |colour: RGBColor| format!("#{:02X}{:02X}{:02X}", colour.0, colour.1, colour.2);

@@ -9,7 +9,7 @@ use crate::phases::Shares;
 use crate::progress::short;
 use crate::table::{Report, Row, Setting};
 
-/// A card for each run: its best figure, and what it took.
+/// Builds a card for each run, with its best figure, size and training time.
 pub(super) fn cards(runs: &[Material]) -> Markup {
     html! {
         section.cards { @for (number, run) in runs.iter().enumerate() { (card(number, run)) } }
@@ -57,7 +57,7 @@ fn card(number: usize, run: &Material) -> Markup {
     }
 }
 
-/// The tables of all evaluations.
+/// Builds the tables of all evaluations.
 pub(super) fn section(runs: &[Material]) -> Markup {
     let evaluated = runs.iter().any(|run| !run.evaluations.is_empty());
     html! {
@@ -118,7 +118,7 @@ fn table(number: usize, run: &Material, file: &str, evaluation: &Report) -> Mark
     }
 }
 
-/// What an evaluation is of.
+/// Describes an evaluation in words.
 fn about(setting: &Setting) -> String {
     let Setting { dimensions, grid, as_published, .. } = setting;
     let mut about = format!(
@@ -137,7 +137,7 @@ fn about(setting: &Setting) -> String {
     about
 }
 
-/// The totals of runs side by side, the lowest of each line and kind of data in bold.
+/// Compares the totals of runs side by side; the lowest of each line and kind of data is bold.
 fn comparison(runs: &[Material]) -> Markup {
     let mut keys: Vec<Key> = Vec::new();
     for evaluation in runs.iter().flat_map(|run| run.evaluations.values()) {
@@ -172,11 +172,11 @@ fn comparison(runs: &[Material]) -> Markup {
     }
 }
 
-/// What makes totals comparable.
+/// The settings that must be equal for totals to be comparable.
 #[derive(PartialEq)]
 struct Key {
     split: String,
-    /// What is not as usual.
+    /// The settings that are not as usual, in words.
     words: Vec<String>,
     grid: String,
     steps: Steps,
@@ -213,7 +213,7 @@ fn line(key: &Key, runs: &[Material]) -> Markup {
     }
 }
 
-/// The bound of a run that fits; of several the one on the most examples.
+/// Returns the bound of a run that matches the key; if there are several, the one on the most examples.
 fn total<'a>(key: &Key, run: &'a Material) -> Option<&'a Row> {
     let bounds = run.evaluations.values().flat_map(|each| each.results.iter().map(move |row| (each, row)));
     let bounds = bounds.filter(|(each, row)| Key::of(&each.setting, row.steps) == *key);
@@ -240,7 +240,7 @@ fn order(steps: Steps) -> u64 {
     }
 }
 
-/// The mean shares of the phases of a step over the log.
+/// Returns the mean shares of the phases of a step over the log.
 fn shares(run: &Material) -> Option<Vec<(&'static str, f64)>> {
     let lines = &run.log.training;
     let mean =
@@ -272,7 +272,7 @@ fn bar(shares: &[(&'static str, f64)]) -> Markup {
     }
 }
 
-/// A whole number with narrow spaces between groups of three digits.
+/// Formats a whole number with narrow spaces between groups of three digits.
 pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let grouped: Vec<&str> =

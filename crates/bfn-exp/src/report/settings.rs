@@ -1,4 +1,4 @@
-//! The settings of the runs of a report: where they differ, all of them, and what the runs were made with.
+//! The settings of the runs of a report: their differences, all settings, and the environment.
 
 use anyhow::{Context, Result};
 use maud::{Markup, html};
@@ -8,7 +8,7 @@ use super::material::Material;
 use super::results::grouped;
 use crate::run::Origin;
 
-/// The keys whose values are not the same in all runs.
+/// Builds the table of the keys whose values are not the same in all runs.
 pub(super) fn differences(runs: &[Material]) -> Result<Markup> {
     if runs.len() < 2 {
         return Ok(html! {});
@@ -56,7 +56,7 @@ pub(super) fn differences(runs: &[Material]) -> Result<Markup> {
     })
 }
 
-/// All keys of a table with their values, tables within it spelt with dots.
+/// Returns all keys of a table with their values; keys of nested tables are written with dots.
 fn keys(prefix: &str, table: &toml::Table) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for (key, value) in table {
@@ -69,7 +69,7 @@ fn keys(prefix: &str, table: &toml::Table) -> Vec<(String, String)> {
     found
 }
 
-/// All settings of each run, to be opened.
+/// Builds a collapsible list of all settings of each run.
 pub(super) fn experiments(runs: &[Material]) -> Markup {
     html! {
         section {
@@ -84,7 +84,7 @@ pub(super) fn experiments(runs: &[Material]) -> Markup {
     }
 }
 
-/// What the runs were made with.
+/// Builds the table of the environments in which the runs were made.
 pub(super) fn environment(runs: &[Material]) -> Markup {
     let row = |name: &'static str, value: &dyn Fn(&Material) -> String| {
         html! { tr { th scope="row" { (name) } @for run in runs { td { (value(run)) } } } }
@@ -131,7 +131,7 @@ fn memory(run: &Material) -> String {
     peak.map_or_else(|| "–".to_owned(), |bytes| format!("{:.1} GB", bytes as f64 / 1e9))
 }
 
-/// The median, which a pause does not move.
+/// Returns the median speed, which is not affected by pauses.
 fn speed(run: &Material) -> String {
     let mut speeds: Vec<f64> = run.log.training.iter().map(|line| line.examples_per_second).collect();
     speeds.sort_by(f64::total_cmp);

@@ -1,4 +1,4 @@
-//! Sweep files: a base experiment, and which keys to change how.
+//! Sweep files: a base experiment and the keys to vary.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,19 +14,19 @@ use crate::form::Form;
 use crate::overrides::Override;
 use crate::task::{Arithmetic, Task};
 
-/// The longest name of a trial's folder that spells its settings out.
+/// The maximum length of a trial's folder name that spells out the settings.
 const LONGEST: usize = 120;
 
-/// A sweep: every point of the grid, each with every random trial.
+/// A sweep: every point of the grid, combined with every random trial.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
-    /// The experiment that is changed; a path that is not absolute starts at the folder of the sweep file.
+    /// The experiment to change; a relative path starts at the folder of the sweep file.
     pub base: PathBuf,
     /// Changes that all trials share, by dotted key.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub set: BTreeMap<String, toml::Value>,
-    /// Values to try of each key, by dotted key: each with each.
+    /// The values to try for each key, by dotted key, in all combinations.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub grid: BTreeMap<String, Vec<toml::Value>>,
     /// Keys whose values are drawn.
@@ -37,42 +37,42 @@ pub struct Plan {
     pub evaluate: EvaluateConfig,
 }
 
-/// `[random]`.
+/// The table `[random]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Random {
-    /// How many trials.
+    /// The number of trials.
     pub trials: u32,
-    /// The seed of the draws; trial number i is the same however many there are.
+    /// The seed of the draws; trial number i does not depend on the number of trials.
     #[serde(default)]
     pub seed: u64,
-    /// From what each key is drawn, by dotted key.
+    /// The distribution of each key, by dotted key.
     pub keys: BTreeMap<String, Draw>,
 }
 
-/// From what a value is drawn.
+/// The distribution of a value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Draw {
-    /// A real number between these two.
+    /// A real number between these two, uniformly distributed.
     Uniform([f64; 2]),
     /// A positive real number between these two, uniform in its logarithm.
     LogUniform([f64; 2]),
-    /// An integer from the first to the second.
+    /// An integer from the first to the second, both included.
     Integer([i64; 2]),
     /// One of these.
     Choice(Vec<toml::Value>),
 }
 
-/// `[evaluate]`: the runs are ordered by the total in continuous time.
+/// The table `[evaluate]`; the runs are ordered by the total in continuous time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EvaluateConfig {
-    /// `validation`, on which choices are made, `test` or `train`.
+    /// The split: `validation`, on which choices are made, `test` or `train`.
     pub split: SplitName,
     /// Draws per example.
     pub repeats: u32,
-    /// Only this many examples; absent for all.
+    /// The number of examples; absent for all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub examples: Option<u64>,
 }
@@ -86,9 +86,9 @@ impl Default for EvaluateConfig {
 /// One run of a sweep.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trial {
-    /// The folder, named after what is tried: the same however the sweep grows.
+    /// The folder, named after the tried values, so that the name stays the same as the sweep grows.
     pub name: String,
-    /// What is tried, by dotted key.
+    /// The tried values, by dotted key.
     pub tried: BTreeMap<String, toml::Value>,
 }
 
@@ -97,7 +97,7 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// A file that cannot be read or is no sweep, with the line; a draw that makes no sense.
+    /// Returns an error if the file cannot be read or is not a sweep, with the line, or if a draw makes no sense.
     pub fn read(path: &Path) -> Result<Self> {
         let shown = path.display();
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the sweep file {shown}"))?;
@@ -110,7 +110,7 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// The line and key that is wrong.
+    /// Returns an error that names the line and the key that are wrong.
     pub fn parse(text: &str) -> Result<Self> {
         let plan: Self = crate::config::deserialise(text)?;
         for (key, values) in &plan.grid {
@@ -138,7 +138,7 @@ impl Plan {
         Ok(plan)
     }
 
-    /// All runs, in the order in which they are trained.
+    /// Returns all runs, in the order in which they are trained.
     pub fn trials(&self) -> Vec<Trial> {
         let mut points = vec![BTreeMap::new()];
         for (key, values) in &self.grid {
@@ -155,7 +155,7 @@ impl Plan {
                 let mut tried = point.clone();
                 tried.extend(self.random.iter().flat_map(|random| random.values(number)));
                 let name = name_of(&tried);
-                // Choices may be drawn twice.
+                // A choice may be drawn twice.
                 if trials.iter().all(|trial| trial.name != name) {
                     trials.push(Trial { name, tried });
                 }
@@ -164,24 +164,26 @@ impl Plan {
         trials
     }
 
-    /// The changes to the base experiment that make a trial.
+    /// Returns the changes to the base experiment that make a trial.
     ///
     /// # Errors
     ///
-    /// A key that is no key.
+    /// Returns an error if a key is invalid.
     pub fn overrides(&self, trial: &Trial) -> Result<Vec<Override>> {
         let changes = self.set.iter().chain(&trial.tried);
         changes.map(|(key, value)| format!("{key}={value}").parse().map_err(anyhow::Error::msg)).collect()
     }
 
-    /// Reads the experiment of every trial, and holds its flow and network against its data, so that a sweep does not
-    /// fail half-way for a wrong setting.
+    /// Checks that every trial can be trained.
+    ///
+    /// The experiment of each trial is read, and its flow and network are checked against its data, so that a sweep
+    /// does not fail half-way because of a wrong setting.
     ///
     /// # Errors
     ///
-    /// The first experiment that is not sound, data that are missing.
+    /// Returns an error for the first experiment that is invalid, or if data are missing.
     pub fn check(&self, trials: &[Trial]) -> Result<()> {
-        // Mostly all trials have the same data.
+        // Usually, all trials have the same data.
         let mut known: Option<(DataConfig, Form)> = None;
         for trial in trials {
             let experiment = Experiment::read(&self.base, &self.overrides(trial)?)?;
@@ -199,7 +201,7 @@ impl Plan {
 }
 
 impl Random {
-    /// The values of one trial, each key from a stream of its own.
+    /// Draws the values of one trial, each key from its own stream.
     fn values(&self, trial: u32) -> BTreeMap<String, toml::Value> {
         let of_key = |(key, draw): (&String, &Draw)| {
             let digest = Sha256::digest(key.as_bytes());
@@ -227,7 +229,7 @@ impl Draw {
         Ok(())
     }
 
-    /// The value at a number of [0, 1); real numbers to four digits of the range, so that they can be read.
+    /// Returns the value at a number in [0, 1); real numbers keep four digits of the range, for readability.
     fn at(&self, uniform: f64) -> toml::Value {
         match self {
             Self::Uniform([from, to]) => rounded(from + (to - from) * uniform, to - from).clamp(*from, *to).into(),
@@ -241,13 +243,13 @@ impl Draw {
     }
 }
 
-/// The value to three digits after the first of `size`.
+/// Rounds a value to three digits after the first digit of `size`.
 fn rounded(value: f64, size: f64) -> f64 {
     let digits = (3.0 - size.log10().floor()).clamp(0.0, 300.0) as usize;
     format!("{value:.digits$}").parse().unwrap_or(value)
 }
 
-/// A name for a folder: the keys with their values.
+/// Returns a name for a folder: the keys with their values.
 fn name_of(tried: &BTreeMap<String, toml::Value>) -> String {
     let all: Vec<String> = tried.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let all = all.join(",");

@@ -1,4 +1,4 @@
-//! The messages of event files, as far as they are written here; names and numbers are TensorBoard's.
+//! The messages of event files that are written here; names and numbers are those of TensorBoard.
 
 use prost::{Message, Oneof};
 
@@ -17,12 +17,12 @@ pub(super) struct Event {
     /// Optimiser steps done.
     #[prost(int64, tag = "2")]
     pub(super) step: i64,
-    /// What is told.
+    /// The content.
     #[prost(oneof = "What", tags = "3, 5, 7")]
     pub(super) what: Option<What>,
 }
 
-/// What an event tells.
+/// The content of an event.
 #[derive(Clone, PartialEq, Oneof)]
 pub(super) enum What {
     /// The version of the file: its first record.
@@ -31,34 +31,34 @@ pub(super) enum What {
     /// Numbers, pictures, texts.
     #[prost(message, tag = "5")]
     Summary(Summary),
-    /// The beginning of a session.
+    /// The start of a session.
     #[prost(message, tag = "7")]
     SessionLog(SessionLog),
 }
 
-/// What is shown.
+/// A summary of values to show.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Summary {
-    /// Each thing.
+    /// The values.
     #[prost(message, repeated, tag = "1")]
     pub(super) value: Vec<Value>,
 }
 
-/// A thing that is shown.
+/// A value to show.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Value {
-    /// Its name.
+    /// The name.
     #[prost(string, tag = "1")]
     pub(super) tag: String,
-    /// How it is to be shown, where that does not follow from what it is.
+    /// How the value is shown, if that does not follow from its content.
     #[prost(message, optional, tag = "9")]
     pub(super) metadata: Option<Metadata>,
-    /// What it is.
+    /// The content.
     #[prost(oneof = "Shown", tags = "2, 4, 8")]
     pub(super) shown: Option<Shown>,
 }
 
-/// What a thing is.
+/// The content of a value.
 #[derive(Clone, PartialEq, Oneof)]
 pub(super) enum Shown {
     /// A number.
@@ -100,25 +100,25 @@ pub(super) struct Text {
     string_val: Vec<Vec<u8>>,
 }
 
-/// A shape; one without sizes is that of a single value.
+/// A shape; without sizes, it is that of a single value.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Shape {}
 
-/// How a value is to be shown.
+/// How a value is shown.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Metadata {
     #[prost(message, optional, tag = "1")]
     plugin_data: Option<Plugin>,
 }
 
-/// The part of TensorBoard that shows it.
+/// The part of TensorBoard that shows a value.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Plugin {
     #[prost(string, tag = "1")]
     plugin_name: String,
 }
 
-/// A beginning.
+/// The start of a session.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct SessionLog {
     #[prost(int32, tag = "1")]
@@ -126,14 +126,14 @@ pub(super) struct SessionLog {
 }
 
 impl What {
-    /// A session begins; what was told of later steps no longer holds.
+    /// Creates the start of a session, after which earlier events of later steps no longer hold.
     pub(super) fn session_start() -> Self {
         Self::SessionLog(SessionLog { status: START })
     }
 }
 
 impl Text {
-    /// A text to be shown as one.
+    /// Creates a value that is shown as text.
     pub(super) fn value(tag: &str, text: &[u8]) -> Value {
         let plugin_data = Some(Plugin { plugin_name: "text".to_owned() });
         let text = Self { dtype: STRING, tensor_shape: Some(Shape {}), string_val: vec![text.to_vec()] };

@@ -1,14 +1,14 @@
-//! Metrics as TensorBoard event files, beside the log.
+//! Metrics as TensorBoard event files, in addition to the log.
 //!
-//! Each session of a run writes a file of its own, `tensorboard/session-NNNNN.tfevents`. A session that goes on with a
-//! run first takes back what was written after the step it begins at, as it does in the log, and tells a TensorBoard
-//! that is watching to forget it too: no event is lost, and none is there twice.
+//! Each session of a run writes its own file, `tensorboard/session-NNNNN.tfevents`. A session that resumes a run
+//! first removes the events after the step at which it starts, as it does in the log. It also makes a TensorBoard
+//! that is already running discard them. No event is lost, and none appears twice.
 //!
-//! No maintained crate writes these files (`tensorboard-rs` and `tfrecord` rest on versions of `protobuf` and `prost`
-//! that are long superseded), so the few messages that are needed are declared here for `prost`.
+//! No maintained crate writes these files (`tensorboard-rs` and `tfrecord` depend on long superseded versions of
+//! `protobuf` and `prost`), so the few messages that are needed are declared here for `prost`.
 //!
-//! Source: the framing of `tensorflow/core/lib/io/record_writer.h`, the messages of `tensorboard/compat/proto/event.proto`,
-//! `summary.proto` and `tensor.proto`.
+//! Source: the framing of `tensorflow/core/lib/io/record_writer.h`, the messages of
+//! `tensorboard/compat/proto/event.proto`, `summary.proto` and `tensor.proto`.
 
 mod events;
 mod records;
@@ -26,10 +26,10 @@ use crate::metrics::{TrainingLine, ValidationLine};
 use events::{Event, Image, Shown, Summary, Text, Value, What};
 use records::{Records, frame};
 
-/// The version of event files that is written.
+/// The version of the event files that are written.
 const VERSION: &str = "brain.Event:2";
 
-/// The ending of event files; TensorBoard looks for this word in their names.
+/// The extension of event files; TensorBoard searches their names for this word.
 const ENDING: &str = "tfevents";
 
 /// The event file of one session.
@@ -37,16 +37,16 @@ const ENDING: &str = "tfevents";
 pub struct Board {
     path: PathBuf,
     file: File,
-    /// Where the last whole record ends.
+    /// The end of the last complete record.
     end: u64,
 }
 
 impl Board {
-    /// Begins a session after `step` steps: the events of later steps are taken back, and a new file is begun.
+    /// Starts a session after `step` steps: removes the events of later steps and creates a new file.
     ///
     /// # Errors
     ///
-    /// A folder that cannot be written to.
+    /// Returns an error if the folder cannot be written to.
     pub fn begin(folder: &Path, step: u64) -> Result<Self> {
         fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
         let before = sessions(folder)?;
@@ -60,17 +60,18 @@ impl Board {
         let mut board = Self { path, file, end: 0 };
         board.write(0, What::FileVersion(VERSION.to_owned()))?;
         if step > 0 {
-            // A reader forgets what it has seen from this step on.
+            // A reader discards what it has seen from this step on.
             board.write(step + 1, What::session_start())?;
         }
         Ok(board)
     }
 
-    /// Adds a line about training.
+    /// Adds a log line about training.
     ///
     /// # Errors
     ///
-    /// A file that cannot be written to, such as on a full disk; its whole events stay readable.
+    /// Returns an error if the file cannot be written to, for example on a full disk; its complete events stay
+    /// readable.
     pub fn training(&mut self, line: &TrainingLine) -> Result<()> {
         let shares = line.shares;
         self.scalars(
@@ -93,11 +94,11 @@ impl Board {
         )
     }
 
-    /// Adds a line about a validation.
+    /// Adds a log line about a validation.
     ///
     /// # Errors
     ///
-    /// As [`training`](Self::training).
+    /// Returns an error in the same cases as [`training`](Self::training).
     pub fn validation(&mut self, line: &ValidationLine) -> Result<()> {
         self.scalars(
             line.step,
@@ -120,7 +121,7 @@ impl Board {
     ///
     /// # Errors
     ///
-    /// As [`training`](Self::training); a picture that cannot be read.
+    /// Returns an error in the same cases as [`training`](Self::training), or if a picture cannot be read.
     pub fn gallery(&mut self, step: u64, gallery: &Gallery) -> Result<()> {
         let mut shown = Vec::new();
         for (tag, path) in gallery.pictures() {
@@ -150,7 +151,7 @@ impl Board {
         let wall_time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         let record = frame(&Event { wall_time, step: step as i64, what: Some(what) }.encode_to_vec());
         let mut write = || {
-            // Over what a failed write has left.
+            // This overwrites the remains of a failed write.
             self.file.set_len(self.end)?;
             self.file.seek(SeekFrom::Start(self.end))?;
             self.file.write_all(&record)
@@ -161,7 +162,7 @@ impl Board {
     }
 }
 
-/// A PNG file as a message.
+/// Reads a PNG file as a message.
 fn picture(path: &Path) -> Result<Image> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let reader = png::Decoder::new(Cursor::new(&bytes)).read_info();
@@ -171,13 +172,13 @@ fn picture(path: &Path) -> Result<Image> {
     Ok(Image { height, width, colorspace, encoded_image_string: bytes })
 }
 
-/// Lines as TensorBoard, which takes texts for Markdown, shows them unchanged: as code.
+/// Formats lines as code, since TensorBoard reads texts as Markdown and would otherwise change them.
 fn markdown(lines: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(lines);
     text.lines().flat_map(|line| ["    ", line, "\n"]).collect::<String>().into_bytes()
 }
 
-/// Cuts a file off before the first event of a later step, or the first that is not whole.
+/// Truncates a file before the first event of a later step, or before the first incomplete one.
 fn rewind(path: &Path, step: u64) -> Result<()> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let stays = |record: &[u8]| Event::decode(record).is_ok_and(|event| event.step <= step as i64);
@@ -189,7 +190,7 @@ fn rewind(path: &Path, step: u64) -> Result<()> {
     cut.with_context(|| format!("cannot write to {}", path.display()))
 }
 
-/// The event files of a folder in the order of their sessions.
+/// Returns the event files of a folder, in the order of their sessions.
 fn sessions(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).with_context(|| format!("cannot read the folder {}", folder.display()))?;
     let mut paths: Vec<PathBuf> =
@@ -198,7 +199,7 @@ fn sessions(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// The number in the name of an event file.
+/// Returns the number in the name of an event file.
 fn number(path: &Path) -> Option<u32> {
     path.file_name()?.to_str()?.strip_prefix("session-")?.strip_suffix(ENDING)?.strip_suffix('.')?.parse().ok()
 }
@@ -213,7 +214,7 @@ mod tests {
         Records::new(&bytes).map(|record| Event::decode(record).expect("an event")).collect()
     }
 
-    /// The steps and first values of all scalars of a folder.
+    /// Returns the steps and first values of all scalars in a folder.
     fn scalars(folder: &Path) -> Vec<(i64, f32)> {
         let events = sessions(folder).expect("a folder").into_iter().flat_map(|path| read(&path));
         let scalar = |event: Event| match event.what {
@@ -234,7 +235,7 @@ mod tests {
         for step in [2, 4, 6] {
             board.scalars(step, &[("a", step as f64)]).expect("it is written");
         }
-        // Killed amid a record.
+        // The program was killed in the middle of a record.
         let first = sessions(folder).expect("a folder").remove(0);
         let length = fs::metadata(&first).expect("a file").len();
         board.scalars(8, &[("a", 8.0)]).expect("it is written");

@@ -1,13 +1,13 @@
-//! Records as event files hold them: a length and its checksum, bytes and their checksum.
+//! Records of event files: a length and its checksum, followed by bytes and their checksum.
 
-/// Bytes before and after those of a record.
+/// The numbers of bytes before and after the content of a record.
 const BEFORE: usize = 12;
 const AFTER: usize = 4;
 
-/// What is added to a rotated checksum.
+/// The constant that is added to a rotated checksum.
 const DELTA: u32 = 0xa282_ead8;
 
-/// Bytes as a record.
+/// Encodes bytes as a record.
 ///
 /// # Formula
 ///
@@ -23,14 +23,14 @@ pub(super) fn frame(bytes: &[u8]) -> Vec<u8> {
     record
 }
 
-/// The records in some bytes, up to the first that is not whole.
+/// The records in some bytes, up to the first incomplete one.
 #[derive(Debug)]
 pub(super) struct Records<'a> {
     left: &'a [u8],
 }
 
 impl<'a> Records<'a> {
-    /// The records of a file.
+    /// Returns the records of a file.
     pub(super) fn new(file: &'a [u8]) -> Self {
         Self { left: file }
     }

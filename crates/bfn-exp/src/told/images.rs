@@ -1,4 +1,4 @@
-//! The small images that a network is told, from files or from examples of the data.
+//! The small images that condition a network, from files or from examples of the data.
 
 use std::fmt;
 use std::ops::Range;
@@ -21,19 +21,19 @@ use crate::task::Source;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Like {
     split: SplitName,
-    /// The first and the last one; without them all.
+    /// The first and the last example; `None` for all.
     range: Option<(u64, u64)>,
 }
 
-/// Small images, and what they are made of where that is known.
+/// Small images and, if known, the images from which they were made.
 #[derive(Debug, Clone)]
 pub struct Images {
     reduction: Reduction,
-    /// One after the other.
+    /// The small images, one after the other.
     small: Vec<f32>,
-    /// The images that were reduced, values as they are stored; nothing where small images were given.
+    /// The images that were reduced, as stored values; `None` if small images were given.
     whole: Option<Vec<f64>>,
-    /// The labels of the examples, where they have some.
+    /// The labels of the examples, if they have any.
     labels: Option<Vec<u32>>,
 }
 
@@ -69,7 +69,7 @@ impl fmt::Display for Like {
 const EXPECTED: &str = "expected train, validation or test, and perhaps examples of it, such as test:3 or test:0-7";
 
 impl Images {
-    /// What the arguments name, if they name small images.
+    /// Reads the small images that the arguments name, if they name any.
     pub(super) fn new(
         reduction: Reduction,
         args: &ConditionArgs,
@@ -111,7 +111,7 @@ impl Images {
         Ok(Some(Self { reduction, small, whole: None, labels: None }))
     }
 
-    /// The small versions of some examples, as far as there are as many.
+    /// Reduces a range of examples, as far as they exist.
     pub(super) fn of_examples(reduction: Reduction, source: &Source, range: Range<usize>) -> Result<Self> {
         let data = source.dataset.as_ref();
         let range = range.start..range.end.min(data.len());
@@ -121,7 +121,7 @@ impl Images {
         Ok(Self { reduction, small: reduction.reduce(&whole), whole: Some(whole), labels })
     }
 
-    /// How many there are.
+    /// Returns the number of small images.
     pub fn count(&self) -> usize {
         self.small.len() / self.reduction.format().size()
     }
@@ -130,7 +130,7 @@ impl Images {
         self.labels.is_some()
     }
 
-    /// The label of the example that a sample's small image was made of.
+    /// Returns the label of the example from which a sample's small image was made.
     pub(super) fn label_of(&self, sample: u64) -> Option<u32> {
         let labels = self.labels.as_ref()?;
         labels.get((sample % labels.len() as u64) as usize).copied()
@@ -142,12 +142,15 @@ impl Images {
         SmallImages { values: samples.iter().flat_map(image).copied().collect(), told: vec![true; samples.len()] }
     }
 
-    /// A row for each small image: itself, enlarged, the samples that are to be like it, and what it was made of, where
-    /// that is known.
+    /// Draws a picture with a row for each small image.
+    ///
+    /// A row shows the enlarged small image, the samples that are conditioned on it and, if known, the image from
+    /// which it was made.
     ///
     /// # Errors
     ///
-    /// Images that cannot be a picture, samples that are not as many for each small image.
+    /// Returns an error if the images cannot be a picture, or if the samples cannot be divided equally among the
+    /// small images.
     pub fn picture(&self, samples: &[f64], form: &Form) -> Result<Picture> {
         let format = image_format(form)?;
         let (size, count) = (format.size(), self.count());
@@ -168,7 +171,7 @@ impl Images {
     }
 }
 
-/// As many samples as were asked for, or a few more, so that each small image has the same number.
+/// Rounds a number of samples up, so that each small image has the same number.
 pub fn rounded_up(count: usize, images: Option<&Images>) -> usize {
     images.map_or(count, |images| count.next_multiple_of(images.count()))
 }

@@ -1,4 +1,4 @@
-//! Which experiment, in which folder, and whether it goes on.
+//! The plan of a training: the experiment, the folder, and whether to resume.
 
 use std::path::{Path, PathBuf};
 
@@ -9,11 +9,11 @@ use crate::config::Experiment;
 use crate::progress::say;
 use crate::run::{Run, has_not_begun};
 
-/// What the arguments ask for.
+/// The training that the arguments request.
 pub(super) struct Plan {
     pub(super) experiment: Experiment,
     pub(super) folder: PathBuf,
-    /// Whether there is a run to go on with.
+    /// Whether there is a run to resume.
     pub(super) resume: bool,
 }
 
@@ -22,19 +22,19 @@ impl Plan {
         let resume = args.resume.is_some();
         let named = args.resume.clone().flatten();
         let (file, folder) = match (args.experiment.clone(), args.out.clone(), named) {
-            // `--resume EXPERIMENT.toml --out RUN`: the flag came before the experiment.
+            // `--resume EXPERIMENT.toml --out RUN`: the flag was given before the experiment.
             (None, Some(out), Some(run)) if run.is_dir() => return two_runs(&out, &run),
             (None, Some(out), Some(file)) => (file, out),
             (Some(file), None, Some(run)) => (file, run),
             (Some(_), Some(out), Some(run)) => return two_runs(&out, &run),
-            // The run knows its experiment.
+            // The run contains its experiment.
             (None, None, Some(run)) => (Run::open(&run)?.path("experiment.toml"), run),
             (Some(_), None, None) if resume => bail!("--resume needs the run to go on with: --resume RUN"),
             (Some(file), out, None) => (file.clone(), out.unwrap_or_else(|| default_folder(&file))),
             (None, ..) => bail!("which experiment? bfn train EXPERIMENT.toml, or bfn train --resume RUN"),
         };
         let experiment = Experiment::read(&file, &args.overrides)?;
-        // So that a batch queue can use one command line for the first start and all that follow.
+        // A batch queue can thus use the same command line for the first start and all later ones.
         let begun = !has_not_begun(&folder);
         if resume && !begun {
             say(format_args!("there is no run in {} yet: beginning it", folder.display()));
@@ -47,10 +47,10 @@ fn two_runs<T>(out: &Path, run: &Path) -> Result<T> {
     bail!("--out {} and --resume {} name two runs; give one of them", out.display(), run.display())
 }
 
-/// `runs/NAME-TIME`, after the experiment and the present time (UTC).
+/// Returns `runs/NAME-TIME`, from the name of the experiment and the current time (UTC).
 fn default_folder(experiment: &Path) -> PathBuf {
     let name = experiment.file_stem().unwrap_or_default().to_string_lossy();
-    // To the millisecond: the jobs of an array begin in one second.
+    // The time includes milliseconds because the jobs of an array start within one second.
     let now = humantime::format_rfc3339_millis(std::time::SystemTime::now()).to_string();
     let time = now.trim_end_matches('Z').replace(':', "").replace('T', "-");
     Path::new("runs").join(format!("{name}-{time}"))

@@ -4,15 +4,16 @@ use std::ops::Range;
 
 use sha2::{Digest, Sha256};
 
-/// The metadata entry that holds it.
+/// The key of the metadata entry that holds the checksum.
 pub(super) const KEY: &str = "sha256";
 
-/// What stands in its place while it is computed, of the same length.
+/// The placeholder for the checksum while it is computed, of the same length.
 pub(super) const PLACEHOLDER: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
-/// Where in a header the checksum's digits are.
+/// Finds the checksum's digits in a header.
 ///
-/// A quotation mark inside a JSON string is escaped, and a tensor's entry is an object: so the pattern occurs only once.
+/// A quotation mark inside a JSON string is escaped, and a tensor's entry is an object, so that the pattern occurs
+/// only once.
 pub(super) fn place(header: &[u8]) -> Option<Range<usize>> {
     let before = format!("\"{KEY}\":\"");
     let start = header.windows(before.len()).position(|window| window == before.as_bytes())? + before.len();
@@ -20,7 +21,7 @@ pub(super) fn place(header: &[u8]) -> Option<Range<usize>> {
     (end <= header.len()).then_some(start..end)
 }
 
-/// The SHA-256 of a file given in parts, in hexadecimal.
+/// Computes the SHA-256 of a file given in parts, in hexadecimal.
 pub(super) fn of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut hash = Sha256::new();
     parts.into_iter().for_each(|part| hash.update(part));

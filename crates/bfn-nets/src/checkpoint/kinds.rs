@@ -1,4 +1,4 @@
-//! libtorch's types of number and those of safetensors.
+//! The number types of libtorch and those of safetensors.
 
 use safetensors::Dtype;
 use tch::Kind;
@@ -16,12 +16,12 @@ const PAIRS: [(Kind, Dtype); 10] = [
     (Kind::Bool, Dtype::BOOL),
 ];
 
-/// The type as the file calls it, where the file can hold it.
+/// Returns the type as the file names it, if the file can hold it.
 pub(super) fn dtype_of(kind: Kind) -> Option<Dtype> {
     PAIRS.iter().find(|pair| pair.0 == kind).map(|pair| pair.1)
 }
 
-/// The type as libtorch calls it, where libtorch has it.
+/// Returns the type as libtorch names it, if libtorch has it.
 pub(super) fn kind_of(dtype: Dtype) -> Option<Kind> {
     PAIRS.iter().find(|pair| pair.1 == dtype).map(|pair| pair.0)
 }

@@ -1,4 +1,4 @@
-//! From a file to tensors.
+//! Reading: from a file to tensors.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -31,7 +31,7 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] where it cannot be read, [`Error::DamagedCheckpoint`] where it is not whole.
+    /// Returns [`Error::Io`] if the file cannot be read, and [`Error::DamagedCheckpoint`] if it is not whole.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let checkpoint = Self::read_foreign(path)?;
         let (header, data) = checkpoint.bytes.split_at(checkpoint.data_start);
@@ -46,11 +46,12 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// Reads any safetensors file, whoever wrote it; there is no checksum to verify.
+    /// Reads a safetensors file from any program; there is no checksum to verify.
     ///
     /// # Errors
     ///
-    /// As for [`read`](Self::read), and [`Error::UnusableWeights`] for numbers of a type that libtorch lacks.
+    /// Returns the errors of [`read`](Self::read), and [`Error::UnusableWeights`] for a number type that libtorch
+    /// lacks.
     pub fn read_foreign(path: &Path) -> Result<Self, Error> {
         let bytes =
             std::fs::read(path).map_err(|reason| Error::Io { action: "read", path: path.to_owned(), reason })?;
@@ -73,12 +74,14 @@ impl Checkpoint {
         })
     }
 
-    /// A metadata entry of a file, from its header alone: quick, however large the file; its checksum is not verified.
+    /// Reads a metadata entry from a file's header alone.
+    ///
+    /// This is quick, however large the file. The checksum is not verified.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] where it cannot be read, [`Error::DamagedCheckpoint`] where it has no header,
-    /// [`Error::Metadata`] where the entry is missing or of another type.
+    /// Returns [`Error::Io`] if the file cannot be read, [`Error::DamagedCheckpoint`] if it has no header, and
+    /// [`Error::Metadata`] if the entry is missing or of another type.
     pub fn peek<T: DeserializeOwned>(path: &Path, key: &str) -> Result<T, Error> {
         let io = |reason| Error::Io { action: "read", path: path.to_owned(), reason };
         let mut file = File::open(path).map_err(io)?;
@@ -99,36 +102,36 @@ impl Checkpoint {
         entry(path, &header.metadata, key)
     }
 
-    /// The file it was read from.
+    /// Returns the file that the checkpoint was read from.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The full names of all tensors, in alphabetical order.
+    /// Returns the full names of all tensors, in alphabetical order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// Whether there is any tensor in a group.
+    /// Returns whether there is any tensor in a group.
     pub fn has_group(&self, group: &str) -> bool {
         let prefix = full_name(group, "");
         self.tensors.keys().any(|name| name.starts_with(&prefix))
     }
 
-    /// A metadata entry that [`Snapshot::set_metadata`](super::Snapshot::set_metadata) set.
+    /// Returns a metadata entry that [`Snapshot::set_metadata`](super::Snapshot::set_metadata) set.
     ///
     /// # Errors
     ///
-    /// [`Error::Metadata`] where it is missing or of another type.
+    /// Returns [`Error::Metadata`] if it is missing or of another type.
     pub fn metadata<T: DeserializeOwned>(&self, key: &str) -> Result<T, Error> {
         entry(&self.path, &self.metadata, key)
     }
 
-    /// A copy of one tensor, on the CPU, under its full name.
+    /// Returns a copy of the tensor with this full name, on the CPU.
     ///
     /// # Errors
     ///
-    /// [`Error::Mismatch`] where there is none of that name.
+    /// Returns [`Error::Mismatch`] if there is no tensor of that name.
     pub fn tensor(&self, name: &str) -> Result<Tensor, Error> {
         let Some(info) = self.tensors.get(name) else {
             let missing = Mismatch { missing: vec![name.to_owned()], ..Mismatch::default() };
@@ -140,13 +143,13 @@ impl Checkpoint {
             .map_err(|error| Error::Libtorch { action: "read a tensor", message: format!("{name}: {error}") })
     }
 
-    /// Fills tensors, on whatever device they are, from those of a group.
+    /// Fills tensors, on whatever device they are, with those of a group.
     ///
-    /// The names must be the same on both sides, and so must each tensor's shape and type of number.
+    /// Both sides must have the same names, and each tensor the same shape and number type.
     ///
     /// # Errors
     ///
-    /// [`Error::Mismatch`] with every difference; then no tensor has changed.
+    /// Returns [`Error::Mismatch`] with every difference; then no tensor has changed.
     pub fn load_into(&self, group: &str, targets: &[NamedTensor]) -> Result<(), Error> {
         let mismatch = self.compare(group, targets);
         if !mismatch.is_empty() {
@@ -163,7 +166,7 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Every difference between the targets and the tensors of a group.
+    /// Returns every difference between the targets and the tensors of a group.
     pub fn compare(&self, group: &str, targets: &[NamedTensor]) -> Mismatch {
         let prefix = full_name(group, "");
         let mut rest: BTreeMap<&str, &TensorInfo> = self
@@ -195,12 +198,12 @@ impl Checkpoint {
 
     fn data(&self, info: &TensorInfo) -> &[u8] {
         let (start, end) = info.data_offsets;
-        // The reader has checked that the offsets lie inside.
+        // The reader has checked that the offsets lie inside the data.
         &self.bytes[self.data_start + start..self.data_start + end]
     }
 }
 
-/// What a header says beside the tensors.
+/// The part of a header other than the tensors.
 #[derive(Deserialize)]
 struct Header {
     #[serde(rename = "__metadata__", default)]
@@ -218,7 +221,7 @@ fn entry<T: DeserializeOwned>(path: &Path, metadata: &BTreeMap<String, String>, 
     serde_json::from_str(json).map_err(|error| fail(format!("{json} ({error})")))
 }
 
-/// The header's length and content, checked against the length of the file.
+/// Reads the header's length and content, and checks them against the length of the file.
 fn parse(path: &Path, bytes: &[u8]) -> Result<(usize, Metadata), Error> {
     SafeTensors::read_metadata(bytes).map_err(|error| {
         let expected = match bytes.first_chunk::<8>() {

@@ -1,4 +1,4 @@
-//! From tensors to a file.
+//! Writing: from tensors to a file.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::Error;
 use crate::parameter::NamedTensor;
 use crate::whole_file::write_whole;
 
-/// A copy in host memory of all that a checkpoint holds: free of libtorch, ready to be written on another thread.
+/// A copy in host memory of everything a checkpoint holds, free of libtorch and ready to write on another thread.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     tensors: BTreeMap<String, HostTensor>,
@@ -28,7 +28,7 @@ struct HostTensor {
 }
 
 impl Snapshot {
-    /// A snapshot of nothing yet.
+    /// Creates an empty snapshot.
     pub fn new() -> Self {
         Self::default()
     }
@@ -37,12 +37,12 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// [`Error::UnsupportedKind`] for a type of number that the file cannot hold; [`Error::Libtorch`] where the
+    /// Returns [`Error::UnsupportedKind`] for a number type that the file cannot hold, and [`Error::Libtorch`] if the
     /// copy fails.
     ///
     /// # Panics
     ///
-    /// Where a name is taken already.
+    /// Panics if a name is already taken.
     pub fn add(&mut self, group: &str, tensors: &[NamedTensor]) -> Result<(), Error> {
         for named in tensors {
             let name = full_name(group, &named.name);
@@ -55,11 +55,11 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Sets a metadata entry, kept as JSON.
+    /// Sets a metadata entry, stored as JSON.
     ///
     /// # Panics
     ///
-    /// Where the key is the checksum's, or the value cannot be said in JSON.
+    /// Panics if the key is the checksum's, or if the value cannot be expressed in JSON.
     pub fn set_metadata(&mut self, key: &str, value: &impl Serialize) {
         assert_ne!(key, checksum::KEY, "this metadata entry is the checksum's");
         let json = serde_json::to_string(value)
@@ -67,7 +67,7 @@ impl Snapshot {
         self.metadata.insert(key.to_owned(), json);
     }
 
-    /// Number of bytes of all tensors.
+    /// Returns the number of bytes of all tensors.
     pub fn size(&self) -> usize {
         self.tensors.values().map(|tensor| tensor.data.len()).sum()
     }
@@ -76,7 +76,7 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`]; a file that was there before is then as it was.
+    /// Returns [`Error::Io`] if writing fails; a file that was there before is then unchanged.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         let header = self.header();
         write_whole(path, |writer| {
@@ -85,8 +85,10 @@ impl Snapshot {
         })
     }
 
-    /// The head of the format: the length of what follows, then a JSON object of metadata and, for each tensor, type,
-    /// shape and place, filled with spaces to a multiple of eight bytes so that the data are aligned.
+    /// Builds the head of the file: the length of a JSON object, then the object with the checksum filled in.
+    ///
+    /// The object holds the metadata and the type, shape and place of each tensor. It is padded with spaces to a
+    /// multiple of eight bytes, so that the data are aligned.
     fn header(&self) -> Vec<u8> {
         let mut metadata = self.metadata.clone();
         metadata.insert(checksum::KEY.to_owned(), checksum::PLACEHOLDER.to_owned());
@@ -104,7 +106,7 @@ impl Snapshot {
         header
     }
 
-    /// Wide types first, as readers of the format like it, so that every tensor is aligned to its type.
+    /// Returns the tensors with wide types first, as readers prefer, so that each is aligned to its type.
     fn in_file_order(&self) -> impl Iterator<Item = (&String, &HostTensor)> {
         let mut order: Vec<_> = self.tensors.iter().collect();
         order.sort_by_key(|(_, tensor)| std::cmp::Reverse(tensor.dtype.bitsize()));

@@ -7,16 +7,16 @@ use super::Mode;
 use super::arithmetic::note;
 use super::layers::{GroupNorm, Start, dropout as dropped, linear};
 
-/// How queries, keys and values of the heads lie in one projection.
+/// The order of the queries, keys and values of the heads in one projection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Packing {
-    /// Those of all heads for the queries, then the keys, then the values.
+    /// The queries of all heads, then their keys, then their values.
     KindFirst,
     /// Queries, keys and values of the first head, then of the second, and so on.
     HeadFirst,
 }
 
-/// Softmax attention of every position to every position.
+/// Computes softmax attention of every position to every position.
 ///
 /// `projected`: \[B, T, 3·width\], queries, keys and values of `heads` heads. Returns \[B, T, width\].
 pub(super) fn attend(projected: &Tensor, heads: i64, packing: Packing, dropout: f64) -> Tensor {
@@ -27,19 +27,19 @@ pub(super) fn attend(projected: &Tensor, heads: i64, packing: Packing, dropout: 
         Packing::KindFirst => (projected.view([batch, length, 3, heads, channels]), 2),
         Packing::HeadFirst => (projected.view([batch, length, heads, 3, channels]), 3),
     };
-    // A view [3, B, heads, T, channels] whose last axis is dense, as the fused kernels want it.
+    // A view [3, B, heads, T, channels] whose last axis is dense, as the fused kernels need it.
     let parts = split.movedim_int(axis, 0).transpose(2, 3);
-    // Scores, and weighted values.
+    // The scores and the weighted values.
     note((batch * heads * length * length) as u64, 2 * channels);
     let attended =
         if prefers_products(projected, length, dropout) { products(&parts, dropout) } else { fused(&parts, dropout) };
     attended.transpose(1, 2).reshape([batch, length, width])
 }
 
-/// libtorch's fused attention over queries, keys and values, \[3, B, heads, T, channels\] → \[B, heads, T, channels\].
+/// Runs libtorch's fused attention: queries, keys, values \[3, B, heads, T, channels\] → \[B, heads, T, channels\].
 fn fused(parts: &Tensor, dropout: f64) -> Tensor {
     let channels = parts.size()[4];
-    // On a CPU the products of matrices within have a slow path for fewer than sixteen channels; zeros change nothing.
+    // On a CPU its matrix products have a slow path for fewer than sixteen channels; added zeros change nothing.
     let missing = if parts.device().is_cuda() { 0 } else { (NARROWEST_HEAD - channels).max(0) };
     let padded = if missing > 0 { parts.constant_pad_nd([0, missing]) } else { parts.shallow_clone() };
     let [queries, keys, values] = [0, 1, 2].map(|index| padded.select(0, index));
@@ -48,26 +48,26 @@ fn fused(parts: &Tensor, dropout: f64) -> Tensor {
         .narrow(-1, 0, channels)
 }
 
-/// The same as products of matrices, with the attention weights in memory.
+/// Computes the same by matrix products, with the attention weights in memory.
 fn products(parts: &Tensor, dropout: f64) -> Tensor {
     let size = parts.size();
     let (batch, heads, length, channels) = (size[1], size[2], size[3], size[4]);
-    // Copied once: as views, every product would copy its own.
+    // Copied once: with views, every product would make its own copy.
     let parts = parts.contiguous().view([3, batch * heads, length, channels]).unbind(0);
     let queries = &parts[0] / (channels as f64).sqrt();
     let weights = queries.bmm(&parts[1].transpose(1, 2)).softmax(-1, None::<Kind>);
     dropped(weights, dropout, Mode::Train).bmm(&parts[2]).view([batch, heads, length, channels])
 }
 
-/// Whether [`products`] are the faster way: on a CPU in f32 for short sequences, by timing both.
+/// Returns whether [`products`] is faster, by timings of both: on a CPU in f32 for short sequences.
 ///
-/// Dropout of the weights has no fused kernel there at all. Reduced precision would round the weights.
+/// Dropout of the weights has no fused kernel on a CPU at all. Reduced precision would round the weights.
 fn prefers_products(projected: &Tensor, length: i64, dropout: f64) -> bool {
     let shortest_fused = if projected.requires_grad() { 257 } else { 65 };
     projected.device() == Device::Cpu && projected.kind() == Kind::Float && (length < shortest_fused || dropout > 0.0)
 }
 
-/// Channels of a head below which the fused kernel gets zeros added.
+/// The number of channels of a head below which zeros are added for the fused kernel.
 const NARROWEST_HEAD: i64 = 16;
 
 /// The names and the layout of one published attention block.
@@ -77,7 +77,7 @@ pub(super) struct PixelAttentionLayout {
     pub(super) projection: &'static str,
     pub(super) output: &'static str,
     pub(super) packing: Packing,
-    /// Trailing axes of length 1 of the weights: they are convolutions there.
+    /// The number of trailing axes of length 1 of the weights, which are convolutions in the published code.
     pub(super) kernel_axes: usize,
 }
 
@@ -104,12 +104,12 @@ impl PixelAttention {
         }
     }
 
-    /// \[B, C, H, W\] → \[B, C, H, W\].
+    /// Applies the block: \[B, C, H, W\] → \[B, C, H, W\].
     pub(super) fn forward(&self, x: &Tensor) -> Tensor {
         let pixels = self.norm.forward(x).flatten(2, 3).transpose(1, 2);
         let projected = self.projection.forward(&pixels);
         let attended = attend(&projected, self.heads, self.packing, 0.0);
-        // With x first the sum takes the layout of x, which the next normalisation wants.
+        // With x first, the sum takes the layout of x, which suits the next normalisation.
         x + self.output.forward(&attended).transpose(1, 2).reshape(x.size())
     }
 }
@@ -140,7 +140,7 @@ impl KernelOne {
 mod tests {
     use super::*;
 
-    /// softmax(q kᵀ/√C) v, head by head.
+    /// Computes softmax(q kᵀ/√C) v, head by head.
     fn expected(projected: &Tensor, heads: i64, packing: Packing) -> Tensor {
         let width = projected.size()[2] / 3;
         let channels = width / heads;
@@ -158,7 +158,7 @@ mod tests {
         Tensor::cat(&outputs.collect::<Vec<_>>(), 2)
     }
 
-    /// Output and gradient, for lengths and heads on both sides of every choice.
+    /// Checks output and gradient, for lengths and heads on both sides of every choice.
     #[test]
     fn attention_is_its_formula_whichever_way_is_taken() {
         for (length, heads, channels) in [(5, 3, 4), (5, 2, 16), (70, 2, 8), (300, 1, 8), (300, 2, 20)] {

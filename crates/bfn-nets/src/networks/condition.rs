@@ -1,4 +1,4 @@
-//! What a network is told beside θ and t.
+//! The conditioning of a network beside θ and t.
 
 use tch::nn::{Init, Path};
 use tch::{Device, Tensor};
@@ -10,8 +10,8 @@ use super::image::expect_shape;
 
 /// Side information c of Ψ(θ, t, c), one for each example of a batch.
 ///
-/// A network that takes none, and one that is told nothing, gets no condition at all: Ψ(θ, t, ∅). Classifier-free
-/// guidance joins the outputs of two calls, with and without.
+/// A network that takes no condition, or is given none, computes Ψ(θ, t, ∅). Classifier-free guidance combines the
+/// outputs of two calls, with and without a condition.
 #[derive(Debug, Default)]
 pub struct Condition {
     labels: Option<Tensor>,
@@ -23,51 +23,51 @@ pub struct Condition {
 pub struct LowResolution {
     /// \[B, H/f · W/f · C\] for a factor f, channels fastest as in the images themselves; from −1, black, to 1.
     pub values: Tensor,
-    /// \[B\]: 1 where the network is told the values, 0 where it is not and they make no difference.
+    /// \[B\]: 1 where the network is given the values, 0 where it is not and they make no difference.
     pub told: Tensor,
 }
 
 impl Condition {
-    /// Class labels, \[B\], integers from 0; a negative one says nothing about its example.
+    /// Creates a condition of class labels, \[B\], integers from 0; a negative label means none for its example.
     pub fn of_labels(labels: Tensor) -> Self {
         Self { labels: Some(labels), low_resolution: None }
     }
 
-    /// Small versions of the images.
+    /// Creates a condition of small versions of the images.
     pub fn of_low_resolution(low_resolution: LowResolution) -> Self {
         Self { labels: None, low_resolution: Some(low_resolution) }
     }
 
-    /// The same condition and small versions of the images.
+    /// Returns the same condition with these small versions of the images.
     #[must_use]
     pub fn with_low_resolution(self, low_resolution: LowResolution) -> Self {
         Self { low_resolution: Some(low_resolution), ..self }
     }
 
-    /// The same condition on a device.
+    /// Returns the same condition on a device.
     #[must_use]
     pub fn on(self, device: Device) -> Self {
         self.map(|tensor| upload(tensor, device))
     }
 
-    /// That of the first so many examples.
+    /// Returns the condition of the first `count` examples.
     #[must_use]
     pub fn first(&self, count: usize) -> Self {
         self.map(|tensor| tensor.narrow(0, 0, count as i64))
     }
 
-    /// The same condition, with the same memory.
+    /// Returns the same condition, with the same memory.
     #[must_use]
     pub fn alias(&self) -> Self {
         self.map(Tensor::shallow_clone)
     }
 
-    /// The class labels, where there are any.
+    /// Returns the class labels, if there are any.
     pub fn labels(&self) -> Option<&Tensor> {
         self.labels.as_ref()
     }
 
-    /// The small versions of the images, where there are any.
+    /// Returns the small versions of the images, if there are any.
     pub fn low_resolution(&self) -> Option<&LowResolution> {
         self.low_resolution.as_ref()
     }
@@ -86,7 +86,7 @@ impl Inputs for Condition {
     }
 }
 
-/// Panics where a network without a place for them is told small versions of images.
+/// Panics if a network that does not take low-resolution images is given any.
 pub(super) fn expect_no_low_resolution(condition: Option<&Condition>) {
     let is_told = condition.is_some_and(|condition| condition.low_resolution.is_some());
     assert!(!is_told, "a network without `low_resolution` takes no low-resolution image");
@@ -100,18 +100,18 @@ pub(super) struct LabelEmbedding {
 }
 
 impl LabelEmbedding {
-    /// Vectors that start normal with this standard deviation, under the published name; none for no classes.
+    /// Creates normal vectors with this standard deviation, under the published name, if there are classes.
     pub(super) fn new(path: &Path<'_>, classes: Option<usize>, width: i64, stdev: f64) -> Option<Self> {
         let init = Init::Randn { mean: 0.0, stdev };
         let weight = (path / "label_emb").var("weight", &[classes? as i64, width], init);
         Some(Self { weight })
     }
 
-    /// \[B, width\] for a batch of B, where there is something to tell.
+    /// Returns the vectors of the labels, \[B, width\] for a batch of B, if the condition has labels.
     ///
     /// # Panics
     ///
-    /// If there are labels and no embedding for them, or not as many as examples.
+    /// Panics if there are labels but no embedding for them, or if there are not as many labels as examples.
     pub(super) fn forward(embedding: Option<&Self>, condition: Option<&Condition>, batch: i64) -> Option<Tensor> {
         let labels = condition?.labels()?;
         expect_shape("labels", labels, &[batch]);

@@ -1,4 +1,4 @@
-//! Which network, of what size, for which variables; and the checks of the settings.
+//! The choice of a network, its size and its variables; and the checks of these settings.
 
 use serde::{Deserialize, Serialize};
 use tch::nn;
@@ -8,7 +8,7 @@ use crate::Error;
 use super::own::OwnConfig;
 use super::{Mlp, MlpConfig, Network, Transformer, TransformerConfig, UNet, UNetConfig, VdmUNet, VdmUNetConfig};
 
-/// Which network, and its settings.
+/// The choice of a network, with its settings.
 ///
 /// In a file the variant is a table: `[network.unet]`, `[network.vdm_unet]`, `[network.transformer]`,
 /// `[network.mlp]`, or `[network.own]`.
@@ -23,7 +23,7 @@ pub enum NetworkConfig {
     VdmUnet(VdmUNetConfig),
     /// A residual multilayer perceptron, for rows of tables.
     Mlp(MlpConfig),
-    /// A network of the user's own.
+    /// A custom network.
     Own(OwnConfig),
 }
 
@@ -32,7 +32,7 @@ impl NetworkConfig {
     ///
     /// # Errors
     ///
-    /// The first setting that does not fit the others or the variables.
+    /// Returns an error for the first setting that does not fit the others or the variables.
     pub fn build(&self, variables: &Variables, path: &nn::Path<'_>) -> Result<Box<dyn Network>, Error> {
         Ok(match self {
             Self::Unet(config) => Box::new(UNet::new(config, variables, path)?),
@@ -47,7 +47,7 @@ impl NetworkConfig {
     ///
     /// # Errors
     ///
-    /// As [`build`](Self::build).
+    /// Returns an error where [`build`](Self::build) does.
     pub fn check(&self, variables: &Variables) -> Result<(), Error> {
         match self {
             Self::Unet(config) => config.check(variables),
@@ -58,7 +58,9 @@ impl NetworkConfig {
         }
     }
 
-    /// The factor by which images are smaller that the network can be told, small versions of those it models.
+    /// Returns the reduction factor of the low-resolution images that the network can be conditioned on, if any.
+    ///
+    /// These are small versions of the images that it models.
     pub fn low_resolution(&self) -> Option<usize> {
         match self {
             Self::Unet(config) => config.low_resolution,
@@ -68,7 +70,7 @@ impl NetworkConfig {
         }
     }
 
-    /// The number of classes whose labels the network can be told.
+    /// Returns the number of classes whose labels the network can be conditioned on, if any.
     pub fn classes(&self) -> Option<usize> {
         match self {
             Self::Unet(config) => config.classes,
@@ -80,18 +82,18 @@ impl NetworkConfig {
     }
 }
 
-/// What a network models: how its variables lie and how many numbers go in and out for each.
+/// The variables that a network models: their layout, and the numbers of inputs and outputs of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Variables {
-    /// How the D variables of one example lie.
+    /// The layout of the D variables of one example.
     pub shape: Shape,
-    /// Numbers that go in for each variable: 1 for an input \[B, D\], K for class probabilities \[B, D, K\].
+    /// Input numbers per variable: 1 for an input \[B, D\], K for class probabilities \[B, D, K\].
     pub inputs_per_variable: usize,
-    /// Output parameters P of each variable.
+    /// Output parameters P per variable.
     pub outputs_per_variable: usize,
 }
 
-/// How the variables of one example lie.
+/// The layout of the variables of one example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Shape {
@@ -109,19 +111,19 @@ pub enum Shape {
         /// Positions.
         length: usize,
     },
-    /// A row of a table, whose variables may take different numbers of inputs and outputs each.
+    /// A row of a table, whose variables may differ in their numbers of inputs and outputs.
     Row {
         /// Columns.
         variables: usize,
-        /// Numbers that go in, for all variables together.
+        /// Input numbers of all variables together.
         inputs: usize,
-        /// Numbers that come out, for all variables together.
+        /// Output numbers of all variables together.
         outputs: usize,
     },
 }
 
 impl Shape {
-    /// The number of variables D.
+    /// Returns the number of variables D.
     pub fn dimensions(self) -> usize {
         match self {
             Self::Image { height, width, channels } => height * width * channels,
@@ -143,12 +145,12 @@ impl std::fmt::Display for Shape {
     }
 }
 
-/// The default number of groups of a group normalisation.
+/// Returns the default number of groups of a group normalisation.
 pub(super) fn norm_groups() -> usize {
     32
 }
 
-/// The default of `patch`: pixels stay pixels.
+/// Returns the default of `patch`, which leaves pixels as they are.
 pub(super) fn unfolded() -> usize {
     1
 }
@@ -164,7 +166,7 @@ impl Checks {
         self.error_at(format!("{}.{key}", self.table), found, expected)
     }
 
-    /// An error at a key given in full.
+    /// Makes an error for a key given in full.
     pub(super) fn error_at(
         self,
         key: impl Into<String>,
@@ -175,15 +177,15 @@ impl Checks {
     }
 
     pub(super) fn at_least_one(self, key: &str, value: usize) -> Result<(), Error> {
-        // Channels are a product of two such numbers, a kernel has nine times the square of them: its bytes still are
-        // a number.
+        // Channels are a product of two such numbers, and a kernel has nine times their square: its bytes can still be
+        // counted.
         if (1..=1 << 14).contains(&value) {
             return Ok(());
         }
         Err(self.error(key, value, "a number from 1 to 16384"))
     }
 
-    /// `value` (of `key`) must be a multiple of `divisor` (of `divisor_key`).
+    /// Checks that `value` (of `key`) is a multiple of `divisor` (of `divisor_key`).
     pub(super) fn divides(self, key: &str, value: usize, divisor_key: &str, divisor: usize) -> Result<(), Error> {
         self.at_least_one(divisor_key, divisor)?;
         if value.is_multiple_of(divisor) {

@@ -1,7 +1,7 @@
-//! How images enter and leave a network.
+//! Images on their way into and out of a network.
 //!
-//! Variables come as \[B, D\] or \[B, D, K\], channels fastest; the networks work on \[B, C, H, W\].
-//! A `patch` of r folds r×r pixels into channels before anything else, and unfolds them last.
+//! Variables come as \[B, D\] or \[B, D, K\], channels fastest; the networks work on \[B, C, H, W\]. A `patch` of r
+//! folds r×r pixels into channels before anything else, and unfolds them at the very end.
 
 use tch::nn::Path;
 use tch::{Device, Kind, Tensor};
@@ -18,9 +18,9 @@ use super::layers::{Linear, Start, pointwise};
 pub(super) struct Canvas {
     pub(super) height: i64,
     pub(super) width: i64,
-    /// Numbers per folded pixel that come in.
+    /// Input numbers per folded pixel.
     pub(super) channels: i64,
-    /// Numbers per folded pixel that go out.
+    /// Output numbers per folded pixel.
     pub(super) outputs: i64,
     patch: i64,
     unfolded_height: i64,
@@ -28,12 +28,12 @@ pub(super) struct Canvas {
     unfolded_channels: i64,
     inputs_per_variable: i64,
     outputs_per_variable: i64,
-    /// The factor of the low-resolution images that are told.
+    /// The reduction factor of the low-resolution images that the network takes.
     low_resolution: Option<i64>,
 }
 
 impl Canvas {
-    /// The canvas for images folded by `patch` and halved `halvings` times inside.
+    /// Creates the canvas for images folded by `patch` and halved `halvings` times inside.
     pub(super) fn new(checks: Checks, variables: &Variables, patch: usize, halvings: usize) -> Result<Self, Error> {
         checks.variables(variables)?;
         let Shape::Image { height, width, channels } = variables.shape else {
@@ -72,7 +72,7 @@ impl Canvas {
         })
     }
 
-    /// The same canvas for a network that is told images that are smaller by a factor, if there is one.
+    /// Returns the same canvas for a network that also takes images smaller by `factor`, if there is one.
     pub(super) fn told_of(self, checks: Checks, factor: Option<usize>) -> Result<Self, Error> {
         let Some(factor) = factor else { return Ok(self) };
         let sides = [self.unfolded_height, self.unfolded_width];
@@ -84,15 +84,15 @@ impl Canvas {
         Ok(Self { low_resolution: Some(factor as i64), ..self })
     }
 
-    /// The channels of [`told`](Self::told).
+    /// Returns the number of channels of [`told`](Self::told).
     pub(super) fn told_channels(&self) -> i64 {
         if self.low_resolution.is_none() { 0 } else { (self.unfolded_channels + 1) * self.patch * self.patch }
     }
 
-    /// The low-resolution images that a network is told beside the folded images `x`, as channels: each number as often
-    /// as it stands for pixels, and a channel that is 1 where there is such an image; all 0 where there is none.
+    /// Returns the low-resolution images beside the folded images `x`, as channels.
     ///
-    /// Nothing for a network that is never told one.
+    /// Each number is repeated over the pixels that it stands for. A further channel is 1 where there is such an
+    /// image. All channels are 0 where there is none. The result is `None` for a network that takes no such images.
     pub(super) fn told(&self, condition: Option<&Condition>, x: &Tensor) -> Option<Tensor> {
         let Some(factor) = self.low_resolution else {
             expect_no_low_resolution(condition);
@@ -114,7 +114,7 @@ impl Canvas {
         Some(if self.patch == 1 { told } else { told.pixel_unshuffle(self.patch) })
     }
 
-    /// The position features that the published input adapter holds, also where nothing reads them.
+    /// Returns the position features that the published input adapter holds, even if nothing reads them.
     pub(super) fn published_positions(&self, bands: i64) -> NamedTensor {
         let positions = position_features(self.unfolded_height, self.unfolded_width, bands);
         NamedTensor::new("input_adapter.pos_feats", &positions)
@@ -124,7 +124,7 @@ impl Canvas {
         self.unfolded_height * self.unfolded_width * self.unfolded_channels
     }
 
-    /// \[B, D\] or \[B, D, K\] → \[B, C, H, W\]; class probabilities θ are mapped to 2θ − 1.
+    /// Folds inputs \[B, D\] or \[B, D, K\] → \[B, C, H, W\]; class probabilities θ are mapped to 2θ − 1.
     pub(super) fn fold(&self, input: &Tensor) -> Tensor {
         let batch = input.size()[0];
         let x = match self.inputs_per_variable {
@@ -149,7 +149,7 @@ impl Canvas {
         }
     }
 
-    /// \[B, outputs, H, W\] → \[B, D, P\].
+    /// Unfolds outputs \[B, outputs, H, W\] → \[B, D, P\].
     pub(super) fn unfold(&self, output: &Tensor) -> Tensor {
         let batch = output.size()[0];
         let output = match self.patch {
@@ -160,8 +160,9 @@ impl Canvas {
     }
 }
 
-/// The last linear map: from the network's features, beside its input if that is skipped to the
-/// output, to the output parameters of every pixel.
+/// The last linear map, to the output parameters of every pixel.
+///
+/// It takes the network's features, and beside them the network's input if that is skipped to the output.
 #[derive(Debug)]
 pub(super) struct ImageOutput {
     projection: Linear,
@@ -175,10 +176,10 @@ impl ImageOutput {
         Self { projection, skipped, features }
     }
 
-    /// W \[input, features\] + b, as a sum over the two, which saves their concatenation.
+    /// Computes W \[input, features\] + b as a sum of two products, which saves the concatenation.
     ///
-    /// `through` is a linear map that the input passed before the skip; the two maps are
-    /// multiplied, so that the wide skipped image never has to be read again.
+    /// `through` is a linear map that the input passed before the skip; the two maps are multiplied, so that the wide
+    /// skipped image need not be read again.
     pub(super) fn forward(&self, features: &Tensor, input: Option<&Tensor>, through: Option<&Linear>) -> Tensor {
         let Linear { weight, bias } = &self.projection;
         let Some(input) = input else {
@@ -197,9 +198,9 @@ impl ImageOutput {
     }
 }
 
-/// Sines and cosines of the two coordinates of every pixel, and the coordinates: \[H·W, 4·bands + 2\].
+/// Computes sines and cosines of the two coordinates of every pixel, and the coordinates: \[H·W, 4·bands + 2\].
 ///
-/// Coordinates run over [−1, 1]; the frequencies of an axis of n pixels over π to π n / 2.
+/// Coordinates range over [−1, 1]; the frequencies of an axis of n pixels range from π to π n / 2.
 pub(super) fn position_features(height: i64, width: i64, bands: i64) -> Tensor {
     let options = (Kind::Float, Device::Cpu);
     let row = Tensor::linspace(-1.0, 1.0, height, options);
@@ -227,7 +228,7 @@ pub(super) const PUBLISHED_POSITION_BANDS: i64 = 64;
 mod tests {
     use super::*;
 
-    /// With one number in and one out for each variable, unfolding undoes folding.
+    /// With one input and one output number per variable, unfolding undoes folding.
     #[test]
     fn unfolding_undoes_folding() {
         for (patch, channels, size) in [(1, 1, [1, 4, 6]), (1, 3, [3, 4, 6]), (2, 1, [4, 2, 3]), (2, 3, [12, 2, 3])] {

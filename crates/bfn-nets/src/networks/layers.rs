@@ -6,15 +6,16 @@ use tch::{Device, Kind, Tensor};
 use super::Mode;
 use super::arithmetic::summed;
 
-/// How the weights of a layer start.
+/// The initial values of a layer's weights and biases.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Start {
-    /// Weights and biases uniform in ±1/√(inputs of one output), the default of linear and
-    /// convolutional layers in PyTorch.
+    /// Weights and biases uniform in ±1/√(inputs of one output).
+    ///
+    /// This is the default of linear and convolutional layers in PyTorch.
     Uniform,
     /// All zero, for the last layer of a residual branch: the block starts as the identity.
     Zero,
-    /// Weights normal with this standard deviation, biases zero.
+    /// Normal weights with this standard deviation, zero biases.
     Normal(f64),
 }
 
@@ -40,7 +41,7 @@ fn uniform(inputs: i64) -> Init {
     Init::Uniform { lo: -bound, up: bound }
 }
 
-/// x ↦ W x + b over the last axis, or over the channels of an image.
+/// A linear layer: x ↦ W x + b over the last axis, or over the channels of an image.
 #[derive(Debug)]
 pub(super) struct Linear {
     /// \[outputs, inputs\].
@@ -57,25 +58,25 @@ impl Linear {
         }
     }
 
-    /// \[…, inputs\] → \[…, outputs\].
+    /// Maps the last axis: \[…, inputs\] → \[…, outputs\].
     pub(super) fn forward(&self, x: &Tensor) -> Tensor {
         linear(x, &self.weight, Some(&self.bias))
     }
 
-    /// \[B, inputs, H, W\] → \[B, outputs, H, W\].
+    /// Maps the channels: \[B, inputs, H, W\] → \[B, outputs, H, W\].
     pub(super) fn over_channels(&self, x: &Tensor) -> Tensor {
         pointwise(x, &self.weight, Some(&self.bias))
     }
 }
 
-/// A linear map of the last axis: `weight` is \[outputs, inputs\].
+/// Applies a linear map to the last axis: `weight` is \[outputs, inputs\].
 pub(super) fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
     summed(x.linear(weight, bias), weight.size()[1])
 }
 
-/// A linear map of the channels of every pixel: `weight` is \[outputs, inputs\].
+/// Applies a linear map to the channels of every pixel: `weight` is \[outputs, inputs\].
 ///
-/// As a product of matrices, which beats a 1×1 convolution where inputs or outputs are few.
+/// This is a matrix product, which is faster than a 1×1 convolution if inputs or outputs are few.
 pub(super) fn pointwise(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
     let size = x.size();
     let (batch, outputs, inputs) = (size[0], weight.size()[0], weight.size()[1]);
@@ -98,17 +99,17 @@ pub(super) struct Convolution {
 }
 
 impl Convolution {
-    /// A 3×3 convolution that keeps the size.
+    /// Creates a 3×3 convolution that keeps the size.
     pub(super) fn new(path: Path<'_>, inputs: i64, outputs: i64, start: Start) -> Self {
         Self::with_kernel(path, inputs, outputs, start, 3)
     }
 
-    /// A 1×1 convolution.
+    /// Creates a 1×1 convolution.
     pub(super) fn pointwise(path: Path<'_>, inputs: i64, outputs: i64, start: Start) -> Self {
         Self::with_kernel(path, inputs, outputs, start, 1)
     }
 
-    /// A 3×3 convolution of stride 2.
+    /// Creates a 3×3 convolution of stride 2.
     pub(super) fn halving(path: Path<'_>, channels: i64) -> Self {
         Self { stride: 2, ..Self::new(path, channels, channels, Start::Uniform) }
     }
@@ -123,10 +124,10 @@ impl Convolution {
         }
     }
 
-    /// The convolution after each pixel was doubled along both axes (nearest-neighbour up-sampling).
+    /// Applies the convolution after doubling each pixel along both axes (nearest-neighbour up-sampling).
     ///
-    /// Doubling is itself a transposed convolution with a 2×2 kernel of ones. One transposed convolution with both
-    /// kernels' product does the same with 4/9 of the arithmetic and without the large image in between.
+    /// Doubling is itself a transposed convolution with a 2×2 kernel of ones. One transposed convolution with the
+    /// product of both kernels gives the same with 4/9 of the arithmetic and without the large image in between.
     pub(super) fn after_doubling(&self, x: &Tensor) -> Tensor {
         debug_assert!(self.stride == 1 && self.padding == 1, "a 3×3 convolution that keeps the size");
         let padded = self.weight.constant_pad_nd([1, 1, 1, 1]);
@@ -143,13 +144,13 @@ impl Convolution {
         summed(x.conv2d(&self.weight, bias, [stride, stride], [padding, padding], [1, 1], 1), self.products())
     }
 
-    /// The products in one number that comes out.
+    /// Returns the number of products in one output number.
     fn products(&self) -> i64 {
         self.weight.size()[1..].iter().product()
     }
 }
 
-/// Normalises groups of channels over an image.
+/// Group normalisation: over groups of channels of an image.
 #[derive(Debug)]
 pub(super) struct GroupNorm {
     weight: Tensor,
@@ -171,7 +172,7 @@ impl GroupNorm {
     }
 }
 
-/// Normalises the last axis.
+/// Layer normalisation: over the last axis.
 #[derive(Debug)]
 pub(super) struct LayerNorm {
     weight: Tensor,
@@ -193,7 +194,7 @@ impl LayerNorm {
     }
 }
 
-/// Sets each number to zero with this probability, and scales the others up, while training.
+/// Sets each number to zero with this probability and scales the others up, while training.
 pub(super) fn dropout(x: Tensor, probability: f64, mode: Mode) -> Tensor {
     match (mode, x.device()) {
         (Mode::Evaluate, _) => x,
@@ -203,10 +204,10 @@ pub(super) fn dropout(x: Tensor, probability: f64, mode: Mode) -> Tensor {
     }
 }
 
-/// Zero with this probability, to the nearest 2⁻¹⁶, and otherwise what keeps the mean at one.
+/// Draws a mask: zero with this probability, to the nearest 2⁻¹⁶, else the factor that keeps the mean at one.
 ///
-/// Each 64-bit draw serves four numbers: libtorch's own dropout draws for each, which on a CPU takes longer than a
-/// convolution.
+/// Each 64-bit draw serves four numbers. libtorch's own dropout makes a draw for each number, which on a CPU takes
+/// longer than a convolution.
 fn dropout_mask(x: &Tensor, probability: f64) -> Tensor {
     const STEPS: f64 = 65536.0;
     let numbers = x.numel() as i64;
@@ -255,7 +256,9 @@ mod tests {
         assert!(masks[0].equal(&masks[1]) && masks[0].equal(&masks[2]));
     }
 
-    /// Of n numbers n p drop, within five standard deviations; the others are 1/(1 − p), and neighbours independent.
+    /// Of n numbers, n p are dropped, within five standard deviations.
+    ///
+    /// The others are 1/(1 − p), and neighbours are independent.
     #[test]
     fn dropout_drops_its_share_and_keeps_the_mean() {
         for probability in [0.1, 0.5, 0.9] {

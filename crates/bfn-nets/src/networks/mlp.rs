@@ -16,9 +16,9 @@ use super::{Condition, Mode, Network};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MlpConfig {
-    /// Features of a row throughout; an even number.
+    /// Features of a row in every block; an even number.
     pub width: usize,
-    /// Residual blocks.
+    /// Number of residual blocks.
     pub blocks: usize,
     /// Probability of dropout inside the blocks.
     pub dropout: f64,
@@ -31,7 +31,7 @@ impl MlpConfig {
     ///
     /// # Errors
     ///
-    /// The first setting that does not fit.
+    /// Returns an error for the first setting that does not fit.
     pub fn check(&self, variables: &Variables) -> Result<(), Error> {
         self.widths(variables).map(drop)
     }
@@ -59,10 +59,11 @@ struct Widths {
     outputs: usize,
 }
 
-/// The residual multilayer perceptron: it knows no neighbours, only variables.
+/// A residual multilayer perceptron, which assumes no neighbourhood among the variables.
 ///
-/// A linear map takes all inputs to the width; each block adds to them a perceptron of one hidden layer, four times
-/// as wide, of the normalised features and the time; a last linear map sees the features and the inputs.
+/// A linear map takes all inputs to `width` features. Each block adds to the features the output of a perceptron with
+/// one hidden layer, four times as wide, of the normalised features and the time. A last linear map takes the features
+/// and the inputs.
 ///
 /// # Formula
 ///
@@ -94,7 +95,7 @@ impl Mlp {
     ///
     /// # Errors
     ///
-    /// The first setting that does not fit the others or the variables.
+    /// Returns an error for the first setting that does not fit the others or the variables.
     pub fn new(config: &MlpConfig, variables: &Variables, path: &Path<'_>) -> Result<Self, Error> {
         let Widths { inputs, outputs } = config.widths(variables)?;
         let (inputs, outputs, width) = (inputs as i64, outputs as i64, config.width as i64);
@@ -128,7 +129,7 @@ impl Network for Mlp {
         assert!(condition.is_none(), "a network without `classes` takes no condition");
         let batch = input.size()[0];
         expect_shape("t", t, &[batch]);
-        // Probabilities are centred by the first linear map.
+        // Probabilities need no centring before the first linear map, which can do it.
         let x = input.reshape([batch, -1]);
         expect_shape("input", &x, &[batch, self.inputs]);
         let time = self.embed_time.forward(&self.time_features.forward(t)).silu();

@@ -1,8 +1,10 @@
-//! The networks Ψ(θ, t, c): from the parameters of the input distribution, a time and perhaps a condition to
-//! the parameters of the output distribution.
+//! The networks Ψ(θ, t, c).
 //!
-//! Three architectures, with the structure, parameter names, initialisation and weight-decay
-//! groups of the published PyTorch code, so that its checkpoints fit:
+//! They map the parameters of the input distribution, a time and possibly a condition to the parameters of the output
+//! distribution.
+//!
+//! Three architectures have the structure, parameter names, initialisation and weight-decay groups of the published
+//! PyTorch code, so that its checkpoints fit:
 //!
 //! | network | published for | parameters there |
 //! | --- | --- | --- |
@@ -10,8 +12,8 @@
 //! | [`VdmUNet`] | CIFAR-10 | 30,722,188; discretised 30,722,584 |
 //! | [`Transformer`] | text8 | 170,175,003 |
 //!
-//! [`Mlp`] is for rows of tables. A [`NetworkConfig`] says which one and of what size; [`Variables`] says what it
-//! models. Any other network joins by implementing [`Network`], and by [`register`] if experiment files are to name it.
+//! [`Mlp`] is for rows of tables. A [`NetworkConfig`] selects a network and its size; [`Variables`] describes what it
+//! models. To add another network, implement [`Network`], and call [`register`] if experiment files are to name it.
 
 use tch::{Tensor, nn};
 
@@ -44,30 +46,30 @@ pub use vdm_unet::{VdmUNet, VdmUNetConfig};
 
 /// A network Ψ(θ, t, c).
 ///
-/// It owns shallow clones of its parameters, which live in the [`nn::VarStore`] that it was built
-/// in: writing to those trains or loads it. Build it in a store that is already on its device.
+/// It owns shallow clones of its parameters, which belong to the [`nn::VarStore`] that it was built in: writing to
+/// those trains or loads the network. Build it in a store that is already on its device.
 pub trait Network: std::fmt::Debug + Send {
-    /// The parameters of the output distribution, for a batch of B examples.
+    /// Computes the parameters of the output distribution for a batch of B examples.
     ///
     /// The result has the dtype of `input`, also under autocast.
     ///
     /// # Shapes
     ///
-    /// `input`: \[B, D\], one number per variable, used as it stands; or \[B, D, K\], the class
-    /// probabilities θ, which the network itself maps to 2θ − 1. `t`: \[B\], in [0, 1].
-    /// Returns \[B, D, P\]. D runs over height, width, channels (channels fastest), or over the
-    /// positions of a sequence. Of a row of a table, all numbers of all variables: \[B, inputs\] → \[B, outputs\].
-    /// `condition`: one for each of the B examples, or nothing to tell.
+    /// `input`: \[B, D\], one number per variable, used as it is; or \[B, D, K\], the class probabilities θ, which the
+    /// network itself maps to 2θ − 1. `t`: \[B\], in [0, 1]. Returns \[B, D, P\]. D runs over height, width, channels
+    /// (channels fastest), or over the positions of a sequence. A row of a table has the numbers of all its variables
+    /// side by side: \[B, inputs\] → \[B, outputs\]. `condition`: one for each of the B examples, or none at all.
     ///
     /// # Panics
     ///
-    /// If a shape is not the one that the network was built for, or there is a condition that it does not take.
+    /// Panics if a shape is not the one that the network was built for, or if the network does not take such a
+    /// condition.
     fn forward(&self, input: &Tensor, t: &Tensor, condition: Option<&Condition>, mode: Mode) -> Tensor;
 
-    /// Whether weight decay applies to the parameter of this name.
+    /// Returns whether weight decay applies to the parameter of this name.
     fn decays(&self, name: &str) -> bool;
 
-    /// Fixed tensors that checkpoints of the published code hold beside the parameters, by name.
+    /// Returns the fixed tensors that checkpoints of the published code hold beside the parameters, by name.
     ///
     /// They follow from the configuration, so that the project's own checkpoints leave them out.
     fn published_buffers(&self) -> Vec<NamedTensor> {
@@ -75,7 +77,7 @@ pub trait Network: std::fmt::Debug + Send {
     }
 }
 
-/// Whether dropout drops.
+/// Whether dropout is active.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// Dropout is active, drawing from libtorch's generator.
@@ -84,8 +86,7 @@ pub enum Mode {
     Evaluate,
 }
 
-/// The learned tensors of the store that a network was built in, sorted by name, each with its
-/// weight-decay group.
+/// Returns the learned tensors of a network's store, sorted by name, each with its weight-decay group.
 pub fn parameters(network: &dyn Network, store: &nn::VarStore) -> Vec<Parameter> {
     let mut parameters: Vec<Parameter> = store
         .variables()

@@ -1,4 +1,4 @@
-//! Networks of a user's own, known by a name to every part of the program.
+//! Custom networks, known by name to every part of the program.
 
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock};
@@ -11,7 +11,7 @@ use crate::Error;
 
 use super::{Network, Variables};
 
-/// The settings of a network that is not of this crate: `[network.own]`, its name and whatever it needs.
+/// The settings of a network from outside this crate: `[network.own]`, its name and whatever it needs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OwnConfig {
     /// The name that the network was [registered](register) under.
@@ -21,7 +21,7 @@ pub struct OwnConfig {
     pub settings: serde_json::Map<String, serde_json::Value>,
 }
 
-/// The settings of a network of one's own, which build it.
+/// The settings of a custom network, which build it.
 ///
 /// Derive `Deserialize` with `#[serde(deny_unknown_fields)]`, so that a wrong key is refused by name.
 pub trait OwnNetwork: DeserializeOwned {
@@ -29,21 +29,21 @@ pub trait OwnNetwork: DeserializeOwned {
     ///
     /// # Errors
     ///
-    /// A setting that does not fit the variables, best as an [`Error::Configuration`].
+    /// Returns an error if a setting does not fit the variables, best as an [`Error::Configuration`].
     fn build(&self, variables: &Variables, path: &Path<'_>) -> Result<Box<dyn Network>, Error>;
 
     /// Checks the settings without building anything.
     ///
     /// # Errors
     ///
-    /// As [`build`](Self::build).
+    /// Returns an error where [`build`](Self::build) does.
     fn check(&self, variables: &Variables) -> Result<(), Error> {
         let _ = variables;
         Ok(())
     }
 }
 
-/// Makes a network known under a name, for the rest of the program's life. A name that was taken is taken over.
+/// Registers a network under a name for the rest of the program's life, in place of any that had the name.
 ///
 /// Call it before anything reads a configuration.
 pub fn register<N: OwnNetwork>(name: &str) {
@@ -73,7 +73,7 @@ impl OwnConfig {
         (self.maker()?.check)(self, variables)
     }
 
-    /// A setting such as `classes` or `low_resolution`, by which a network of one's own says what it can be told.
+    /// Returns a setting such as `classes` or `low_resolution`: what a custom network can be conditioned on.
     pub(super) fn number(&self, key: &str) -> Option<usize> {
         usize::try_from(self.settings.get(key)?.as_u64()?).ok()
     }

@@ -6,9 +6,9 @@ use tch::nn::Path;
 use super::Mode;
 use super::layers::{Convolution, GroupNorm, Start, dropout, linear};
 
-/// x + conv(dropout(silu(norm(conv(silu(norm x)) + W time)))), the last convolution zero at first.
+/// The block x + conv(dropout(silu(norm(conv(silu(norm x)) + W time)))), whose last convolution starts at zero.
 ///
-/// Where the block changes the number of channels, a 1×1 convolution does so to x.
+/// If the block changes the number of channels, a 1×1 convolution changes that of x.
 #[derive(Debug)]
 pub(super) struct ResidualBlock {
     norm_in: GroupNorm,
@@ -31,31 +31,31 @@ pub(super) struct ResidualSizes {
     pub(super) dropout: f64,
 }
 
-/// The names in one published network, and how W starts there.
+/// The names of a block's parts in one published network, and the initial values of W there.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ResidualLayout {
-    /// Holds normalisation and convolution as layers 0 and 2.
+    /// The sequence with normalisation and convolution as layers 0 and 2.
     pub(super) first: &'static str,
     pub(super) time: TimeName,
     pub(super) time_start: TimeStart,
-    /// Holds normalisation and convolution as layers 0 and 3.
+    /// The sequence with normalisation and convolution as layers 0 and 3.
     pub(super) second: &'static str,
     pub(super) skip: &'static str,
 }
 
-/// Where the map W of the time lies.
+/// The place of the map W of the time.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum TimeName {
     Layer(&'static str),
     InSequence(&'static str, &'static str),
 }
 
-/// How the map of the time starts.
+/// The initial values of the map W of the time.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum TimeStart {
-    /// As any linear layer.
+    /// Those of any linear layer.
     Linear,
-    /// At zero, without a bias.
+    /// Zero, without a bias.
     ZeroWithoutBias,
 }
 
@@ -89,6 +89,8 @@ impl ResidualBlock {
         }
     }
 
+    /// Applies the block.
+    ///
     /// `x`: \[B, inputs, H, W\]; `time`: \[B, time_width\], activated. Returns \[B, outputs, H, W\].
     pub(super) fn forward(&self, x: &Tensor, time: &Tensor, mode: Mode) -> Tensor {
         let time = linear(time, &self.time_weight, self.time_bias.as_ref());

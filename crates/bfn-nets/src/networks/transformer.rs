@@ -19,23 +19,23 @@ use super::{Condition, Mode, Network};
 pub struct TransformerConfig {
     /// Numbers per position; an even multiple of `heads`.
     pub width: usize,
-    /// Blocks of attention and perceptron.
+    /// Number of blocks, each of attention and a perceptron.
     pub layers: usize,
-    /// Attention heads.
+    /// Number of attention heads.
     pub heads: usize,
-    /// Probability of dropout: of the embedded input, attention weights and both residual branches.
+    /// Probability of dropout: of the embedded input, the attention weights and both residual branches.
     pub dropout: f64,
-    /// How the network knows where a position is.
+    /// The encoding of positions.
     #[serde(default)]
     pub positions: Positions,
-    /// Whether the embedded input is joined to the features before the last linear map.
+    /// Whether the embedded input is concatenated with the features before the last linear map.
     pub skip_to_output: bool,
-    /// Classes whose labels the network can be told, each a learned vector added to every position (published: none).
+    /// Number of classes to condition on, each a learned vector added to every position (published: none).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<usize>,
 }
 
-/// How a transformer knows where a position is.
+/// The encoding of positions in a transformer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Positions {
@@ -49,7 +49,7 @@ pub enum Positions {
 const CHECKS: Checks = Checks { table: "network.transformer" };
 
 impl TransformerConfig {
-    /// The network of the published text8 run: 170,175,003 parameters.
+    /// Returns the settings of the published text8 run: 170,175,003 parameters.
     pub fn published_text8() -> Self {
         Self {
             width: 768,
@@ -66,7 +66,7 @@ impl TransformerConfig {
     ///
     /// # Errors
     ///
-    /// The first setting that does not fit.
+    /// Returns an error for the first setting that does not fit.
     pub fn check(&self, variables: &Variables) -> Result<(), Error> {
         CHECKS.at_least_one("width", self.width)?;
         CHECKS.at_least_one("layers", self.layers)?;
@@ -84,7 +84,7 @@ impl TransformerConfig {
 
 /// The non-causal transformer. See [`TransformerConfig`].
 ///
-/// An image is taken as the sequence of its variables.
+/// An image is treated as the sequence of its variables.
 #[derive(Debug)]
 pub struct Transformer {
     length: i64,
@@ -103,8 +103,9 @@ pub struct Transformer {
     skip_to_output: bool,
 }
 
-/// The standard deviation of all weights at the start; that of the last layer of each residual
-/// branch is smaller by √(2 layers).
+/// The initial standard deviation of all weights.
+///
+/// That of the last layer of each residual branch is smaller by √(2 layers).
 const STANDARD_DEVIATION: f64 = 0.02;
 
 impl Transformer {
@@ -112,7 +113,7 @@ impl Transformer {
     ///
     /// # Errors
     ///
-    /// The first setting that does not fit the others or the variables.
+    /// Returns an error for the first setting that does not fit the others or the variables.
     pub fn new(config: &TransformerConfig, variables: &Variables, path: &Path<'_>) -> Result<Self, Error> {
         config.check(variables)?;
         let length = variables.shape.dimensions() as i64;
@@ -149,7 +150,7 @@ impl Transformer {
         })
     }
 
-    /// The embedded input: \[B, D, width\].
+    /// Computes the embedded input: \[B, D, width\].
     fn embed(&self, input: &Tensor, t: &Tensor, condition: Option<&Condition>) -> Tensor {
         let batch = input.size()[0];
         expect_shape("t", t, &[batch]);
@@ -167,7 +168,7 @@ impl Transformer {
         if let Some(label) = LabelEmbedding::forward(self.label_emb.as_ref(), condition, batch) {
             told += label;
         }
-        // What the blocks add to stays in f32 where matrix products are in bf16.
+        // The stream that the blocks add to stays in f32, even if matrix products are in bf16.
         let mut embedded = self.inp_embedding.forward(&x).to_kind(self.positions.kind());
         // In place: the gradient of a linear map does not need its output.
         embedded += &self.positions;
@@ -187,7 +188,7 @@ impl Network for Transformer {
         let x = self.ln_f.forward(&x);
         let Linear { weight, bias } = &self.lm_head;
         let output = if self.skip_to_output {
-            // W [x, embedded] + b as a sum over the two, which saves their concatenation.
+            // W [x, embedded] + b as a sum of two products, which saves the concatenation.
             let of_x = weight.narrow(1, 0, self.width);
             let of_embedded = weight.narrow(1, self.width, self.width);
             linear(&x, &of_x, Some(bias)) + linear(&embedded, &of_embedded, None)
@@ -197,7 +198,7 @@ impl Network for Transformer {
         output.to_kind(input.kind())
     }
 
-    /// As in the published run: the weights of linear maps, not biases, normalisation or embeddings.
+    /// Returns true for weights of linear maps only, as in the published run: not biases, normalisation or embeddings.
     fn decays(&self, name: &str) -> bool {
         let mut parts = name.rsplit('.');
         let is_weight = parts.next() == Some("weight");
@@ -215,7 +216,7 @@ impl Network for Transformer {
     }
 }
 
-/// Attention and perceptron, each a residual branch that normalises its input.
+/// A block of attention and a perceptron, each a residual branch that normalises its input.
 #[derive(Debug)]
 struct Block {
     ln_1: LayerNorm,
@@ -246,7 +247,7 @@ impl Block {
         }
     }
 
-    /// \[B, D, width\] → \[B, D, width\].
+    /// Applies the block: \[B, D, width\] → \[B, D, width\].
     fn forward(&self, x: Tensor, mode: Mode) -> Tensor {
         let attention_dropout = match mode {
             Mode::Train => self.dropout,
@@ -260,9 +261,9 @@ impl Block {
     }
 }
 
-/// The sum of a residual branch and what it adds to, in the latter's type.
+/// Adds a residual branch to `x`, in the type of `x`.
 ///
-/// In place where the types are one: neither a linear map nor dropout needs its output for its gradient.
+/// The sum is in place if both have one type: neither a linear map nor dropout needs its output for its gradient.
 fn plus(mut branch: Tensor, x: Tensor) -> Tensor {
     if branch.kind() != x.kind() {
         return x + branch;
@@ -271,9 +272,9 @@ fn plus(mut branch: Tensor, x: Tensor) -> Tensor {
     branch
 }
 
-/// sin(n / 1000^(i/width)) at even i, cos of the same at odd i: \[length, width\].
+/// Computes sin(n / 1000^(i/width)) at even i, cos of the same at odd i: \[length, width\].
 ///
-/// In f32 by the operations of the published code, which rounds the angles visibly.
+/// It uses f32 and the operations of the published code, which rounds the angles visibly.
 fn sinusoids(length: i64, width: i64) -> Tensor {
     let options = (Kind::Float, Device::Cpu);
     let positions = Tensor::arange(length, options).unsqueeze(1);

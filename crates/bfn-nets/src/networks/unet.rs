@@ -1,5 +1,6 @@
-//! The U-Net of the published binarised-MNIST experiment: residual blocks conditioned on the
-//! time, down- and up-sampling, attention in the middle.
+//! The U-Net of the published binarised-MNIST experiment.
+//!
+//! It has residual blocks conditioned on the time, down- and up-sampling, and attention in the middle.
 
 use tch::Tensor;
 use tch::nn::Path;
@@ -41,7 +42,7 @@ impl UNet {
     ///
     /// # Errors
     ///
-    /// The first setting that does not fit the others or the variables.
+    /// Returns an error for the first setting that does not fit the others or the variables.
     pub fn new(config: &UNetConfig, variables: &Variables, path: &Path<'_>) -> Result<Self, Error> {
         let canvas = config.canvas(variables)?;
         let width = config.width as i64;
@@ -63,7 +64,7 @@ impl UNet {
         };
         let gathered = canvas.channels + 1 + position_channels + canvas.told_channels();
         let features = config.input_features.map_or(gathered, |features| features as i64);
-        // As in the published code, a map to the number of features that are there already is left out.
+        // As in the published code, there is no map if the number of features is already right.
         let adapter = path / "input_adapter" / "output_projection";
         let input_adapter = (features != gathered).then(|| Linear::new(adapter, gathered, features, Start::Uniform));
         let projection = path / "input_projection";
@@ -169,7 +170,7 @@ impl UNet {
         })
     }
 
-    /// Pixel, time, position and low-resolution image, as channels.
+    /// Gathers pixel, time, position and low-resolution image as channels.
     fn gather(&self, input: &Tensor, t: &Tensor, condition: Option<&Condition>) -> Tensor {
         let x = self.canvas.fold(input);
         let batch = x.size()[0];
@@ -212,7 +213,7 @@ impl Network for UNet {
         h = attention.forward(&h);
         h = after.forward(&h, &time, mode);
         for stage in &self.up {
-            // There are as many stages up as skips: `new` pops one for each.
+            // There are as many stages on the way up as skips: `new` pops one for each.
             let joined = match skips.pop() {
                 Some(skip) => Tensor::cat(&[h, skip], 1),
                 None => h,
@@ -225,7 +226,7 @@ impl Network for UNet {
         self.canvas.unfold(&output).to_kind(input.kind())
     }
 
-    /// The published run decays every parameter, biases and normalisation included.
+    /// Returns true: the published run decays every parameter, biases and normalisation included.
     fn decays(&self, _name: &str) -> bool {
         true
     }
@@ -235,7 +236,7 @@ impl Network for UNet {
     }
 }
 
-/// Residual block, attention and resampling, each if it is there, in this order.
+/// A residual block, attention and resampling in this order, each optional.
 #[derive(Debug)]
 struct Stage {
     block: Option<ResidualBlock>,

@@ -15,39 +15,41 @@ pub struct UNetConfig {
     pub width: usize,
     /// Channels of each level as multiples of `width`. Each level but the last halves the image.
     pub multipliers: Vec<usize>,
-    /// Residual blocks per level on the way down (one more on the way up).
+    /// Number of residual blocks per level on the way down (one more on the way up).
     pub blocks_per_level: usize,
-    /// Levels, counted from 0, that have attention beside the block in the middle, which always has.
+    /// Levels, counted from 0, that have attention in addition to the middle block, which always has it.
     ///
-    /// The published MNIST run asked for attention where the image is down-sampled by 8 or 16;
-    /// its three levels are down-sampled by 1, 2 and 4, so that it had none: `[]`.
+    /// The published MNIST run requested attention where the image is down-sampled by 8 or 16; its three levels are
+    /// down-sampled by 1, 2 and 4, so that it had none: `[]`.
     #[serde(default)]
     pub attention_levels: Vec<usize>,
-    /// Attention heads.
+    /// Number of attention heads.
     pub heads: usize,
     /// Probability of dropout inside the residual blocks.
     pub dropout: f64,
-    /// Groups of the group normalisation (published: 32).
+    /// Number of groups of the group normalisation (published: 32).
     #[serde(default = "norm_groups")]
     pub norm_groups: usize,
-    /// Whether a linear map takes the input features of a pixel to `width` channels first.
+    /// Whether a linear map first takes the input features of a pixel to `width` channels.
     pub input_projection: bool,
-    /// Whether the input is joined to the features before the last linear map.
+    /// Whether the input is concatenated with the features before the last linear map.
     pub skip_to_output: bool,
     /// Folds patch×patch pixels into channels at the input and back at the output (published: 1).
     #[serde(default = "unfolded")]
     pub patch: usize,
-    /// Frequencies per axis of fixed position features joined to the input (published: 0, none).
+    /// Number of frequencies per axis of fixed position features that join the input (published: 0, none).
     #[serde(default)]
     pub position_bands: usize,
-    /// Features that a linear map makes of pixel, time and position; absent for no such map (published).
+    /// Number of features that a linear map makes of pixel, time and position; absent for no such map (published).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_features: Option<usize>,
-    /// Classes whose labels the network can be told, each as a learned vector beside the time (published: none).
+    /// Number of classes to condition on, each a learned vector added to that of the time (published: none).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<usize>,
-    /// The factor f by which an image is smaller that the network can be told: the means of f×f pixels, enlarged again,
-    /// are channels of the input, beside one that is 1 where there is such an image (published: none).
+    /// Reduction factor f of the low-resolution images to condition on (published: none).
+    ///
+    /// The means of f×f pixels, enlarged again, are channels of the input, beside a channel that is 1 where there is
+    /// such an image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub low_resolution: Option<usize>,
 }
@@ -55,7 +57,7 @@ pub struct UNetConfig {
 const CHECKS: Checks = Checks { table: "network.unet" };
 
 impl UNetConfig {
-    /// The network of the published binarised-MNIST run: 24,808,961 parameters.
+    /// Returns the settings of the published binarised-MNIST run: 24,808,961 parameters.
     pub fn published_mnist() -> Self {
         Self {
             width: 128,
@@ -79,7 +81,7 @@ impl UNetConfig {
     ///
     /// # Errors
     ///
-    /// The first setting that does not fit.
+    /// Returns an error for the first setting that does not fit.
     pub fn check(&self, variables: &Variables) -> Result<(), Error> {
         self.canvas(variables).map(drop)
     }

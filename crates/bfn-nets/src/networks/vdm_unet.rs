@@ -1,5 +1,6 @@
-//! The U-Net of the published CIFAR-10 experiments, after variational diffusion models: full
-//! resolution throughout, Fourier features of the input, attention in the middle.
+//! The U-Net of the published CIFAR-10 experiments, after variational diffusion models.
+//!
+//! It has full resolution throughout, Fourier features of the input, and attention in the middle.
 
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -22,28 +23,30 @@ use super::{Condition, Mode, Network};
 pub struct VdmUNetConfig {
     /// Channels throughout; an even multiple of `norm_groups` and of `heads`.
     pub width: usize,
-    /// Residual blocks on the way to the middle (one more on the way from it).
+    /// Number of residual blocks on the way to the middle (one more on the way from it).
     pub blocks: usize,
-    /// Attention heads.
+    /// Number of attention heads.
     pub heads: usize,
     /// Probability of dropout inside the residual blocks.
     pub dropout: f64,
-    /// Groups of the group normalisation (published: 32).
+    /// Number of groups of the group normalisation (published: 32).
     #[serde(default = "norm_groups")]
     pub norm_groups: usize,
-    /// Sines and cosines of 2π 2ⁿ x join the input x, for these n (published: 5 and 6); may be empty.
+    /// Exponents n of the sines and cosines of 2π 2ⁿ x that join the input x (published: 5 and 6); may be empty.
     pub fourier_exponents: Vec<i32>,
-    /// Whether every residual block is followed by attention, rather than the middle alone (published: false).
+    /// Whether attention follows every residual block rather than only the middle (published: false).
     #[serde(default)]
     pub attention_everywhere: bool,
     /// Folds patch×patch pixels into channels at the input and back at the output (published: 1).
     #[serde(default = "unfolded")]
     pub patch: usize,
-    /// Classes whose labels the network can be told, each as a learned vector beside the time (published: none).
+    /// Number of classes to condition on, each a learned vector added to that of the time (published: none).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<usize>,
-    /// The factor f by which an image is smaller that the network can be told: the means of f×f pixels, enlarged again,
-    /// are channels of the input, beside one that is 1 where there is such an image (published: none).
+    /// Reduction factor f of the low-resolution images to condition on (published: none).
+    ///
+    /// The means of f×f pixels, enlarged again, are channels of the input, beside a channel that is 1 where there is
+    /// such an image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub low_resolution: Option<usize>,
 }
@@ -51,8 +54,9 @@ pub struct VdmUNetConfig {
 const CHECKS: Checks = Checks { table: "network.vdm_unet" };
 
 impl VdmUNetConfig {
-    /// The network of the published CIFAR-10 runs: 30,722,188 parameters for continuous data,
-    /// 30,722,584 for discretised data.
+    /// Returns the settings of the published CIFAR-10 runs.
+    ///
+    /// The network has 30,722,188 parameters for continuous data, 30,722,584 for discretised data.
     pub fn published_cifar10() -> Self {
         Self {
             width: 128,
@@ -72,7 +76,7 @@ impl VdmUNetConfig {
     ///
     /// # Errors
     ///
-    /// The first setting that does not fit.
+    /// Returns an error for the first setting that does not fit.
     pub fn check(&self, variables: &Variables) -> Result<(), Error> {
         self.canvas(variables).map(drop)
     }
@@ -100,7 +104,7 @@ impl VdmUNetConfig {
 #[derive(Debug)]
 pub struct VdmUNet {
     canvas: Canvas,
-    /// 2π 2ⁿ, \[F, 1, 1, 1\].
+    /// The frequencies 2π 2ⁿ, \[F, 1, 1, 1\].
     frequencies: Option<Tensor>,
     time_features: TimeFeatures,
     embed_conditioning: [Linear; 2],
@@ -118,7 +122,7 @@ impl VdmUNet {
     ///
     /// # Errors
     ///
-    /// The first setting that does not fit the others or the variables.
+    /// Returns an error for the first setting that does not fit the others or the variables.
     pub fn new(config: &VdmUNetConfig, variables: &Variables, path: &Path<'_>) -> Result<Self, Error> {
         let canvas = config.canvas(variables)?;
         let width = config.width as i64;
@@ -182,7 +186,7 @@ impl VdmUNet {
         })
     }
 
-    /// The image and, frequency by frequency, the sines and then the cosines of its channels.
+    /// Returns the image, then the sines of its channels, frequency by frequency, then the cosines likewise.
     fn fourier(&self, x: &Tensor) -> Tensor {
         let Some(frequencies) = &self.frequencies else {
             return x.shallow_clone();
@@ -226,7 +230,7 @@ impl Network for VdmUNet {
         self.canvas.unfold(&output).to_kind(input.kind())
     }
 
-    /// The published runs decay every parameter, biases and normalisation included.
+    /// Returns true: the published runs decay every parameter, biases and normalisation included.
     fn decays(&self, _name: &str) -> bool {
         true
     }
@@ -236,7 +240,7 @@ impl Network for VdmUNet {
     }
 }
 
-/// A residual block and perhaps attention.
+/// A residual block with optional attention.
 #[derive(Debug)]
 struct Stage {
     block: ResidualBlock,

@@ -19,7 +19,8 @@ use super::OptimiserConfig;
 /// w ← w − η (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + ε)
 /// ```
 ///
-/// with g the gradient and t the number of the step, counted from one. A parameter without a gradient stays as it is.
+/// with g the gradient and t the number of the step, counted from one. A parameter without a gradient is left
+/// unchanged.
 #[derive(Debug)]
 pub(super) struct AdamW {
     config: OptimiserConfig,
@@ -37,7 +38,7 @@ struct Group {
 }
 
 impl AdamW {
-    /// An optimiser that has taken no step yet, of at least one parameter; the constants make sense.
+    /// Creates an optimiser that has taken no step yet, for at least one parameter and valid constants.
     pub(super) fn new(parameters: &[&Parameter], config: OptimiserConfig) -> Self {
         let device = parameters[0].tensor.device();
         let mut groups = [Group { weight_decay: config.weight_decay, ..Group::default() }, Group::default()];
@@ -52,7 +53,7 @@ impl AdamW {
         Self { config, groups, step: Tensor::zeros([], (Kind::Float, device)) }
     }
 
-    /// Takes one step, unless there is a scalar `skip` that holds 1 and not 0.
+    /// Takes one step, unless a scalar `skip` is given that holds 1 rather than 0.
     pub(super) fn step(&mut self, learning_rate: f64, skip: Option<&Tensor>) -> Result<(), Error> {
         let _ = self.step.g_add_scalar_(1.0);
         for group in &self.groups {
@@ -72,8 +73,10 @@ impl AdamW {
         Ok(())
     }
 
-    /// The state to keep in a checkpoint and to fill from one: for each parameter `exp_avg.NAME` (m) and
-    /// `exp_avg_sq.NAME` (v), and `step` (t). The tensors share the optimiser's storage.
+    /// Returns the state to save to a checkpoint and to fill from one.
+    ///
+    /// It holds `exp_avg.NAME` (m) and `exp_avg_sq.NAME` (v) of each parameter, and `step` (t). The tensors share the
+    /// optimiser's storage.
     pub(super) fn state(&self) -> Vec<NamedTensor> {
         let mut state = vec![NamedTensor::new("step", &self.step)];
         for group in &self.groups {

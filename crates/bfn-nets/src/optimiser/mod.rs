@@ -13,7 +13,7 @@ use adamw::AdamW;
 use muon::Muon;
 pub use muon::MuonConfig;
 
-/// The constants of an optimiser: AdamW for all parameters, or with `muon` for those that are no matrices.
+/// The constants of an optimiser: AdamW for all parameters or, with `muon`, for those that are not matrices.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OptimiserConfig {
@@ -23,17 +23,18 @@ pub struct OptimiserConfig {
     pub beta_1: f64,
     /// AdamW's decay β₂ of the mean of their squares.
     pub beta_2: f64,
-    /// AdamW's number ε that keeps the quotient finite.
+    /// AdamW's ε, which keeps the quotient finite.
     pub epsilon: f64,
-    /// The decay λ of those weights that decay.
+    /// The weight decay λ of the parameters that decay.
     pub weight_decay: f64,
-    /// Trains the weight matrices by Muon; absent for AdamW throughout, as published.
+    /// The constants of Muon, which then trains the weight matrices; absent for AdamW throughout, as published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub muon: Option<MuonConfig>,
 }
 
-/// AdamW (Loshchilov and Hutter 2019, algorithm 2), or Muon for the matrices and AdamW for the rest: one learning rate,
-/// one clipping, one state.
+/// An optimiser: AdamW for all parameters, or Muon for the matrices and AdamW for the rest.
+///
+/// Both share one learning rate, one clipping and one state. AdamW is that of Loshchilov and Hutter 2019, algorithm 2.
 ///
 /// # Formula
 ///
@@ -44,8 +45,8 @@ pub struct OptimiserConfig {
 /// w ← w − η (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + ε)
 /// ```
 ///
-/// with g the gradient and t the number of the step, counted from one; Muon's is that of [`MuonConfig`]. A parameter
-/// without a gradient stays as it is.
+/// with g the gradient and t the number of the step, counted from one; Muon's formula is that of [`MuonConfig`]. AdamW
+/// leaves a parameter without a gradient unchanged; Muon takes its gradient as zero.
 ///
 /// # Example
 ///
@@ -77,11 +78,11 @@ pub struct Optimiser {
 }
 
 impl OptimiserConfig {
-    /// Checks that each constant lies where the algorithm makes sense.
+    /// Checks that each constant is in the range in which the algorithm makes sense.
     ///
     /// # Errors
     ///
-    /// [`Error::Configuration`] with the first key that does not.
+    /// Returns [`Error::Configuration`] with the first key whose constant is out of range.
     pub fn validate(&self) -> Result<(), Error> {
         let unit = "a number from 0 up to, but not, 1";
         for (key, value, valid, expected) in [
@@ -104,15 +105,15 @@ impl OptimiserConfig {
 }
 
 impl Optimiser {
-    /// An optimiser that has taken no step yet.
+    /// Creates an optimiser that has taken no step yet.
     ///
     /// # Errors
     ///
-    /// [`Error::Configuration`] where a constant makes no sense.
+    /// Returns [`Error::Configuration`] if a constant makes no sense.
     ///
     /// # Panics
     ///
-    /// Where two parameters have one name, or there is none.
+    /// Panics if two parameters have the same name, or if there is no parameter.
     pub fn new(parameters: &[Parameter], config: OptimiserConfig) -> Result<Self, Error> {
         config.validate()?;
         assert_distinct(parameters);
@@ -126,28 +127,28 @@ impl Optimiser {
         })
     }
 
-    /// The constants it was made with.
+    /// Returns the constants that the optimiser was created with.
     pub fn config(&self) -> &OptimiserConfig {
         &self.config
     }
 
-    /// Takes one step from the gradients that the parameters hold.
+    /// Takes one step with the gradients that the parameters hold.
     ///
     /// # Errors
     ///
-    /// [`Error::Libtorch`] where a kernel fails.
+    /// Returns [`Error::Libtorch`] if a kernel fails.
     pub fn step(&mut self, learning_rate: f64) -> Result<(), Error> {
         self.apply(learning_rate, None)
     }
 
-    /// The same, unless the scalar `skip` holds 1 and not 0: then nothing changes, the count of steps included.
+    /// Takes one step, unless the scalar `skip` holds 1 rather than 0.
     ///
-    /// `skip` is in f32 on the parameters' device, where it is looked at: nothing waits for it. With
-    /// [`is_not_finite`] a step from a broken gradient leaves no trace.
+    /// If `skip` holds 1, nothing changes, including the count of steps. `skip` is in f32 on the parameters' device,
+    /// which reads it: nothing waits for it. With [`is_not_finite`], a step with a broken gradient leaves no trace.
     ///
     /// # Errors
     ///
-    /// [`Error::Libtorch`] where a kernel fails.
+    /// Returns [`Error::Libtorch`] if a kernel fails.
     pub fn step_unless(&mut self, skip: &Tensor, learning_rate: f64) -> Result<(), Error> {
         self.apply(learning_rate, Some(skip))
     }
@@ -159,28 +160,31 @@ impl Optimiser {
         self.adamw.as_mut().map_or(Ok(()), |adamw| adamw.step(learning_rate, skip))
     }
 
-    /// Drops all gradients, so that the next backward pass starts from none. Not for gradients that
-    /// [recorded](crate::recorded) work adds to.
+    /// Drops all gradients, so that the next backward pass starts from none.
+    ///
+    /// It must not be used for gradients that [recorded](crate::recorded) work adds to.
     ///
     /// # Errors
     ///
-    /// [`Error::Libtorch`] where libtorch refuses.
+    /// Returns [`Error::Libtorch`] if libtorch refuses.
     pub fn zero_grad(&mut self) -> Result<(), Error> {
         shim::clear_gradients(&self.parameters)
     }
 
-    /// Sets all gradients to zero where they lie, for backward passes that are [recorded](crate::recorded) and add to
-    /// them there; a parameter without a gradient still has none.
+    /// Sets all gradients to zero in place; a parameter without a gradient still has none.
+    ///
+    /// This is for backward passes that are [recorded](crate::recorded) and add to the gradients where they are.
     ///
     /// # Errors
     ///
-    /// [`Error::Libtorch`] where libtorch refuses.
+    /// Returns [`Error::Libtorch`] if libtorch refuses.
     pub fn zero_grad_in_place(&mut self) -> Result<(), Error> {
         shim::zero_gradients(&self.parameters)
     }
 
-    /// Scales the gradients so that their common 2-norm is at most `max_norm`, and returns the norm before that, a scalar
-    /// on their device.
+    /// Scales the gradients so that their common 2-norm is at most `max_norm`.
+    ///
+    /// Returns the norm before the scaling, a scalar on their device.
     ///
     /// # Formula
     ///
@@ -188,17 +192,19 @@ impl Optimiser {
     ///
     /// # Errors
     ///
-    /// [`Error::Libtorch`] where libtorch refuses.
+    /// Returns [`Error::Libtorch`] if libtorch refuses.
     ///
     /// # Panics
     ///
-    /// Where `max_norm` is not above zero.
+    /// Panics if `max_norm` is not above zero.
     pub fn clip_gradients(&mut self, max_norm: f64) -> Result<Tensor, Error> {
         shim::clip_gradients(&self.parameters, max_norm)
     }
 
-    /// The state to keep in a checkpoint and to fill from one: `step` (t) and for each parameter `exp_avg.NAME` (m) and
-    /// `exp_avg_sq.NAME` (v), or for a matrix of Muon's `momentum.NAME`. The tensors share the optimiser's storage.
+    /// Returns the state to save to a checkpoint and to fill from one.
+    ///
+    /// It holds `step` (t) and, for each parameter, `exp_avg.NAME` (m) and `exp_avg_sq.NAME` (v), or `momentum.NAME`
+    /// for a matrix of Muon's. The tensors share the optimiser's storage.
     pub fn state(&self) -> Vec<NamedTensor> {
         let adamw = self.adamw.as_ref().map(AdamW::state).unwrap_or_default();
         let muon = self.muon.as_ref().map(Muon::state).unwrap_or_default();
@@ -206,7 +212,7 @@ impl Optimiser {
     }
 }
 
-/// 1 where a scalar is NaN or infinite, else 0, in f32 on its device.
+/// Returns 1 if a scalar is NaN or infinite, else 0, in f32 on its device.
 pub fn is_not_finite(scalar: &Tensor) -> Tensor {
     scalar.isfinite().logical_not().to_kind(Kind::Float)
 }

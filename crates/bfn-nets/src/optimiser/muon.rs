@@ -1,4 +1,4 @@
-//! Muon: steps for weight matrices that change all their directions alike.
+//! Muon: steps for weight matrices that change all directions of a matrix alike.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,9 @@ use tch::{Device, Kind, Tensor};
 use crate::Error;
 use crate::parameter::{NamedTensor, Parameter};
 
-/// The constants of Muon (Jordan 2024) over the weight matrices of a network; learning rate and weight decay are those
-/// of AdamW beside it.
+/// The constants of Muon (Jordan 2024), which trains the weight matrices of a network.
+///
+/// The learning rate and the weight decay are those of the AdamW beside it.
 ///
 /// # Formula
 ///
@@ -19,13 +20,13 @@ use crate::parameter::{NamedTensor, Parameter};
 /// ```
 ///
 /// with g the gradient, μ the momentum, η the learning rate, λ the weight decay (0 for parameters that do not decay),
-/// and O(m) = U Vᵀ of the singular value decomposition m = U Σ Vᵀ, which five steps of a Newton–Schulz iteration come
-/// near to: singular values above 1/500 of ‖m‖ go between 0.6 and 1.3, smaller ones stay smaller. The factor s gives a
-/// step the size of one of AdamW, so that one learning rate serves both. A convolution's kernel is a matrix with a row
-/// for each output channel.
+/// and O(m) = U Vᵀ from the singular value decomposition m = U Σ Vᵀ. Five steps of a Newton–Schulz iteration
+/// approximate O: singular values above 1/500 of ‖m‖ end up between 0.6 and 1.3, smaller ones stay smaller. The factor
+/// s makes a step as large as one of AdamW, so that one learning rate serves both. A convolution's kernel is taken as
+/// a matrix with a row for each output channel.
 ///
-/// Sources: K. Jordan, "Muon: An optimizer for hidden layers in neural networks" (2024), which has the constants of the
-/// iteration; J. Liu et al., "Muon is scalable for LLM training" (2025), arXiv:2502.16982, which has the factor s.
+/// Sources: K. Jordan, "Muon: An optimizer for hidden layers in neural networks" (2024), for the constants of the
+/// iteration; J. Liu et al., "Muon is scalable for LLM training" (2025), arXiv:2502.16982, for the factor s.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MuonConfig {
@@ -33,14 +34,14 @@ pub struct MuonConfig {
     pub momentum: f64,
 }
 
-/// Muon over some matrices.
+/// Muon for a set of matrices.
 #[derive(Debug)]
 pub(super) struct Muon {
     momentum: f64,
     groups: Vec<Group>,
 }
 
-/// Matrices of one shape, which are worked on together.
+/// Matrices of one shape, which are processed together.
 #[derive(Debug)]
 struct Group {
     weight_decay: f64,
@@ -50,7 +51,7 @@ struct Group {
     momenta: Tensor,
 }
 
-/// What the matrices of a group have in common.
+/// The properties that the matrices of a group share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Alike {
     rows: i64,
@@ -58,8 +59,10 @@ struct Alike {
     decays: bool,
 }
 
-/// Matrices with fewer rows or columns are left to AdamW: the ends of a network for images of few channels, say. Those
-/// of a transformer, embeddings and last layer, are large enough to be Muon's.
+/// The least number of rows and of columns of a matrix for Muon; smaller matrices are left to AdamW.
+///
+/// These are, for example, the first and last layers of a network for images of few channels. The embeddings and the
+/// last layer of a transformer are large enough for Muon.
 const LEAST_SIDE: i64 = 8;
 
 impl MuonConfig {
@@ -76,7 +79,7 @@ impl MuonConfig {
 }
 
 impl Muon {
-    /// Whether a parameter is a matrix, or a convolution's kernel, of at least eight rows and columns.
+    /// Returns whether a parameter is a matrix, or a convolution's kernel, of at least eight rows and columns.
     pub(super) fn is_for(parameter: &Parameter) -> bool {
         let size = parameter.tensor.size();
         size.len() >= 2 && size[0] >= LEAST_SIDE && size[1..].iter().product::<i64>() >= LEAST_SIDE
@@ -101,7 +104,7 @@ impl Muon {
         Self { momentum: config.momentum, groups: alike.into_iter().map(group).collect() }
     }
 
-    /// Takes one step, unless there is a scalar `skip` that holds 1 and not 0.
+    /// Takes one step, unless a scalar `skip` is given that holds 1 rather than 0.
     pub(super) fn step(&mut self, learning_rate: f64, skip: Option<&Tensor>) {
         let _no_grad = tch::no_grad_guard();
         for group in &mut self.groups {
@@ -111,7 +114,9 @@ impl Muon {
         }
     }
 
-    /// The state to keep in a checkpoint and to fill from one: `momentum.NAME` (b) for each matrix, sharing storage.
+    /// Returns the state to save to a checkpoint and to fill from one.
+    ///
+    /// It holds `momentum.NAME` (b) of each matrix, sharing storage.
     pub(super) fn state(&self) -> Vec<NamedTensor> {
         let mut state = Vec::new();
         for group in &self.groups {
@@ -126,7 +131,7 @@ impl Muon {
 impl Group {
     fn step_unless(&mut self, skip: &Tensor, momentum: f64, learning_rate: f64) {
         let [count, rows, columns] = self.momenta.size3().map_or([0; 3], |(n, r, c)| [n, r, c]);
-        // A parameter that the loss does not depend on has no gradient, which is one of zero.
+        // A parameter that the loss does not depend on has no gradient, which is taken as zero.
         let gradients: Vec<Tensor> = self
             .parameters
             .iter()
@@ -142,7 +147,7 @@ impl Group {
         let size = learning_rate * 0.2 * (rows.max(columns) as f64).sqrt();
         let step = orthogonal(&(gradient + momenta * momentum)) * size;
         let step = step.where_self(&keeps, &step.zeros_like());
-        // 1, or where nothing is to change 0, of the decay.
+        // The decay η λ, or 0 where nothing is to change.
         let decay = keeps.to_kind(step.kind()) * (learning_rate * self.weight_decay);
         for index in 0..count {
             let parameter = &mut self.parameters[index as usize];
@@ -152,22 +157,22 @@ impl Group {
     }
 }
 
-/// The coefficients of x ↦ a x + b x³ + c x⁵, which takes singular values towards one, and how often it is applied.
+/// The coefficients of x ↦ a x + b x³ + c x⁵, which moves singular values towards one, and how often it is applied.
 const COEFFICIENTS: [f64; 3] = [3.4445, -4.7750, 2.0315];
 const ITERATIONS: usize = 5;
 
-/// O(m) of each matrix of `[n, rows, columns]`, by a Newton–Schulz iteration on the side that is shorter.
+/// Computes O(m) of each matrix of `[n, rows, columns]`, by a Newton–Schulz iteration on the shorter side.
 fn orthogonal(matrices: &Tensor) -> Tensor {
     let tall = matrices.size()[1] > matrices.size()[2];
     let x = if tall { matrices.transpose(1, 2) } else { matrices.shallow_clone() };
     let x = &x / (x.norm_scalaropt_dim(2.0, [1_i64, 2], true) + 1e-7);
     let long = x.size()[2] >= 2 * x.size()[1];
-    // The squares need all the digits of f32, which a GPU's products of matrices may not keep.
+    // The squares need all the digits of f32, which a GPU's matrix products may not keep.
     let x = if long && x.device() == Device::Cpu { by_squares(&x) } else { by_matrices(&x) };
     if tall { x.transpose(1, 2) } else { x }
 }
 
-/// The iteration on the matrices: X ← (a + b A + c A²) X with A = X Xᵀ.
+/// Iterates on the matrices: X ← (a + b A + c A²) X with A = X Xᵀ.
 fn by_matrices(x: &Tensor) -> Tensor {
     let [a, b, c] = COEFFICIENTS;
     let mut x = x.shallow_clone();
@@ -179,8 +184,10 @@ fn by_matrices(x: &Tensor) -> Tensor {
     x
 }
 
-/// The same on their squares, which are smaller: with P = a + b A + c A² follows A ← P A P, and X ← P X waits for the
-/// end. Of kernels of 3×3 it takes two fifths of the operations.
+/// Iterates on the squares A instead, which are smaller.
+///
+/// With P = a + b A + c A², the squares follow A ← P A P, and X ← P X is left to the end. For 3×3 kernels this takes
+/// two fifths of the operations.
 fn by_squares(x: &Tensor) -> Tensor {
     let [a, b, c] = COEFFICIENTS;
     let polynomial = |square: &Tensor| {
@@ -223,7 +230,7 @@ mod tests {
         }
     }
 
-    /// Also in f32 and where singular values span four orders of magnitude.
+    /// This also holds in f32, and for singular values that span four orders of magnitude.
     #[test]
     fn both_ways_are_the_same_iteration() {
         tch::manual_seed(4);

@@ -1,8 +1,8 @@
-//! Checkpoints of the published PyTorch code: what `torch.save` makes of a state dict.
+//! Checkpoints of the published PyTorch code: state dicts as `torch.save` writes them.
 //!
-//! Such a file is a zip archive of raw storages and a pickle that says which tensors they make.
-//! A pickle is a program; [`read_state_dict`] runs only the handful of operations that a state
-//! dict needs, knows only the names that occur there, and refuses all else by name.
+//! Such a file is a zip archive of raw storages and a pickle that describes the tensors in them. A pickle is a
+//! program: [`read_state_dict`] runs only the handful of operations that a state dict needs, knows only the names that
+//! occur there, and refuses everything else by name.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -26,27 +26,27 @@ use zip::Archive;
 
 /// Reads a file made by `torch.save(module.state_dict(), path)`, in the file's order.
 ///
-/// The tensors lie on the CPU, with the file's types of number.
+/// The tensors are on the CPU, with the file's number types.
 ///
 /// # Errors
 ///
-/// [`Error::Io`] if the file cannot be read; [`Error::UnusableWeights`] if it is not such an archive, is cut short or
-/// damaged, or holds anything but a dictionary of dense tensors.
+/// Returns [`Error::Io`] if the file cannot be read, and [`Error::UnusableWeights`] if it is not such an archive, is
+/// cut short or damaged, or holds anything but a dictionary of dense tensors.
 pub fn read_state_dict(path: &Path) -> Result<Vec<NamedTensor>, Error> {
     let bytes = std::fs::read(path).map_err(|reason| Error::Io { action: "read", path: path.to_owned(), reason })?;
     parse_state_dict(&bytes, path)
 }
 
-/// Reads the bytes of such a file; `path` is for errors alone.
+/// Reads the bytes of such a file; `path` is only for errors.
 ///
 /// # Errors
 ///
-/// As [`read_state_dict`].
+/// Returns the errors of [`read_state_dict`], apart from that of reading the file.
 pub fn parse_state_dict(bytes: &[u8], path: &Path) -> Result<Vec<NamedTensor>, Error> {
     parse(bytes).map_err(|problem| problem.at(path))
 }
 
-/// The tensors of a file may share storages, as tied weights do, but no more than this many times over.
+/// The largest ratio of the tensors' size to the file's; tensors may share storages, as tied weights do.
 const SHARING: usize = 4;
 
 fn parse(bytes: &[u8]) -> Result<Vec<NamedTensor>, Problem> {
@@ -82,7 +82,7 @@ fn parse(bytes: &[u8]) -> Result<Vec<NamedTensor>, Problem> {
     Ok(entries)
 }
 
-/// The numbers of a storage from its bytes.
+/// Builds a tensor of all numbers of a storage from its bytes.
 fn numbers(name: &str, Storage { kind, elements, .. }: &Storage, data: &[u8]) -> Result<Tensor, Problem> {
     let bytes = elements.checked_mul(kind.elt_size_in_bytes());
     if bytes != Some(data.len()) {
@@ -93,12 +93,12 @@ fn numbers(name: &str, Storage { kind, elements, .. }: &Storage, data: &[u8]) ->
 }
 
 fn refused(name: &str, error: &tch::TchError) -> Problem {
-    // The lines after the first say where in libtorch it was noticed.
+    // The lines after the first state where in libtorch the error was noticed.
     let message = error.to_string();
     Problem::new(format!("tensor {name}"), message.lines().next().unwrap_or_default())
 }
 
-/// A tensor from the numbers of its storage, contiguous; where it lies so there, it shares them.
+/// Builds a contiguous tensor from its storage's numbers, sharing their memory if they are contiguous there.
 fn build(name: &str, stored: &StoredTensor, numbers_of_storage: &Tensor) -> Result<Tensor, Problem> {
     let StoredTensor { storage: Storage { kind, elements, .. }, offset, size, strides } = stored;
     let wrong = |expected: &str, found: String| Problem::new(format!("{expected} for {name}"), found);
@@ -114,7 +114,7 @@ fn build(name: &str, stored: &StoredTensor, numbers_of_storage: &Tensor) -> Resu
         .try_fold(*offset, |end, (&n, &stride)| end.checked_add(n.saturating_sub(1).checked_mul(stride)?));
     let inside = match (numbers, end) {
         (Some(0), _) => true,
-        // More numbers than the storage has would be an expanded tensor, which no state dict holds.
+        // More numbers than the storage has would mean an expanded tensor, which no state dict holds.
         (Some(numbers), Some(end)) => numbers <= *elements && end < *elements,
         _ => false,
     };
@@ -133,7 +133,7 @@ fn build(name: &str, stored: &StoredTensor, numbers_of_storage: &Tensor) -> Resu
     tensor.map_err(|error| refused(name, &error))
 }
 
-/// What is wrong with a file, before its path is known.
+/// The fault of a file, before the file's path is known.
 #[derive(Debug, PartialEq, Eq)]
 struct Problem {
     expected: String,
@@ -151,7 +151,7 @@ impl Problem {
     }
 }
 
-/// A type of number, and what PyTorch calls a storage of it.
+/// A number type, and PyTorch's name for a storage of it.
 struct StorageClass {
     class: &'static str,
     kind: Kind,

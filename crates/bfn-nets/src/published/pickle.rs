@@ -1,7 +1,7 @@
 //! The part of the pickle language that a state dict is written in.
 //!
-//! Values are built, never run: a name stands for itself, and the two calls that occur (an empty
-//! ordered dictionary, a tensor over a storage) are made here by hand.
+//! Values are built, never run: a name stands for itself, and the two calls that occur (an empty ordered dictionary, a
+//! tensor over a storage) are carried out by code of this module.
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -10,14 +10,14 @@ use tch::Kind;
 
 use super::{Problem, storage_kind};
 
-/// A tensor of a state dict, described.
+/// The description of a tensor of a state dict.
 #[derive(Debug)]
 pub(super) struct Pickled {
     pub(super) name: String,
     pub(super) tensor: Rc<StoredTensor>,
 }
 
-/// A view of a storage, counted in numbers.
+/// A view of a storage, with its offset, size and strides counted in numbers.
 #[derive(Debug)]
 pub(super) struct StoredTensor {
     pub(super) storage: Storage,
@@ -26,7 +26,7 @@ pub(super) struct StoredTensor {
     pub(super) strides: Vec<usize>,
 }
 
-/// A storage: the entry of the archive that holds it, and what it holds.
+/// A storage: the archive entry that holds it, and its content.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Storage {
     pub(super) key: String,
@@ -66,9 +66,9 @@ enum Value {
     Boolean,
     Number(i64),
     Text(Rc<str>),
-    /// Its elements and how deep they nest.
+    /// The elements, and how deeply they nest.
     Tuple(Rc<[Value]>, usize),
-    /// An index into the machine's dictionaries: what the memo names can still change.
+    /// An index into the machine's dictionaries, since a dictionary in the memo can still change.
     Dictionary(usize),
     Name(Name),
     Storage(Rc<Storage>),
@@ -137,7 +137,7 @@ impl Machine<'_> {
                 }
                 0x8a => match self.byte()? {
                     length @ 0..=8 => {
-                        // Two's complement in as many bytes as it takes; none are 0.
+                        // Two's complement in as many bytes as it takes; no bytes mean 0.
                         let unused = 64 - 8 * u32::from(length);
                         let number = (self.little_endian(length.into())? as i64).checked_shl(unused).unwrap_or(0);
                         self.stack.push(Value::Number(number.checked_shr(unused).unwrap_or(0)));
@@ -186,7 +186,7 @@ impl Machine<'_> {
                 b'c' => self.name()?,
                 b'Q' => self.storage()?,
                 b'R' => self.call()?,
-                // BUILD: the version numbers of the modules, which say nothing about tensors.
+                // BUILD: the version numbers of the modules, which do not concern the tensors.
                 b'b' => match (self.pop()?, self.stack.last()) {
                     (Value::Dictionary(_), Some(Value::Dictionary(_))) => {}
                     (state, _) => {
@@ -328,7 +328,7 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// ('storage', class, key, device, number of elements).
+    /// Reads a storage from the tuple ('storage', class, key, device, number of elements).
     fn storage(&mut self) -> Result<(), Problem> {
         let identifier = self.pop()?;
         if let Value::Tuple(parts, _) = &identifier
@@ -379,7 +379,7 @@ impl Machine<'_> {
     }
 }
 
-/// A tuple of numbers that are not negative, at most eight.
+/// Reads a tuple of at most eight numbers that are not negative.
 fn counts(value: &Value) -> Result<Vec<usize>, Problem> {
     let wrong = || Problem::new("a tuple of at most 8 counts", value.describe());
     let Value::Tuple(elements, _) = value else {

@@ -1,4 +1,4 @@
-//! Hostile and damaged files: each is refused, none panics.
+//! Tests of hostile and damaged files: each is refused, none causes a panic.
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
@@ -11,7 +11,7 @@ fn four_numbers() -> Vec<u8> {
     [1.0_f32, 2.0, 3.0, 4.0].map(f32::to_le_bytes).concat()
 }
 
-/// A file with this pickle and one storage of the four f32 1, 2, 3 and 4.
+/// Makes a file with this pickle and one storage of the four f32 numbers 1, 2, 3 and 4.
 fn file(program: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut archive = ArchiveWriter::new(&mut bytes);
@@ -26,7 +26,7 @@ fn refusal(program: &[u8]) -> String {
     format!("expected {expected}, found {found}")
 }
 
-/// The pickle of a dictionary of one tensor "a", with this storage count, offset, size and strides.
+/// Makes the pickle of a dictionary of one tensor "a", with this storage count, offset, size and strides.
 fn one_tensor(elements: u8, offset: u8, size: &[u8], strides: &[u8]) -> Vec<u8> {
     let mut program =
         b"\x80\x02ccollections\nOrderedDict\n)R(X\x01\0\0\0actorch._utils\n_rebuild_tensor_v2\n((".to_vec();
@@ -105,7 +105,7 @@ fn programs_without_sense_are_refused() {
         let refused = refusal(program);
         assert!(refused.contains(says), "{program:?}: {refused}");
     }
-    // Deep nesting would overflow the stack where it is dropped.
+    // Deep nesting would overflow the stack when it is dropped.
     let deep = [b"\x80\x02)".as_slice(), &[0x85; 100_000], b"."].concat();
     assert!(refusal(&deep).contains("nested"), "{}", refusal(&deep));
 }
@@ -160,7 +160,7 @@ proptest! {
         let _ = parse(&bytes);
     }
 
-    /// The checksum would hide the pickle from the changes above.
+    /// Here the checksum fits the changed pickle; in the test above it keeps the changes from being parsed.
     #[test]
     fn no_change_of_a_pickle_panics(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)) {
         let mut program = one_tensor(4, 0, &[2, 2], &[2, 1]);

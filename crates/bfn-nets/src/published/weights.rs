@@ -1,5 +1,7 @@
-//! Between a network of this crate and a state dict of the published code: the same tensors under the same names,
-//! there all under `net.` and beside fixed tensors that here follow from the configuration.
+//! Conversion between a network of this crate and a state dict of the published code.
+//!
+//! Both have the same tensors under the same names. The published names all start with `net.`, and there are fixed
+//! tensors beside the parameters, which here follow from the configuration.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,13 +12,13 @@ use crate::error::{Mismatch, Misshapen};
 use crate::networks::Network;
 use crate::{Error, NamedTensor, Parameter};
 
-/// The module that holds the network in the published code.
+/// The prefix of the module that holds the network in the published code.
 const PREFIX: &str = "net.";
 
-/// Fixed tensors may differ by rounding, which sines of large angles enlarge.
+/// The rounding by which fixed tensors may differ; sines of large angles enlarge it.
 const ROUNDING: f64 = 1e-3;
 
-/// The state dict of a network under its published names: `parameters` and the fixed tensors.
+/// Returns the state dict of a network under its published names: `parameters` and the fixed tensors.
 ///
 /// The tensors of the parameters share their storage with those given.
 pub fn state_dict(network: &dyn Network, parameters: &[NamedTensor]) -> Vec<NamedTensor> {
@@ -28,14 +30,14 @@ pub fn state_dict(network: &dyn Network, parameters: &[NamedTensor]) -> Vec<Name
     state
 }
 
-/// Fills a network's parameters from a state dict with published names; `path` is for errors alone.
+/// Fills a network's parameters from a state dict with published names; `path` is only for errors.
 ///
 /// Tensors of another floating-point type are converted.
 ///
 /// # Errors
 ///
-/// [`Error::Mismatch`] with every tensor that is missing, unexpected, of another shape or not finite, and every fixed
-/// tensor with other values than the configuration says; then no parameter has changed.
+/// Returns [`Error::Mismatch`] with every tensor that is missing, unexpected, of another shape or not finite, and
+/// every fixed tensor whose values do not follow from the configuration; then no parameter has changed.
 pub fn fill(path: &Path, network: &dyn Network, parameters: &[Parameter], state: &[NamedTensor]) -> Result<(), Error> {
     let mut rest: BTreeMap<&str, &Tensor> = state.iter().map(|one| (one.name.as_str(), &one.tensor)).collect();
     let mut mismatch = Mismatch::default();
@@ -90,7 +92,7 @@ pub fn fill(path: &Path, network: &dyn Network, parameters: &[Parameter], state:
     Ok(())
 }
 
-/// By how much a number of about 1 changes, at most, where it is rounded to this type.
+/// Returns the largest change of a number of about 1 when it is rounded to this type.
 fn unit_roundoff(kind: Kind) -> f64 {
     match kind {
         Kind::BFloat16 => 2f64.powi(-8),

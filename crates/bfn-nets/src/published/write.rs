@@ -1,4 +1,4 @@
-//! A state dict as `torch.load` and the published code read it.
+//! Writing of state dicts that `torch.load` and the published code read.
 
 use std::io;
 use std::path::Path;
@@ -15,8 +15,8 @@ use crate::{Error, NamedTensor, write_whole};
 ///
 /// # Errors
 ///
-/// If a tensor has a type of number that such a file cannot hold, if all is larger than 4 GiB, or if the file
-/// cannot be written.
+/// Returns an error if a tensor has a number type that such a file cannot hold, if everything together is larger than
+/// 4 GiB, or if the file cannot be written.
 pub fn write_state_dict(path: &Path, tensors: &[NamedTensor]) -> Result<(), Error> {
     let program = program(tensors)?;
     let root = path.file_stem().map_or_else(|| "archive".into(), |stem| stem.to_string_lossy());
@@ -32,7 +32,7 @@ pub fn write_state_dict(path: &Path, tensors: &[NamedTensor]) -> Result<(), Erro
     })
 }
 
-/// The numbers of a tensor in row-major order.
+/// Returns the bytes of a tensor's numbers in row-major order.
 fn bytes(tensor: &Tensor) -> io::Result<Vec<u8>> {
     let tensor = tensor.detach().to_device(tch::Device::Cpu).contiguous();
     let mut bytes = vec![0; tensor.numel() * tensor.kind().elt_size_in_bytes()];
@@ -40,7 +40,7 @@ fn bytes(tensor: &Tensor) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The pickle: an ordered dictionary of names and of tensors over the storages 0, 1, ….
+/// Builds the pickle: an ordered dictionary of names and of tensors over the storages 0, 1, ….
 fn program(tensors: &[NamedTensor]) -> Result<Vec<u8>, Error> {
     let mut program = Program(vec![0x80, 2]);
     program.empty_ordered_dict();
@@ -63,7 +63,7 @@ fn program(tensors: &[NamedTensor]) -> Result<Vec<u8>, Error> {
         program.number(0);
         program.numbers(&size);
         program.numbers(&row_major(&size));
-        // NEWFALSE: requires no gradient, as in a state dict. Then its hooks: none.
+        // NEWFALSE: the tensor requires no gradient, as in a state dict. Then its hooks: none.
         program.0.push(0x89);
         program.empty_ordered_dict();
         program.0.extend(b"tR");

@@ -1,6 +1,6 @@
-//! A zip archive as `torch.save` writes it: every entry stored as it is.
+//! A zip archive as `torch.save` writes it: every entry is stored without compression.
 //!
-//! Its directory lies at the end; what it says of sizes and places is believed only where the file has such bytes.
+//! Its directory is at the end. Sizes and positions in it are accepted only if the file has those bytes.
 
 use std::collections::HashMap;
 use std::io;
@@ -22,7 +22,7 @@ struct Stored<'a> {
 const END_OF_DIRECTORY: u32 = 0x0605_4b50;
 const DIRECTORY_ENTRY: u32 = 0x0201_4b50;
 const LOCAL_ENTRY: u32 = 0x0403_4b50;
-/// A size or position that zip64 keeps elsewhere.
+/// The value of a size or position that zip64 keeps elsewhere.
 const ELSEWHERE: u32 = u32::MAX;
 
 impl<'a> Archive<'a> {
@@ -54,7 +54,7 @@ impl<'a> Archive<'a> {
         Ok(Self { entries })
     }
 
-    /// The folder that holds `data.pkl`.
+    /// Returns the folder that holds `data.pkl`.
     pub(super) fn root(&self) -> Result<&str, Problem> {
         let mut roots = self.entries.keys().filter_map(|name| name.strip_suffix("/data.pkl"));
         match (roots.next(), roots.next()) {
@@ -64,18 +64,18 @@ impl<'a> Archive<'a> {
         }
     }
 
-    /// The bytes of an entry that may be absent, unchecked.
+    /// Returns the bytes of an entry that may be absent, without checking them.
     pub(super) fn find(&self, name: &str) -> Option<&'a [u8]> {
         self.entries.get(name).map(|stored| stored.bytes)
     }
 
-    /// The bytes of an entry, which its checksum must match.
+    /// Returns the bytes of an entry, which must match its checksum.
     pub(super) fn read(&self, name: &str) -> Result<&'a [u8], Problem> {
         let Some(stored) = self.entries.get(name) else {
             return Err(Problem::new(format!("an entry {name}"), "none"));
         };
         let checksum = crc32fast::hash(stored.bytes);
-        // A fuzzer does not guess checksums.
+        // Not while fuzzing, since a fuzzer does not guess checksums.
         if checksum != stored.checksum && !cfg!(fuzzing) {
             let expected = format!("checksum {:08x} of {name}", stored.checksum);
             return Err(Problem::new(expected, format!("{checksum:08x}")));
@@ -84,7 +84,7 @@ impl<'a> Archive<'a> {
     }
 }
 
-/// One entry of the directory, which is left at the next.
+/// Reads one entry of the directory and moves on to the next.
 fn read_entry<'a>(bytes: &'a [u8], directory: &mut Fields<'a>) -> Result<(String, Stored<'a>), Problem> {
     directory.expect(DIRECTORY_ENTRY, "an entry of the zip directory")?;
     directory.skip(4)?;
@@ -123,7 +123,7 @@ fn read_entry<'a>(bytes: &'a [u8], directory: &mut Fields<'a>) -> Result<(String
     Ok((name.to_owned(), Stored { bytes, checksum }))
 }
 
-/// Where the end-of-directory record starts: before a comment of at most 64 KiB.
+/// Finds the start of the end-of-directory record, which a comment of at most 64 KiB may follow.
 fn find_end(bytes: &[u8]) -> Result<usize, Problem> {
     const RECORD: usize = 22;
     let signature = END_OF_DIRECTORY.to_le_bytes();
@@ -135,7 +135,7 @@ fn find_end(bytes: &[u8]) -> Result<usize, Problem> {
         .ok_or_else(|| Problem::new("a zip directory at the end", "none: the file is cut short"))
 }
 
-/// Little-endian numbers, one after the other.
+/// A reader of little-endian numbers, one after the other.
 #[derive(Debug)]
 struct Fields<'a> {
     bytes: &'a [u8],
@@ -178,7 +178,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Writes an archive of stored entries, each aligned as PyTorch maps them.
+/// A writer of an archive of stored entries, each aligned as PyTorch maps it.
 #[derive(Debug)]
 pub(super) struct ArchiveWriter<W> {
     file: W,
@@ -195,7 +195,7 @@ impl<W: io::Write> ArchiveWriter<W> {
     pub(super) fn add(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
         const ALIGNMENT: usize = 64;
         const LOCAL_HEADER: usize = 30;
-        // An extra field of two marks, a length and as many bytes as the alignment needs.
+        // An extra field of a two-byte mark, a length, and as many bytes as the alignment needs.
         let unpadded = self.at + LOCAL_HEADER + name.len() + 4;
         let padding = unpadded.next_multiple_of(ALIGNMENT) - unpadded;
 
@@ -225,7 +225,7 @@ impl<W: io::Write> ArchiveWriter<W> {
         self.file.write_all(&header)?;
         self.file.write_all(bytes)?;
         self.at += header.len() + bytes.len();
-        self.count = self.count.checked_add(1).ok_or_else(too_large)?;
+        self.count = self.count.checked_add(1).filter(|&count| count != u16::MAX).ok_or_else(too_large)?;
         Ok(())
     }
 
@@ -242,11 +242,11 @@ impl<W: io::Write> ArchiveWriter<W> {
     }
 }
 
-/// A size or position that needs no zip64.
+/// Converts a size or position that must not need zip64.
 fn small(number: usize) -> io::Result<u32> {
     u32::try_from(number).ok().filter(|&number| number != ELSEWHERE).ok_or_else(too_large)
 }
 
 fn too_large() -> io::Error {
-    io::Error::other("a state dict of more than 4 GiB or 65534 tensors does not fit this format")
+    io::Error::other("a state dict of more than 4 GiB or 65531 tensors does not fit this format")
 }

@@ -1,8 +1,8 @@
 // CUDA graphs as plain C functions for graph.rs.
 //
-// libtorch_cuda.so is loaded while the program runs, if at all, so nothing here may need it for linking, and its headers
-// need some of the CUDA toolkit's that do not come with PyTorch. So streams and the allocator are reached through
-// interfaces of libc10, and at::cuda::CUDAGraph by the names of its member functions.
+// libtorch_cuda.so is loaded at run time, if at all, so nothing here may need it for linking. Its headers need some of
+// the CUDA toolkit's headers, which do not come with PyTorch. So streams and the allocator are reached through
+// interfaces of libc10, and at::cuda::CUDAGraph through the names of its member functions.
 
 #include <ATen/ATen.h>
 #include <c10/core/CachingDeviceAllocator.h>
@@ -26,7 +26,7 @@ struct alignas(std::max_align_t) CUDAGraph {
   std::byte room[512];
 };
 
-// cudaStreamCaptureModeThreadLocal: other threads may talk to the device while this one records.
+// cudaStreamCaptureModeThreadLocal: other threads may use the device while this one records.
 constexpr int THREAD_LOCAL = 1;
 
 template <typename Function> void find(Function *&function, const char *mangled) {
@@ -35,7 +35,7 @@ template <typename Function> void find(Function *&function, const char *mangled)
   function = reinterpret_cast<Function *>(address);
 }
 
-// The member functions, called as the C++ ABI of Linux does: with the object first.
+// The member functions, called as in the C++ ABI of Linux: with the object as the first argument.
 struct Functions {
   void (*construct)(CUDAGraph *, bool keep_graph);
   void (*destroy)(CUDAGraph *);
@@ -57,7 +57,7 @@ const Functions &functions() {
   return found;
 }
 
-// One stream of each device for all recordings: libtorch keeps work space for each stream that it has used.
+// One stream per device for all recordings: libtorch keeps work space for each stream that it has used.
 c10::Stream side_stream(const c10::impl::VirtualGuardImpl &streams, at::Device device) {
   static std::mutex mutex;
   static std::map<c10::DeviceIndex, c10::Stream> known;
@@ -70,7 +70,7 @@ c10::Stream side_stream(const c10::impl::VirtualGuardImpl &streams, at::Device d
 // Whether a recording has failed in this process: libtorch's allocator and generator then still wait for its end.
 std::atomic<bool> any_is_broken{false};
 
-// A graph and the stream that it is recorded on: the default stream cannot be.
+// A graph and the stream that it is recorded on, since the default stream cannot be recorded.
 class Recording {
  public:
   explicit Recording(c10::DeviceIndex index)
@@ -83,20 +83,20 @@ class Recording {
   Recording(const Recording &) = delete;
   Recording &operator=(const Recording &) = delete;
 
-  // Whether its recording has failed: libtorch's allocator then still refers to the graph, which must never be freed.
+  // Whether this recording has failed: libtorch's allocator then still refers to the graph, which must never be freed.
   bool is_broken() const { return is_broken_; }
 
-  // All work goes to the side stream until `leave`; what was asked for before is done first.
+  // Waits for all earlier work; from then until `leave`, all work goes to the side stream.
   void enter() {
     streams_.synchronizeDevice(device_.index());
     at::Device device = streams_.exchangeDevice(device_);
     former_.emplace(Former{device, streams_.exchangeStream(side_)});
   }
 
-  // From now on work is recorded and not done.
+  // From now on work is recorded and not executed.
   void begin() {
     TORCH_CHECK(!any_is_broken, "an earlier recording in this process failed; start the program anew");
-    // What the allocator keeps of earlier runs would lie idle beside the graph's own memory.
+    // Memory that the allocator keeps from earlier runs would lie idle beside the graph's own memory.
     at::getDeviceAllocator(at::kCUDA)->emptyCache();
     breaks_if_it_throws([&] { functions().begin(&graph_, {0, 0}, THREAD_LOCAL); });
     is_recording_ = true;
@@ -107,7 +107,7 @@ class Recording {
     breaks_if_it_throws([&] { functions().end(&graph_); });
   }
 
-  // Goes back to the stream before `enter`. A recording that was left in the middle is ended and forgotten.
+  // Returns to the stream used before `enter`. A recording that is still in progress is ended and discarded.
   void leave() {
     if (!former_) return;
     std::exception_ptr failure;

@@ -1,4 +1,4 @@
-//! CUDA graphs: the safe face of `graph.cpp`.
+//! CUDA graphs: the safe wrapper of `graph.cpp`.
 
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
@@ -18,16 +18,16 @@ unsafe extern "C" {
     fn bfn_recording_replay(recording: *mut c_void) -> *mut c_char;
 }
 
-/// A CUDA graph, and the stream that it is recorded on: one of the device for all graphs.
+/// A CUDA graph and the stream that it is recorded on; all graphs of a device share one stream.
 #[derive(Debug)]
 pub(crate) struct Graph {
     recording: *mut c_void,
 }
 
 impl Graph {
-    /// A graph of nothing yet, for a CUDA device.
+    /// Creates an empty graph for a CUDA device.
     pub(crate) fn new(device: Device) -> Result<Self, Error> {
-        // `graph.cpp` knows the functions of one version by name and the size of their object.
+        // `graph.cpp` relies on one version's function names and on the size of its graph object.
         let (loaded, known) = (libtorch_version(), headers_version());
         if loaded != known {
             let message =
@@ -40,8 +40,9 @@ impl Graph {
         Ok(Self { recording })
     }
 
-    /// Does some work on the graph's stream, as it comes before a recording: kernels are searched for and memory is
-    /// laid out. What was asked of the device before is done first, and the work when this returns.
+    /// Runs work on the graph's stream before it is recorded: kernels are searched for and memory is laid out.
+    ///
+    /// Work that was given to the device before is done first; this work is done when the function returns.
     pub(crate) fn rehearse<T>(&mut self, work: impl FnOnce() -> T) -> Result<T, Error> {
         let side = Side::enter(self)?;
         let result = work();
@@ -49,7 +50,7 @@ impl Graph {
         Ok(result)
     }
 
-    /// Records some work without doing it.
+    /// Records work without executing it.
     pub(crate) fn record<T>(&mut self, work: impl FnOnce() -> T) -> Result<T, Error> {
         let side = Side::enter(self)?;
         // SAFETY: a live recording, as below.
@@ -60,7 +61,7 @@ impl Graph {
         Ok(result)
     }
 
-    /// Asks the device to do all the recorded work; nothing waits for it.
+    /// Launches all the recorded work on the device, without waiting for it.
     pub(crate) fn replay(&mut self) -> Result<(), Error> {
         // SAFETY: a live recording.
         checked("replay a CUDA graph", unsafe { bfn_recording_replay(self.recording) })
@@ -74,7 +75,7 @@ impl Drop for Graph {
     }
 }
 
-/// While it lives, this thread's work goes to the graph's stream.
+/// A guard under which this thread's work goes to the graph's stream.
 struct Side<'a>(&'a mut Graph);
 
 impl<'a> Side<'a> {
@@ -85,14 +86,14 @@ impl<'a> Side<'a> {
     }
 
     fn leave(self) -> Result<(), Error> {
-        // SAFETY: a live recording. `drop` comes after it, and finds nothing left to do.
+        // SAFETY: a live recording. `drop` runs after it, and finds nothing left to do.
         checked("change the stream back", unsafe { bfn_recording_leave(self.0.recording) })
     }
 }
 
 impl Drop for Side<'_> {
     fn drop(&mut self) {
-        // SAFETY: a live recording. After an error or a panic in the work this one is told first.
+        // SAFETY: a live recording. The error or panic that led here is the one to report, so this message is dropped.
         drop(unsafe { take_string(bfn_recording_leave(self.0.recording)) });
     }
 }

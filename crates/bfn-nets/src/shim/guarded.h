@@ -1,4 +1,4 @@
-// What every C function of the shim is wrapped in.
+// The wrapper of every C function of the shim.
 #pragma once
 
 #include <c10/util/Exception.h>
@@ -8,13 +8,13 @@
 
 namespace {
 
-// Runs `body` and returns null, or a message that the caller frees: no C++ exception gets out.
+// Runs `body` and returns null, or a message that the caller frees: no C++ exception escapes.
 template <typename Body> char *guarded(Body body) {
   try {
     body();
     return nullptr;
   } catch (const c10::Error &error) {
-    // Without the C++ backtrace, which says nothing to a user.
+    // Without the C++ backtrace, which means nothing to a user.
     return strdup(error.what_without_backtrace());
   } catch (const std::exception &error) {
     return strdup(error.what());

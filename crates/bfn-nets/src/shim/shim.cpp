@@ -1,4 +1,4 @@
-// What tch lacks, as plain C functions for shim.rs.
+// What tch lacks of libtorch, as plain C functions for shim.rs.
 //
 // Every function returns null, or a message that the caller frees: no C++ exception leaves this file.
 // A device is an integer as in torch-sys: -1 is the CPU, any other the index of a CUDA device.
@@ -53,7 +53,7 @@ extern "C" {
 // The version of the headers that this was compiled with.
 const char *bfn_headers_version() { return TORCH_VERSION; }
 
-// How the library that is loaded was built, as it says itself.
+// How the loaded library was built, by its own report.
 char *bfn_library_configuration(char **text) {
   return guarded([&] { *text = strdup(at::show_config().c_str()); });
 }
@@ -62,8 +62,8 @@ char *bfn_cpu_capability(char **name) {
   return guarded([&] { *name = strdup(at::get_cpu_capability().c_str()); });
 }
 
-// One AdamW step on every parameter that has a gradient; the step count is already raised.
-// Where `skip` is not null and holds 1, nothing changes: the kernel itself looks, so nothing waits for the device.
+// Takes one AdamW step on every parameter that has a gradient; the step count is already incremented.
+// If `skip` is not null and holds 1, nothing changes: the kernel itself reads it, so nothing waits for the device.
 char *bfn_fused_adamw(Handles parameters, Handles first, Handles second, size_t count, at::Tensor *step,
                       at::Tensor *skip, double learning_rate, double beta_1, double beta_2, double weight_decay, double epsilon) {
   return guarded([&] {
@@ -86,8 +86,8 @@ char *bfn_fused_adamw(Handles parameters, Handles first, Handles second, size_t 
   });
 }
 
-// Scales the gradients in place so that the 2-norm of all together stays within the limit. `norm` is the one before, as
-// a scalar on their device; zero where there is no gradient.
+// Scales the gradients in place so that the 2-norm of all together stays within the limit. `norm` is the norm before
+// that, as a scalar on their device; it is zero if there is no gradient.
 char *bfn_clip_gradients(Handles parameters, size_t count, double limit, at::Tensor **norm) {
   return guarded([&] {
     at::NoGradGuard no_grad;
@@ -110,7 +110,7 @@ char *bfn_clear_gradients(Handles parameters, size_t count) {
   });
 }
 
-// The gradients that are there stay where they are.
+// Existing gradients are set to zero in place.
 char *bfn_zero_gradients(Handles parameters, size_t count) {
   return guarded([&] {
     at::NoGradGuard no_grad;
@@ -126,8 +126,8 @@ char *bfn_foreach_lerp(Handles from, Handles to, size_t count, double weight) {
   });
 }
 
-// Exchanges the contents of two lists, one pair at a time so that no second copy of all is needed. Where that fails on
-// the way, as for want of memory, the pairs before are exchanged back.
+// Exchanges the contents of two lists, one pair at a time so that no second copy of all is needed. If that fails
+// partway, for example for lack of memory, the pairs before are exchanged back.
 char *bfn_foreach_swap(Handles left, Handles right, size_t count) {
   return guarded([&] {
     at::NoGradGuard no_grad;
@@ -146,8 +146,8 @@ char *bfn_foreach_swap(Handles left, Handles right, size_t count) {
   });
 }
 
-// A copy in memory that a GPU reads from while the program goes on. (Of tch it would warn at every call: it names a
-// device, which libtorch no longer wants.)
+// Makes a copy in memory that a GPU can read from while the program goes on. (tch's own function would warn at every
+// call: it names a device, which libtorch no longer expects.)
 char *bfn_pin_memory(at::Tensor *tensor, at::Tensor **pinned) {
   return guarded([&] { *pinned = new at::Tensor(tensor->pin_memory()); });
 }
@@ -185,15 +185,15 @@ char *bfn_set_deterministic(int deterministic) {
     context.setDeterministicAlgorithms(deterministic != 0, /*warn_only=*/false);
     context.setDeterministicCuDNN(deterministic != 0);
     context.setBenchmarkCuDNN(deterministic == 0);
-    // Nothing here reads memory that it has not written, so filling it first would be waste.
+    // Nothing here reads memory that it has not written, so filling it first would be wasted work.
     context.setDeterministicFillUninitializedMemory(false);
   });
 }
 
-// Whether what this thread computes with parameters is kept for their gradients.
+// Whether this thread's computations with parameters are tracked for their gradients.
 int bfn_gradients_enabled() { return at::GradMode::is_enabled() ? 1 : 0; }
 
-// Largest number of bytes that tensors on a CUDA device have taken since the program began.
+// Peak number of bytes taken by tensors on a CUDA device since the program began.
 char *bfn_cuda_peak_memory(int device, int64_t *bytes) {
   return guarded([&] {
     auto stats = at::getDeviceAllocator(at::kCUDA)->getDeviceStats(static_cast<c10::DeviceIndex>(device));

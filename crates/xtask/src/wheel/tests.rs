@@ -1,11 +1,11 @@
-//! The installer against a made-up python3 that answers as pip does.
+//! Tests of the installer with a simulated python3 that answers as pip does.
 
 use std::path::Path;
 
 use super::*;
 use crate::testing::Sandbox;
 
-/// Answers `-m pip --version`; on `install` notes the call, then makes a libtorch of this version in the target.
+/// Answers `-m pip --version`; on `install`, records the call and makes a libtorch of this version in the target.
 fn fake_pip(sandbox: &Sandbox, version: &str) {
     sandbox.libtorch("served", version);
     sandbox.program(
@@ -43,7 +43,7 @@ fn failure(sandbox: &Sandbox) -> String {
 fn an_install_is_whole_and_leaves_no_remainder() {
     let sandbox = Sandbox::new();
     fake_pip(&sandbox, "2.11.0+cu130");
-    // What an interrupted install and a damaged one left.
+    // Remainders of an interrupted install and of a damaged one.
     let cache = sandbox.path("home/.cache/bfn");
     fs::create_dir_all(cache.join("libtorch-2.11.0-cpu.part-1/wheel/torch")).unwrap();
     fs::create_dir_all(cache.join("libtorch-2.11.0-cpu/torch/lib")).unwrap();
@@ -58,7 +58,7 @@ fn an_install_is_whole_and_leaves_no_remainder() {
 fn two_processes_at_once_install_once() {
     let sandbox = Sandbox::new();
     fake_pip(&sandbox, VERSION);
-    // Locks belong to open files, so two threads meet as two processes do.
+    // Locks belong to open files, so two threads compete as two processes do.
     let [one, two] = std::thread::scope(|scope| {
         let start = || scope.spawn(|| install(&sandbox.machine(&[]), Kind::CpuOnly));
         [start(), start()].map(|thread| thread.join().unwrap().unwrap())
