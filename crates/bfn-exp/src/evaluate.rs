@@ -125,8 +125,8 @@ impl Evaluated {
         if let (ControlFlow::Break(()), Some(reason)) = (ended, stop.reason()) {
             let done = stored.report().results.len();
             let kept = match (is_kept, args.again) {
-                (true, false) => "stored; the same command goes on after them",
-                (true, true) => "stored; the same command without --again goes on after them",
+                (true, false) => "stored; the same command continues after them",
+                (true, true) => "stored; the same command without --again continues after them",
                 (false, _) => "lost",
             };
             return Err(Stopped::new(reason, format!("{done} of {asked} results are done and {kept}")).into());

@@ -108,17 +108,17 @@ impl MeasuredCosts {
         let shown = path.display();
         let text = text_of(run)?;
         let measured: Self = serde_json::from_str(&text)
-            .with_context(|| format!("{shown} does not hold measured costs; `bfn grid` writes it anew"))?;
+            .with_context(|| format!("{shown} does not hold measured costs; `bfn grid` measures it again"))?;
         ensure!(
             (measured.step, &measured.weights) == (step, &weights),
             "{shown} was measured after {} steps of training with the weights {}, the network has {step} and {weights}; \
-             `bfn grid {} --checkpoint {step} --weights {weights}` measures it anew",
+             `bfn grid {} --checkpoint {step} --weights {weights}` measures it again",
             measured.step,
             measured.weights,
             run.display()
         );
         let costs = Grid::new(measured.times).and_then(|fine| StepCosts::new(fine, measured.costs));
-        costs.with_context(|| format!("{shown} does not hold measured costs; `bfn grid` writes it anew"))
+        costs.with_context(|| format!("{shown} does not hold measured costs; `bfn grid` measures it again"))
     }
 }
 

@@ -69,7 +69,7 @@ pub fn download(file: &HubFile) -> Result<PathBuf> {
         progress.message(at.bytes, "bytes");
     });
     progress.finish();
-    if fetched.context("run the command again to go on, or use --weights")? == Fetched::Present {
+    if fetched.context("run the command again to continue, or use --weights")? == Fetched::Present {
         say(format_args!("{} is there already", path.display()));
     }
     Ok(path)

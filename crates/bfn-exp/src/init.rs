@@ -85,7 +85,8 @@ pub fn command(args: &InitArgs) -> Result<()> {
         "{shown} exists already and is not overwritten; choose another --out"
     );
     file.and_then(|mut file| file.write_all(text.as_bytes())).with_context(|| format!("cannot write {shown}"))?;
-    let edit = if kind.place().is_some() && args.data.is_none() { "say in it where the data lie, then: " } else { "" };
+    let edit =
+        if kind.place().is_some() && args.data.is_none() { "state in it where the data are, then: " } else { "" };
     say(format_args!("wrote {shown}\nnext: {edit}bfn check {shown}    bfn train {shown}"));
     Ok(())
 }
@@ -124,10 +125,7 @@ fn with_columns(template: &str, table: &RawTable) -> Result<String> {
             _ => format!("# Left out: {name:?}, which has {different} different texts.\n"),
         };
     }
-    ensure!(
-        rules.contains("[["),
-        "no column of the table tells anything of another: all are constant or all different"
-    );
+    ensure!(rules.contains("[["), "no column of the table can be modelled: each is constant or different in every row");
     Ok(format!("{before}{}\n\n{after}", rules.trim_end()))
 }
 

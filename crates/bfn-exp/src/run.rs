@@ -240,7 +240,7 @@ impl Run {
         let Some(checkpoint) = self.checkpoints().choose(which.checkpoint)? else {
             let cure = match self.record().ok().and_then(|record| record.origin) {
                 Some(Origin::Imported { weights, config, .. }) => format!("import {weights} again (--config {config})"),
-                _ => "let it train until the first one (checkpoint.every), or go on with --resume".to_owned(),
+                _ => "let it train until the first one (checkpoint.every), or continue with --resume".to_owned(),
             };
             bail!("{} has no complete checkpoint; {cure}", self.folder.display());
         };

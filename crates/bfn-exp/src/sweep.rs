@@ -81,7 +81,7 @@ pub fn command(args: &SweepArgs) -> Result<()> {
     let mut unit = String::new();
     for (number, trial) in trials.iter().enumerate() {
         let stopped = |reason| {
-            let done = format!("{number} of {} runs are done; the same command goes on", trials.len());
+            let done = format!("{number} of {} runs are done; the same command continues", trials.len());
             Stopped::new(reason, done)
         };
         if let Some(reason) = stop.reason() {

@@ -230,13 +230,13 @@ impl Source {
             match self.dataset.label(index) {
                 Some(label) if (label as usize) < classes => {}
                 Some(label) => bail!(
-                    "the network is told of {classes} classes, but {} has the label {label}; set `classes` of the \
+                    "the network has {classes} classes, but {} has the label {label}; set `classes` of the \
                      network to at least {}",
                     self.title,
                     label as usize + 1
                 ),
                 None => bail!(
-                    "the network is to be told labels, but {} has none; remove `classes` from the network",
+                    "the network is conditioned on labels, but {} has none; remove `classes` from the network",
                     self.title
                 ),
             }

@@ -296,7 +296,7 @@ impl Session {
         self.writer.finish()?;
         let folder = self.run.folder().display();
         let done = format!("{} of {} steps are done", self.standing.step, self.experiment.training.steps);
-        Err(Stopped::new(reason, format!("{done}; go on with: bfn train --resume {folder}")).into())
+        Err(Stopped::new(reason, format!("{done}; continue with: bfn train --resume {folder}")).into())
     }
 
     /// Restores the last complete checkpoint, and returns whether there is one. A run without one starts at step 0;
@@ -392,6 +392,6 @@ impl TrainingLine {
 
 fn warn(result: Result<()>, progress: &Progress) {
     if let Err(error) = result {
-        progress.warn(&format!("{error:#}; training goes on, and the next one may succeed"));
+        progress.warn(&format!("{error:#}; training continues, and the next one may succeed"));
     }
 }

@@ -153,7 +153,7 @@ fn rows(raw: &RawTable, columns: &Columns) -> Result<Given> {
         }
     }
     for (row, cut) in columns.cut_off(raw)? {
-        tell(format_args!("warning: row {}: {cut}; the network is told of the nearest known number", row + 1));
+        tell(format_args!("warning: row {}: {cut}; the network gets the nearest number in its range", row + 1));
     }
     Ok(given)
 }

@@ -199,7 +199,8 @@ fn restored(classifier: &Classifier, path: &Path, args: &QualityArgs, classes: u
     if !path.exists() {
         return Ok(None);
     }
-    let remedy = || format!("{} is no classifier of this program; remove it and it is trained anew", path.display());
+    let remedy =
+        || format!("{} is not a classifier of this program; remove it, and it is trained again", path.display());
     let checkpoint = Checkpoint::read(path).with_context(remedy)?;
     let training: Training = checkpoint.metadata("training").with_context(remedy)?;
     if (training.seed, training.steps, training.classes) != (args.seed, args.classifier_steps, classes) {

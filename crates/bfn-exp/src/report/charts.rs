@@ -87,12 +87,12 @@ fn loss(runs: &[Material]) -> Option<Chart> {
     curves.sort_by_key(|curve| curve.stroke != Stroke::Faint);
     let validated = runs.iter().any(|run| !run.log.validation.is_empty());
     let caption = html! {
-        "Pale: the training loss L" sup { "∞" } "; over it its running mean. "
+        "Pale: the training loss L" sup { "∞" } ", and its running mean. "
         @if validated {
             "Dots: the bound on the validation split, L" sup { "∞" } " + L" sup { "r" } ", of the averaged weights, "
             "with standard errors. "
         }
-        "The first steps may lie above."
+        "The first steps may lie above the plot."
     };
     Some(Chart {
         title: "Loss",

@@ -96,8 +96,8 @@ pub(super) fn flow(runs: &[Material]) -> Result<Markup> {
         section {
             h2 { "The Bayesian flow" }
             p.lead {
-                "From the prior at t = 0 to a sample at t = 1. The input distribution, with the parameters θ, is what all "
-                "messages so far tell; the output distribution is what the network predicts from it."
+                "From the prior at t = 0 to a sample at t = 1. The input distribution, with parameters θ, sums up all messages "
+                "so far; the output distribution is what the network predicts from it."
             }
             @for each in &shown { (each) }
         }

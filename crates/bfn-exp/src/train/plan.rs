@@ -29,7 +29,7 @@ impl Plan {
             (Some(_), Some(out), Some(run)) => return two_runs(&out, &run),
             // The run contains its experiment.
             (None, None, Some(run)) => (Run::open(&run)?.path("experiment.toml"), run),
-            (Some(_), None, None) if resume => bail!("--resume needs the run to go on with: --resume RUN"),
+            (Some(_), None, None) if resume => bail!("--resume needs the run to continue: --resume RUN"),
             (Some(file), out, None) => (file.clone(), out.unwrap_or_else(|| default_folder(&file))),
             (None, ..) => bail!("which experiment? bfn train EXPERIMENT.toml, or bfn train --resume RUN"),
         };

@@ -170,7 +170,7 @@ fn an_interrupted_evaluation_goes_on_to_the_same_bits() {
     let after_signal = done();
     if after_signal < 5 {
         assert_eq!(output.status.code(), Some(75), "{errors}");
-        assert!(errors.contains("stopped by SIGINT") && errors.contains("the same command goes on"), "{errors}");
+        assert!(errors.contains("stopped by SIGINT") && errors.contains("the same command continues"), "{errors}");
     }
     assert!(errors.contains(&format!("{after_kill} of 5 results are stored")), "{errors}");
 

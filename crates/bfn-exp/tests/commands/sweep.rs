@@ -113,7 +113,7 @@ fn a_sweep_stops_in_time_and_goes_on_and_a_failing_run_does_not_stop_the_others(
     let runs = folder.path("runs");
     let more = "\"optimiser.learning_rate\" = [1e-3, 1e18]\n\"training.clip\" = [inf]";
     let file = folder.write("rates.toml", &plan(more));
-    ends_with(75, &["sweep", &file, "--out", &runs, "--max-time", "1ms"], &["stopped by --max-time", "goes on"]);
+    ends_with(75, &["sweep", &file, "--out", &runs, "--max-time", "1ms"], &["stopped by --max-time", "continues"]);
     let output = bfn(&["sweep", &file, "--out", &runs]);
     let (table, errors) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(1), "{errors}");

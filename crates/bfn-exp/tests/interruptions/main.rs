@@ -180,7 +180,7 @@ fn a_full_disk_costs_checkpoints_but_not_the_run() {
     limited.args(train.get_args()).env("BFN_DATA", bench.folder.path()).env("OMP_NUM_THREADS", "1");
     let (status, errors) = Running::start(limited).wait();
     assert_eq!(status.code(), Some(1), "{errors}");
-    assert!(errors.contains("warning: cannot write") && errors.contains("training goes on"), "{errors}");
+    assert!(errors.contains("warning: cannot write") && errors.contains("training continues"), "{errors}");
     let error = errors.lines().last().expect("an error");
     assert!(error.starts_with("error: cannot write") && error.contains("step-0000000060"), "{errors}");
     assert_eq!(error.matches("os error").count(), 1, "{error}");
