@@ -38,11 +38,11 @@ use crate::{
 /// The exit codes of the program, shown after the help and listed in docs/RUNS.md.
 const EXIT_CODES: &str = "\
 Exit codes:
-  0    done
-  1    an error, which stderr tells
-  2    arguments that cannot be understood
-  75   stopped by SIGINT, SIGTERM, SIGHUP or --max-time; what is done is kept, and the same run can go on
-  129  a second SIGHUP: ended at once
+  0    success
+  1    an error, described on stderr
+  2    arguments that cannot be parsed
+  75   stopped by SIGINT, SIGTERM, SIGHUP or --max-time; completed work is kept and can be continued
+  129  a second SIGHUP: terminated at once
   130  a second SIGINT, likewise; runs and evaluations keep what was last written
   143  a second SIGTERM, likewise";
 
