@@ -1,10 +1,11 @@
-"""Opens a page of `bfn report` in a headless Chromium, as people will see it, and says what is wrong with it.
+"""Opens a page of `bfn report` in a headless Chromium, as people will see it, and reports what is wrong with it.
 
     python scripts/check_report.py report.html FOLDER [--chromium PROGRAM]
 
-At the widths of a phone, a tablet and a desktop, in light and dark and on paper: the console must stay silent, nothing
-may be looked for outside the page, nothing may be wider than the screen, every picture must be decoded. Leaves pictures
-of the page in FOLDER. Needs the package `playwright`, and a Chromium. Ends with 1 if anything is wrong.
+The page is opened at the widths of a phone, a tablet and a desktop, in light and dark, and printed on paper. The
+console must stay silent, nothing may be requested from outside the page, nothing may be wider than the screen, and
+every picture must be decoded. Leaves pictures of the page in FOLDER. Needs the package `playwright` and a Chromium.
+Exits with status 1 if anything is wrong.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""Reads the event files of a run with TensorBoard's own reader and holds them against the log.
+"""Reads the event files of a run with TensorBoard's own reader and compares them with the log.
 
     python scripts/check_tensorboard.py RUN
 
-Every line of RUN/metrics.jsonl must be there exactly once, with its numbers, and nothing else; pictures must be whole
-PNG files. Needs the package `tensorboard`. Ends with 1 and says what differs if it does.
+The event files must contain every line of RUN/metrics.jsonl exactly once, with its numbers, and nothing else; pictures
+must be complete PNG files. Needs the package `tensorboard`. If anything differs, reports it and exits with status 1.
 """
 
 import json
@@ -43,7 +43,7 @@ def same(found, expected):
 def main():
     run = Path(sys.argv[1])
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    # 0: keep every event of every kind.
+    # Zero keeps every event of every kind.
     events = EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0, "images": 0, "tensors": 0})
     events.Reload()
     wrong = []

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Times PyTorch's fused attention on this CPU beside two products and a softmax, and with widened heads.
+"""Times PyTorch's fused attention on this CPU, as it is and with widened heads, beside two products and a softmax.
 
     python scripts/compare_attention.py [--threads N]
 
-Forwards and backwards, medians in milliseconds; then the layers of one block of the small transformer of speed.py, and
-the rate of one large product of matrices. The choices in crates/bfn-nets/src/networks/attention.rs rest on these. Needs
-torch.
+Prints the median time of a forward and backward pass in milliseconds, then that of each layer in one block of the
+small transformer of speed.py, and the rate of one large matrix product. The choices in
+crates/bfn-nets/src/networks/attention.rs rest on these measurements. Needs torch.
 """
 
 import argparse
@@ -68,7 +68,7 @@ def milliseconds(way, shape):
 
 
 def block(width):
-    """The layers of a block of a transformer, each with how many there are of it and the width of its input."""
+    """Returns the layers of a transformer block, each with its name, its number in the block and its input width."""
     linear = torch.nn.Linear
     return [
         ("attention", 1, lambda x: attended(x, 4), 3 * width),

@@ -3,10 +3,10 @@
 
     python scripts/compare_core.py [--kinds text binary ...] [--precisions f32 f64] [--rounds 3] [--threads 1]
 
-In every round the equations of a kind of data are timed by the benches of bfn-core (`cargo bench -p bfn-core`, at the paper's sizes),
-then in NumPy, then in PyTorch, so that what else the machine does falls on all of them. The ratios are formed within
-a round; the table has their median and range. The sizes and the distributions of the inputs are those of the benches.
-With more than one thread the benches run with the feature `rayon`, PyTorch on as many threads, NumPy as it is.
+In every round the equations of a kind of data are timed by the benches of bfn-core (`cargo bench -p bfn-core`, at the
+paper's sizes), then in NumPy, then in PyTorch, so that other load on the machine affects all of them. Ratios are formed
+within a round; the table shows their median and range. Sizes and distributions of the inputs are those of the benches.
+With more than one thread the benches use the feature `rayon` and PyTorch as many threads; NumPy stays as it is.
 
 Needs numpy, scipy and torch.
 """
@@ -242,7 +242,7 @@ KINDS = {
 
 
 def inputs(kind, precision):
-    """What the equations are given, as NumPy arrays."""
+    """Returns the inputs of the equations as NumPy arrays."""
     draw, real = np.random.default_rng(1), {"f32": np.float32, "f64": np.float64}[precision]
     x = draw.integers(0, kind.classes, (BATCH, kind.variables))
     k = np.arange(kind.classes)
@@ -261,9 +261,9 @@ def inputs(kind, precision):
 
 
 def prepared(name, precision):
-    """The equations in NumPy and in PyTorch, after checking that both compute the same."""
+    """Returns the equations in NumPy and in PyTorch, after checking that both compute the same."""
     kinds = []
-    # As the benches do: the C library keeps freed memory once something large has been freed.
+    # As in the benches: once a large block has been freed, the C library keeps freed memory.
     np.empty(31 << 20, np.uint8)
     for lib, convert in [(NUMPY, np.array), (TORCH, torch.tensor)]:
         kind = KINDS[name]()
@@ -283,7 +283,7 @@ def function(kind, equation):
 
 
 def timed(run, seconds=0.5):
-    """The median time of a call, of at least three."""
+    """Returns the median time of a call, over at least three calls."""
     run()
     times = []
     while len(times) < 3 or sum(times) < seconds:
@@ -294,7 +294,7 @@ def timed(run, seconds=0.5):
 
 
 def benched(name, precision, threads, target):
-    """The median times of bfn-core's equations and of their plain loops, by the benches."""
+    """Runs the benches and returns the median times of bfn-core's equations and of their plain loops."""
     features = ["--features", "rayon"] if threads > 1 else []
     command = ["cargo", "bench", "--quiet", "-p", "bfn-core", "--bench", "paper_sizes", *features]
     environment = {**os.environ, "RAYON_NUM_THREADS": str(threads)}

@@ -3,13 +3,14 @@
 
     python scripts/compare_loading.py --published FOLDER --data FOLDER --work FOLDER [--workers 8] [--rounds 3]
 
-FOLDER of --published holds the published PyTorch code (nnaisense/bayesian-flow-networks); of --data MNIST's IDX files
-in mnist/, CIFAR-10's binary version in cifar-10-batches-bin/ and text in text8/ (text8, or the beginning of it in
-text8-prefix.gz); the published code's own layout of them is made in that of --work. Whatever is missing is left out.
+The folder of --published holds the published PyTorch code (nnaisense/bayesian-flow-networks). The folder of --data
+holds MNIST's IDX files in mnist/, CIFAR-10's binary version in cifar-10-batches-bin/ and text in text8/ (text8, or its
+beginning in text8-prefix.gz). In the folder of --work these data are laid out as the published code expects them. Data
+sets that are missing are left out.
 
-In every round both are timed one after the other: bfn-data by its benches (`cargo bench -p bfn-data`), which use one
-core and images of random bytes as many as MNIST and CIFAR-10 have, then the DataLoader with its workers, which may use
-all cores. Ratios are formed within a round; the table has their median and range.
+Every round times both, one after the other: first bfn-data by its benches (`cargo bench -p bfn-data`), which use one
+core and as many images of random bytes as MNIST and CIFAR-10 have, then the DataLoader with its workers, which may use
+all cores. Ratios are formed within a round; the table shows their median and range.
 
 Needs torch, torchvision, and what the published data.py imports.
 """
@@ -35,7 +36,7 @@ WINDOW = 256
 
 
 class Cifar10(torch.utils.data.Dataset):
-    """torchvision's class reads the pickled version only; this one has the same images and does the same to each."""
+    """CIFAR-10 from its binary version, treated as by torchvision's class, which reads the pickled version only."""
 
     def __init__(self, folder, transform):
         files = [np.fromfile(folder / f"data_batch_{i}.bin", np.uint8).reshape(-1, 3073) for i in range(1, 6)]
@@ -75,7 +76,7 @@ def text8(published, data, work):
     return published.Text8Dataset(work, "train", download=False, seq_len=WINDOW)
 
 
-# name, data set, the published batch, what is counted in an example, the bench of bfn-data: group and name
+# Name, data set, published batch size, units counted per example, and bench of bfn-data as group and name.
 COMPARED = [
     ("MNIST images, binarised", mnist, 512, 1, ("images", "MNIST's size, binarised, batches of 512")),
     ("CIFAR-10 images, 256 bins", cifar10, 32, 1, ("images", "CIFAR-10's size, as they are, batches of 32")),
@@ -84,7 +85,7 @@ COMPARED = [
 
 
 def loaded(dataset, batch, workers, seconds):
-    """Examples per second that a DataLoader gives after its first batch."""
+    """Returns the examples per second that a DataLoader yields after its first batch."""
     loader = torch.utils.data.DataLoader(
         dataset, batch_size=batch, shuffle=True, num_workers=workers, drop_last=True, persistent_workers=workers > 0
     )
@@ -99,7 +100,7 @@ def loaded(dataset, batch, workers, seconds):
 
 
 def benched(group, name, target):
-    """Elements per second of a bench of bfn-data."""
+    """Runs a bench of bfn-data and returns its elements per second."""
     pattern = f"^{group}/{name}$"
     command = ["cargo", "bench", "--quiet", "-p", "bfn-data", "--bench", "loading", "--", "--noplot", pattern]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
@@ -121,7 +122,7 @@ def main():
         parser.add_argument(name, type=pathlib.Path, required=True, metavar="FOLDER")
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=10, help="of a DataLoader in a round")
+    parser.add_argument("--seconds", type=float, default=10, help="seconds to time a DataLoader in each round")
     options = parser.parse_args()
     sys.path.insert(0, str(options.published))
     published = importlib.import_module("data")

@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""Holds this program against the published PyTorch code, run beside it.
+"""Compares this program with the published PyTorch code, run beside it.
 
     python scripts/parity.py --published FOLDER --work FOLDER --data FOLDER [--bfn PROGRAM] STAGE [MODEL ...]
 
-FOLDER of --published is a checkout of github.com/nnaisense/bayesian-flow-networks; none of it is here. FOLDER of --data
-has what the models named need: MNIST's four IDX files in mnist/, plain or .gz; in text8/ the file text8, text8.gz,
-text8.zip, text8-prefix or text8-prefix.gz, the last two with the beginning of text8. The command
-`bfn data fetch NAME --root FOLDER` gets mnist and text8. The stages, in order:
+The folder of --published is a checkout of github.com/nnaisense/bayesian-flow-networks; this repository contains none
+of it. The folder of --data holds the data of the models named: in mnist/ MNIST's four IDX files, plain or .gz; in
+text8/ the file text8, text8.gz, text8.zip, text8-prefix or text8-prefix.gz, the last two with the beginning of text8.
+`bfn data fetch NAME --root FOLDER` downloads mnist and text8. The stages, in order:
 
     train     trains small models with the published train.py (some hundred steps, on a CPU)
     import    imports them with `bfn import`
     losses    compares losses for given data, times and noise, number by number
-    evaluate  compares continuous-time, n-step and reconstruction losses, each program drawing for itself
+    evaluate  compares continuous-time, n-step and reconstruction losses, each program with its own draws
     export    exports them with `bfn export` and loads the files with the published code
     starts    compares the parameters of fresh networks, group by group
 
@@ -36,10 +36,10 @@ import torch
 from omegaconf import OmegaConf
 
 SEED = 1
-FEW = 16  # numbers, of which no deviation is compared
-TERMS = ["0", "10", "reconstruction"]  # of the loss: continuous time, ten steps, reconstruction
+FEW = 16  # groups of fewer numbers are compared without their standard deviation
+TERMS = ["0", "10", "reconstruction"]  # terms of the loss: continuous time, ten steps, reconstruction
 MNIST = [f"{part}-{what}-ubyte" for part in ["train", "t10k"] for what in ["images-idx3", "labels-idx1"]]
-TEXT8 = ["text8", "text8.gz", "text8.zip", "text8-prefix", "text8-prefix.gz"]  # the first is taken, as by bfn
+TEXT8 = ["text8", "text8.gz", "text8.zip", "text8-prefix", "text8-prefix.gz"]  # the first found is used, as in bfn
 
 
 def unet():
@@ -152,7 +152,7 @@ def experiment(data, model, batch, steps, rate):
     }
 
 
-# The dropout of the first and the attention on a level of its own are there to be imported.
+# The dropout of the first and the attention on its own level test the import of these settings.
 MODELS = {
     "binary": experiment(
         {"dataset": "bin_mnist"}, {**unet(), **discrete(2, 3, "BernoulliFactory")}, batch=32, steps=300, rate=1e-3
@@ -185,7 +185,7 @@ MODELS = {
         steps=300,
         rate=1e-3,
     ),
-    # Small enough to be a test: crates/bfn-exp/tests/published holds what `train` and `losses` make of it.
+    # Small enough for a test: crates/bfn-exp/tests/published holds the results of `train` and `losses` for it.
     "tiny": experiment(
         {"dataset": "text8", "seq_len": 12},
         {**gpt(1, 16, 12), **discrete(27, 0.75, "CategoricalFactory")},
@@ -210,8 +210,8 @@ class Place:
 def main():
     parser = program_arguments(__doc__)
     parser.add_argument("--examples", type=int, default=1000, help="examples of the test split to evaluate")
-    parser.add_argument("--repeats", type=int, default=10, help="evaluations of each, with draws of their own")
-    parser.add_argument("--terms", nargs="+", choices=TERMS, default=TERMS, help="of the loss, to evaluate")
+    parser.add_argument("--repeats", type=int, default=10, help="evaluations of each term, each with its own draws")
+    parser.add_argument("--terms", nargs="+", choices=TERMS, default=TERMS, help="terms of the loss to evaluate")
     parser.add_argument("stage", choices=STAGES)
     parser.add_argument("model", nargs="*", default=list(MODELS))
     arguments = parser.parse_args()
@@ -223,17 +223,17 @@ def main():
 
 
 def program_arguments(description):
-    """A parser of what every comparison needs: the two programs, and folders for data and results."""
+    """Returns a parser for what every comparison needs: the two programs, and folders for data and results."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--published", type=pathlib.Path, required=True, help="checkout of the published code")
-    parser.add_argument("--work", type=pathlib.Path, required=True, help="folder for everything that is made")
-    parser.add_argument("--data", type=pathlib.Path, required=True, help="folder with mnist/ and text8/, see above")
-    parser.add_argument("--bfn", default="target/release/bfn", help="the program")
+    parser.add_argument("--work", type=pathlib.Path, required=True, help="folder for all files that are created")
+    parser.add_argument("--data", type=pathlib.Path, required=True, help="folder with mnist/ and text8/ (see above)")
+    parser.add_argument("--bfn", default="target/release/bfn", help="the bfn program (default: target/release/bfn)")
     return parser
 
 
 def prepare_data(arguments):
-    """What the models need of the data, where the published code looks for them."""
+    """Writes the data that the models need to the place where the published code looks for them."""
     wanted = {MODELS[name]["data"]["dataset"] for name in arguments.model}
     raw = arguments.work / "data" / "MNIST" / "raw"
     if wanted & {"mnist", "bin_mnist"} and not is_filled(raw):
@@ -248,7 +248,7 @@ def prepare_data(arguments):
 
 
 def unpacked(data, dataset, names):
-    """The content of the first of these files that is there: plain, .gz or .zip."""
+    """Returns the content of the first of these files that exists, unpacked if it is .gz or .zip."""
     file = next((data / dataset / name for name in names if (data / dataset / name).is_file()), None)
     if file is None:
         sys.exit(
@@ -268,7 +268,7 @@ def is_filled(folder):
 
 
 def fill(folder, files):
-    """Writes files into a folder that takes its name when all are there, so that a failure leaves none to be used."""
+    """Writes files into a folder that gets its name once all are written, so that a failure leaves none to be used."""
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -282,14 +282,14 @@ def train(arguments, place):
         return
     place.folder.mkdir(parents=True, exist_ok=True)
     place.config.write_text(OmegaConf.to_yaml(OmegaConf.create(MODELS[place.name])))
-    # The folders are this machine's and stay out of the file that is imported.
+    # The folders belong to this machine and stay out of the file that is imported.
     local = copy.deepcopy(MODELS[place.name])
     local["data"]["data_dir"] = str(arguments.work / "data")
     local["training"]["checkpoint_dir"] = str(place.folder / "checkpoints")
     local_config = place.folder / "local.yaml"
     local_config.write_text(OmegaConf.to_yaml(OmegaConf.create(local)))
     command = [sys.executable, "train.py", f"config_file={local_config}"]
-    # Without neptune the published code ends in an error right after its first checkpoint, here the last.
+    # Without neptune the published code fails right after its first checkpoint, which here is also the last.
     subprocess.run(command, cwd=arguments.published, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     weights = next((place.folder / "checkpoints").rglob("last/ema_model.pt"), None)
     if weights is None:
@@ -309,7 +309,7 @@ def bfn(arguments, *command):
 
 
 def published(arguments, place, weights=None):
-    """The model of the published code with the weights that it trained, or others."""
+    """Returns the model of the published code, with the weights that it trained or others, and its configuration."""
     import utils_train
 
     config = utils_train.make_config(str(place.config))
@@ -319,7 +319,7 @@ def published(arguments, place, weights=None):
 
 
 def examples_of(arguments, config, count):
-    """The first examples of the published test split; of text, windows that do not overlap."""
+    """Returns the first examples of the published test split; for text, windows that do not overlap."""
     import data
 
     config.data.data_dir = str(arguments.work / "data")
@@ -335,7 +335,7 @@ def classes_of(config):
 
 
 class Given:
-    """While it lives, the published code draws these normal numbers and no others."""
+    """A context manager in which the published code draws these normal numbers and no others."""
 
     def __init__(self, numbers):
         self.numbers = numbers
@@ -357,7 +357,7 @@ class Given:
 
 @torch.no_grad()
 def losses(arguments, place, count=None, quiet=False):
-    """For given x, t and noise, both programs' losses of every example must be the same number."""
+    """Compares the losses of both programs, which must be the same for every example, given x, t and noise."""
     from safetensors.torch import load_file, save_file
 
     count, steps = count or (8 if place.name == "tiny" else 64), 20
@@ -399,7 +399,7 @@ def losses(arguments, place, count=None, quiet=False):
     output, theta, times = outputs("noise_step", draws["t_step"])
     with Given(draws["sender_noise"]):
         theirs["step"] = model.loss.discrete_time_loss(x, output, theta, times, steps, n_samples=1)
-    # PyTorch keeps the weights of a mixture from falling under the spacing of numbers at one.
+    # PyTorch keeps the weights of a mixture from falling below the spacing of numbers at one.
     kept, torch.distributions.utils.clamp_probs = torch.distributions.utils.clamp_probs, lambda p: p.clamp(min=1e-38)
     with Given(draws["sender_noise"]):
         theirs["step, unclamped"] = model.loss.discrete_time_loss(x, output, theta, times, steps, n_samples=1)
@@ -411,13 +411,13 @@ def losses(arguments, place, count=None, quiet=False):
     if quiet:
         return {**theirs, "gradient_norm": norm}
     for name, loss in [*theirs.items(), ("gradient_norm", norm)]:
-        # Relative, but for losses under the mean, whose own digits are few.
+        # The difference is relative; losses below the mean have few digits, so theirs is relative to the mean.
         difference = (ours[name.split(",")[0]] - loss).abs() / loss.abs().clamp(min=loss.abs().mean())
         print(f"| {place.name} | {name} | {loss.mean():.6f} | {difference.mean():.1e} | {difference.max():.1e} |")
 
 
 def evaluate(arguments, place):
-    """Means over the same examples, each program with draws of its own, as often as asked for; goes on where it was."""
+    """Compares means over the same examples, each program with its own draws; continues an interrupted evaluation."""
     model, config = published(arguments, place)
     examples = examples_of(arguments, config, arguments.examples)
     record = place.folder / "parity.json"
@@ -435,7 +435,7 @@ def evaluate(arguments, place):
         )  # fmt: skip
         rows = {str(row["steps"]): row for row in json.loads(file.read_text())["results"]}
         for term in terms:
-            # Of its own for each model and term, so that their deviations are independent.
+            # Each model, term and repeat has its own seed, so that deviations are independent.
             torch.manual_seed(zlib.crc32(f"{place.name} {term} {repeat}".encode()))
             both["published"][term].append(loss_of(model, examples, term))
             if term == "reconstruction":
@@ -455,10 +455,10 @@ def evaluate(arguments, place):
 
 @torch.inference_mode()
 def loss_of(model, examples, term):
-    """The published loss of a term: so many steps, "0" for continuous time, or "reconstruction".
+    """Returns the published loss of a term: a number of steps, "0" for continuous time, or "reconstruction".
 
-    Its times are given, equally spaced over the examples: independent ones have the same mean and need four times as
-    many evaluations.
+    The times are given and equally spaced over the examples. Independent times have the same mean and need four times
+    as many evaluations.
     """
     count = len(examples)
     t = ((torch.randperm(count) + torch.rand(1)) / count).clamp(max=1 - 1e-7)
@@ -485,7 +485,7 @@ def label(term):
 
 
 def exported(arguments, place):
-    """What is exported is what was imported, for torch.load and for the published code."""
+    """Checks that torch.load and the published code find in the exports what was imported."""
     file = place.folder / "exported.pt"
     bfn(arguments, "export", place.run, "--out", file)
     bfn(arguments, "export", place.run, "--out", file.with_suffix(".safetensors"))
@@ -502,7 +502,7 @@ def exported(arguments, place):
 
 
 def starts(arguments, place):
-    """Fresh parameters of both programs: zero and one where the other's are, and otherwise spread alike."""
+    """Checks that fresh parameters of both programs are zero or one in the same places, and otherwise spread alike."""
     torch.manual_seed(SEED)
     import utils_train
 
@@ -517,7 +517,7 @@ def starts(arguments, place):
     groups = {}
     for name, their in theirs.items():
         our = ours[name]
-        # A group: names that differ in numbers alone.
+        # A group consists of names that differ only in numbers.
         group = groups.setdefault((".".join(part for part in name.split(".") if not part.isdigit()), their.ndim), [])
         if their.numel() == 1:
             continue
@@ -530,10 +530,10 @@ def starts(arguments, place):
         if pairs:
             their, our = (torch.cat([one.flatten() for one in side]) for side in zip(*pairs))
             if our.numel() < FEW:
-                # A handful of numbers has no deviation to speak of; it is within reach of theirs.
+                # A few numbers have no meaningful deviation; they must be within ten times the largest published one.
                 assert our.abs().max() < 10 * their.abs().max(), f"{name}: {our.tolist()}, published {their.tolist()}"
                 continue
-            # The standard error of a standard deviation is at most 1/√(2n) for numbers of a normal.
+            # The standard error of a standard deviation is at most 1/√(2n) for normally distributed numbers.
             error = abs(our.std() / their.std() - 1) * math.sqrt(our.numel())
             worst = max(worst, error.item())
             assert error < 5, f"{name}: deviation {our.std():.4f}, published {their.std():.4f}"

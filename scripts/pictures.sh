@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Makes the pictures of README.md and docs/ anew, from runs that it trains where they are missing.
+# Regenerates the pictures of README.md and docs/ from runs, and trains the runs that are missing.
 #
-#     scripts/pictures.sh [RUNS]      the folder of the runs; "runs" without it
+#     scripts/pictures.sh [RUNS]      RUNS is the folder of the runs (default: "runs")
 #
-# Needs bfn on PATH (cargo xtask install) and MNIST (bfn data list). Training takes about half an hour on two CPU cores; a
-# script that was stopped goes on where it was.
+# Needs bfn on PATH (cargo xtask install) and MNIST (bfn data list). Training takes about half an hour on two CPU cores.
+# When the script was stopped, running it again continues from where it was.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 runs=${1:-runs}
 
-train() { # EXPERIMENT NAME: begins the run, continues it, or finds it complete
+train() { # EXPERIMENT NAME: starts the run, continues it, or finds it complete
     bfn train "experiments/$1.toml" --out "$runs/$2" --resume
 }
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Runs every command of docs/GUIDE.md and puts what it prints into the guide.
+"""Runs every command of docs/GUIDE.md and puts its output into the guide.
 
     python scripts/run_guide.py --work FOLDER [--from COMMAND]
 
-Commands are the lines that begin with "$ " in blocks marked ```console. They run one after the other by bash in FOLDER,
-which becomes a clone of the repository's last commit where it is not there yet; bfn must be on PATH (cargo xtask
-install). Progress is left out but for its last line, and of long outputs the middle. --from begins at the first command
+Commands are the lines that begin with "$ " in blocks marked ```console. bash runs them one by one in FOLDER, which
+is created as a clone of the repository's last commit if it does not exist. bfn must be on PATH (cargo xtask install).
+Of progress only the last line is kept, and the middle of long outputs is left out. --from begins at the first command
 that contains this text and keeps the outputs before it.
 """
 

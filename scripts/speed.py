@@ -4,17 +4,17 @@
     python scripts/speed.py --published FOLDER --work FOLDER --data FOLDER [--bfn PROGRAM] [--pairs N]
         [--precision f32|tf32|bf16] [--device cpu|cuda] [MODEL ...]
 
-FOLDER of --published is a checkout of github.com/nnaisense/bayesian-flow-networks; none of it is here. For each model
-both programs get the same fresh weights, and must agree on the loss and on the norm of its gradient for given data,
-times and noise, in f32 on the CPU. Then each trains for some steps, draws some samples and makes one first step from
-nothing, one program after the other, `--pairs` times. A step's time is the median over the steps of a turn in both.
-Printed are medians of the published time over ours (above 1: we are faster) with their quartiles, and the same of peak
-memory (below 1: we need less; on a GPU what tensors take of its memory).
+The folder of --published is a checkout of github.com/nnaisense/bayesian-flow-networks; this repository contains none
+of it. For each model both programs start from the same fresh weights, and must agree on the loss and on its gradient
+norm for given data, times and noise, in f32 on the CPU. Then each trains for some steps, draws some samples and,
+starting from nothing, makes one first step. The programs take turns, `--pairs` times. In both, a step's time is the
+median over the steps of a turn. The table has medians of the published time over ours (above 1: we are faster) with
+their quartiles, and the same of our peak memory over the published one (below 1: we need less; on a GPU, the memory
+that tensors take).
 
---precision bf16 is autocast in both programs. On a GPU tf32 is what the published code sets for itself; on a CPU it is
-f32.
+--precision bf16 is autocast in both programs. On a GPU the published code sets tf32 for itself; on a CPU tf32 is f32.
 
-Needs what parity.py needs, its folder of data too, and the example `given_draws` built beside the program.
+Needs what parity.py needs, including its folder of data, and the example `given_draws` built beside the program.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def vdm(width, blocks):
     return model
 
 
-# The published widths, with fewer layers and smaller batches where two cores could not wait for them; then small ones.
+# The published widths, with fewer layers and smaller batches where two cores would be too slow; then small models.
 MODELS = {
     "unet": parity.experiment(
         {"dataset": "bin_mnist"}, {**unet(128, 2, [1, 2, 2], [8, 16], 0.5), **BINARY}, batch=8, steps=4, rate=1e-4
@@ -81,7 +81,7 @@ MODELS = {
 }
 MODELS["transformer"]["model"]["net"]["parameters"]["n_head"] = 12
 
-# Samples drawn side by side, and steps of the sampler.
+# The number of samples drawn side by side, and of sampling steps.
 SAMPLES = {"unet": (4, 5), "vdm": (4, 5), "transformer": (2, 6), "small-unet": (16, 40), "small-transformer": (16, 40)}
 
 WARM_UP = 2
@@ -90,7 +90,7 @@ WARM_UP = 2
 def main():
     parser = parity.program_arguments(__doc__)
     parser.add_argument("--pairs", type=int, default=7, help="alternating pairs of measurements")
-    parser.add_argument("--precision", choices=["f32", "tf32", "bf16"], default="f32", help="of both networks")
+    parser.add_argument("--precision", choices=["f32", "tf32", "bf16"], default="f32", help="for both networks")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where both programs compute")
     parser.add_argument("--only", choices=["train", "sample", "start"], action="append", help="what to time")
     parser.add_argument("--turn", nargs=2, metavar=("WHAT", "STEPS"), help=argparse.SUPPRESS)
@@ -150,7 +150,7 @@ def compare(arguments, place):
 
 
 def prepare(arguments, place):
-    """Fresh weights of the published code, imported."""
+    """Draws fresh weights with the published code and imports them."""
     import utils_train
 
     place.folder.mkdir(parents=True, exist_ok=True)
@@ -167,7 +167,7 @@ def prepare(arguments, place):
 
 
 def check(arguments, place):
-    """The same loss and the same gradient norm for the same draws, or there is nothing to time."""
+    """Exits, with nothing to time, unless both programs have the same loss and gradient norm for the same draws."""
     from safetensors.torch import load_file
 
     with torch.enable_grad():
@@ -198,7 +198,7 @@ def sample_turn(arguments, place, turn):
 
 
 def bench(arguments, place, what, *options):
-    """A turn of this program: the median time of a step, the peak of memory, the time from start to end."""
+    """Runs a turn of this program and returns the median time of a step, the peak memory and the total time."""
     report = place.folder / "bench.json"
     done = run([
         arguments.bfn, "bench", what, place.run / "experiment.toml", *options, "--json", report,
@@ -215,7 +215,7 @@ def own_command(arguments, place):
 
 
 def run(command, data=None):
-    """Runs a program to its end: what it printed as JSON, and its time from start to end."""
+    """Runs a program to its end and returns what it printed as JSON, and its time from start to end."""
     environment = {**os.environ, **({"BFN_DATA": str(data)} if data else {})}
     started = time.perf_counter()
     done = subprocess.run([str(part) for part in command], capture_output=True, env=environment, text=True)
@@ -227,20 +227,20 @@ def run(command, data=None):
 
 
 def set_arithmetic(arguments):
-    """For the published code, after its files have set their own: TF32 and the search for the fastest convolutions."""
+    """Sets TF32 and the search for the fastest convolutions for the published code, after its files have set theirs."""
     torch.set_float32_matmul_precision("high" if arguments.precision == "tf32" else "highest")
     torch.backends.cudnn.allow_tf32 = arguments.precision == "tf32"
     torch.backends.cudnn.benchmark = True
 
 
 def synchronise(arguments):
-    """Waits for what the GPU still has to do."""
+    """Waits until the GPU has finished its work."""
     if arguments.device == "cuda":
         torch.cuda.synchronize()
 
 
 def trained(arguments, place, steps):
-    """The loop of the published train.py, without its logging: the median seconds of a step."""
+    """Runs the loop of the published train.py without its logging; returns median seconds per step and peak memory."""
     import copy
 
     import train
@@ -274,14 +274,14 @@ def trained(arguments, place, steps):
     if arguments.device == "cuda":
         peak = torch.cuda.max_memory_allocated()
     else:
-        # The highest mark of this program's memory; that of getrusage would begin with its parent's.
+        # The peak memory of this process; the value of getrusage would start from that of its parent.
         status = pathlib.Path("/proc/self/status").read_text()
         peak = int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024
     return {"seconds": statistics.median(times[WARM_UP:] or times), "bytes": peak}
 
 
 def sampled(arguments, place, steps):
-    """The published sampler: the median seconds from one output of the network to the next, as `bfn bench` has it."""
+    """Runs the published sampler; returns the median seconds between network outputs, as `bfn bench` measures them."""
     model, config = parity.published(arguments, place)
     model.to(arguments.device)
     set_arithmetic(arguments)

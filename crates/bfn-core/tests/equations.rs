@@ -1,9 +1,9 @@
-//! docs/EQUATIONS.md names what exists.
+//! The functions and tests named in docs/EQUATIONS.md exist.
 
 use std::fs;
 use std::path::Path;
 
-/// The text in back quotes in a cell of a table.
+/// Returns the texts in back quotes in a table cell.
 fn quoted(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
 }
@@ -12,7 +12,7 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Whether the source defines the item, named as `function` or `Type::function` or `Type`.
+/// Returns whether the source defines the item, named as `function`, `Type::function` or `Type`.
 fn defines(source: &str, item: &str) -> bool {
     let name = item.rsplit("::").next().unwrap_or(item);
     let words = ["fn", "struct", "enum", "trait"];
@@ -29,7 +29,7 @@ fn every_named_function_and_test_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let document = root.join("../../docs/EQUATIONS.md");
     if !document.exists() {
-        // The crate alone, as published, has no docs folder.
+        // The crate as published, on its own, has no docs folder.
         eprintln!("skipped: there is no {}", document.display());
         return;
     }
@@ -49,7 +49,7 @@ fn every_named_function_and_test_exists() {
             assert!(defines(&source, item), "src/{file} does not define {item}");
         }
         let (file, name) = test.split_once("::").unwrap_or_else(|| panic!("no `file::test` in {line}"));
-        // Of a private function the test is in its file.
+        // The test of a private function is in the file of the function.
         let of_test = [root.join("tests").join(file), root.join("src").join(file)];
         let found = of_test.iter().find(|path| path.exists()).unwrap_or_else(|| panic!("no file {file} of tests"));
         assert!(defines(&read(found), name), "{} has no test {name}", found.display());

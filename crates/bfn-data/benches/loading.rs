@@ -1,4 +1,4 @@
-//! Examples and characters per second on one core.
+//! Throughput in examples and characters per second on one core.
 //!
 //! `cargo bench -p bfn-data`
 
@@ -15,7 +15,7 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use rand::RngCore;
 
-/// Images of random bytes, binarised or as they are and mirrored or not; the bytes do not change the time.
+/// Images of random bytes, binarised as they are read; the bytes do not affect the time.
 struct Noise {
     layout: Layout,
     pixels: Vec<u8>,
@@ -51,7 +51,7 @@ impl Dataset for Noise {
     }
 }
 
-/// As many images as MNIST and CIFAR-10 have for training, so that they do not fit the processor's caches.
+/// Measures as many images as MNIST and CIFAR-10 have for training, too many for the processor's caches.
 fn images(criterion: &mut Criterion) {
     let mnist = Noise::new(Layout::Image { height: 28, width: 28, channels: 1 }, 59_400);
     let mut group = criterion.benchmark_group("images");
@@ -82,7 +82,7 @@ fn each_batch(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, batches: &Ba
     });
 }
 
-/// The five files of CIFAR-10's training images, of random pixels.
+/// Creates the five files of CIFAR-10's training images, with random pixels.
 fn stand_in_for_cifar10() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for number in 1..=5_u64 {

@@ -1,4 +1,4 @@
-// What is done with the bytes of each kind of file: anything but an answer or an error is a fault.
+// One parsing function per kind of file. Any outcome other than a result or an error is a fault.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! The bodies of the fuzz targets on mutated and cut files, bounded and the same in every run: no panic, and no
+//! Runs the bodies of the fuzz targets on mutated and cut files, bounded and the same in every run: no panic, and no
 //! allocation that the file does not justify.
 #![allow(clippy::unwrap_used)]
 
@@ -14,7 +14,7 @@ use rand::RngCore;
 #[path = "../fuzz/bodies.rs"]
 mod bodies;
 
-/// Remembers the largest allocation of this thread.
+/// An allocator that records the largest allocation of each thread.
 struct Watched;
 
 thread_local! {
@@ -22,15 +22,16 @@ thread_local! {
 }
 
 fn note(bytes: usize) {
-    // Two libraries panic on some files, which the parsers turn into errors; telling of it is not the file's doing.
+    // Two libraries panic on some files, and the parsers turn the panics into errors. Allocations for the report of a
+    // panic do not count, as the file does not cause them.
     if std::thread::panicking() {
         return;
     }
-    // A thread that is ending has no such memory any more; nothing of it is tested.
+    // A thread that is ending no longer has this variable; no test measures it.
     let _ = LARGEST.try_with(|largest| largest.set(largest.get().max(bytes)));
 }
 
-// SAFETY: everything is left to the system's allocator; what is noted allocates nothing.
+// SAFETY: all work is left to the system's allocator; recording a size allocates nothing.
 unsafe impl GlobalAlloc for Watched {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         note(layout.size());
@@ -55,23 +56,25 @@ unsafe impl GlobalAlloc for Watched {
 #[global_allocator]
 static ALLOCATOR: Watched = Watched;
 
-/// Deflate unpacks to at most 1,032 times its size; a cell of a table takes 24 bytes and may come from one.
+/// Bytes of allocation that one byte of a file justifies.
+///
+/// Deflate unpacks to at most 1,032 times its size; a table cell takes 24 bytes and may come from one byte.
 const JUSTIFIED: usize = 1100;
 
-/// What a reader may take whatever the file: buffers, and the table of the at most 65,535 files in a zip archive.
+/// Bytes that a reader may take for any file: buffers, and the table of the at most 65,535 files in a zip archive.
 const READER: usize = 16 << 20;
 
-/// Mutations of each file; `cargo xtask test --long` tries more.
+/// Returns the number of mutations of each file; `cargo xtask test --long` tries more.
 fn rounds() -> u64 {
     if std::env::var_os("BFN_TEST_LONG").is_some() { 100_000 } else { 4_000 }
 }
 
-/// Cuts and mutates each file, and watches what its body takes.
+/// Cuts and mutates each file, and checks the memory that its body takes.
 fn try_mutations(name: &str, body: fn(&[u8]), files: &[Vec<u8>]) {
     try_mutations_within(name, body, files, READER);
 }
 
-/// The same with as much memory as a reader may take whatever the file.
+/// Does the same with the given limit on the memory that a reader may take for any file.
 fn try_mutations_within(name: &str, body: fn(&[u8]), files: &[Vec<u8>], reader: usize) {
     for (number, file) in files.iter().enumerate() {
         let mut stream = Seed(number as u64).stream(Purpose::Other(9), 0, file.len() as u64);
@@ -94,7 +97,7 @@ fn watch(name: &str, body: fn(&[u8]), bytes: &[u8], reader: usize) {
     assert!(largest <= most, "{name}: an allocation of {largest} bytes for a file of {}: {bytes:02x?}", bytes.len());
 }
 
-/// One change: bits, bytes, numbers at their limits, cuts, repetitions.
+/// Applies one change: bits, bytes, numbers at their limits, cuts or repetitions.
 fn mutate(bytes: &mut Vec<u8>, stream: &mut Stream) {
     if bytes.is_empty() {
         bytes.push(stream.below(256) as u8);
@@ -163,7 +166,7 @@ fn cifar10_files() {
     header.set_size(3073);
     builder.append_data(&mut header, "cifar-10-batches-bin/data_batch_1.bin", &records[..3073]).unwrap();
     let archive = builder.into_inner().unwrap();
-    // Stored, so that mutations reach the archive's own headers and not the checksum of gzip alone.
+    // Uncompressed, so that mutations reach the headers of the archive and not only the checksum of gzip.
     let mut stored = GzEncoder::new(Vec::new(), Compression::none());
     stored.write_all(&archive).unwrap();
     try_mutations("cifar10", bodies::cifar10, &[records, packed(&archive), stored.finish().unwrap()]);
@@ -238,7 +241,7 @@ fn images() {
         bytes
     });
     let [.., webp] = &files;
-    // One colour needs no bytes: what an image in WebP may take does not depend on its file.
+    // An area of one colour needs no bytes, so the memory for an image in WebP does not depend on its file.
     try_mutations_within("image", bodies::image, &files[..2], READER);
     try_mutations_within("image", bodies::image, std::slice::from_ref(webp), 80 << 20);
 }

@@ -10,7 +10,7 @@ use bfn_exp::model::Model;
 use bfn_exp::task::{Arithmetic, Task};
 use tch::Device;
 
-/// The form of an experiment's data without the files, which not every machine has.
+/// Returns the form of an experiment's data without the files, which not every machine has.
 fn form(experiment: &Experiment) -> Form {
     let data = &experiment.data;
     let image =
@@ -26,7 +26,7 @@ fn form(experiment: &Experiment) -> Form {
         return Form { arrangement, variable: Variable::Discretised(cifar10.bins.into()) };
     }
     if data.table.is_some() {
-        // The table lies in the repository, from whose root the experiment is meant to be run.
+        // The table is part of the repository, and the experiment is meant to be run from its root.
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let data = DataConfig { root: Some(root), ..data.clone() };
         let source = data.open(Split::Train, Windows::Random).expect("the table is sound");

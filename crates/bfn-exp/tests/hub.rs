@@ -1,4 +1,4 @@
-//! `bfn import --hub` against a server on this machine: transfers that break, ranges that are ignored, no such file.
+//! `bfn import --hub` against a server on this machine: broken transfers, ignored ranges, a missing file.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -10,14 +10,14 @@ use std::thread;
 
 use tempfile::TempDir;
 
-/// How the server answers its requests, one after the other; the last way is that of all further ones.
+/// How the server answers its requests, in order; the last entry answers all further requests.
 #[derive(Debug, Clone, Copy)]
 enum Answer {
-    /// The file, or the part that is asked for.
+    /// The file, or the requested part of it.
     Whole,
-    /// As before, but the connection ends after so many bytes.
+    /// Like `Whole`, but the connection ends after this many bytes.
     Cut(usize),
-    /// The whole file, whatever part was asked for.
+    /// The whole file, whichever part was requested.
     IgnoringRanges,
     Status(&'static str),
 }
@@ -34,7 +34,7 @@ impl Hub {
         let address = format!("http://{}", listener.local_addr().expect("an address"));
         let requests = Arc::new(Mutex::new(Vec::new()));
         let heads = Arc::clone(&requests);
-        // It ends with the test's process.
+        // The thread ends with the test's process.
         thread::spawn(move || {
             for (number, stream) in listener.incoming().flatten().enumerate() {
                 let answer = answers[number.min(answers.len() - 1)];
@@ -73,7 +73,7 @@ fn respond(mut stream: TcpStream, file: &[u8], answer: Answer) -> String {
     };
     let top =
         format!("HTTP/1.1 {status}\r\netag: \"one\"\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
-    // The client may be gone already.
+    // The client may have closed the connection already.
     let _ = stream.write_all(top.as_bytes()).and_then(|()| stream.write_all(&body[..length]));
     head
 }
@@ -127,7 +127,7 @@ fn a_broken_transfer_goes_on_where_it_broke() {
     // The SHA-256 of the file in the repository.
     assert!(errors(&output).contains(SHA256), "{}", errors(&output));
 
-    // What is there is not asked for again.
+    // A file that is already there is not requested again.
     fs::remove_dir_all(folder.path().join("run")).expect("a run");
     assert!(import(&folder, &hub.address, "someone/bfns/text8/tiny.pt").status.success());
     assert_eq!(hub.requests().len(), 4);
@@ -158,7 +158,7 @@ fn what_is_not_there_or_never_arrives_is_named() {
     assert_eq!(output.status.code(), Some(1));
     assert!(message.contains("run the command again") && message.contains("--weights"), "{message}");
     assert!(!folder.path().join("run").exists());
-    // What arrived is kept for the next time.
+    // The part that arrived is kept for the next attempt.
     let partial = folder.path().join("bfn/hub/someone/bfns/broken.pt.part");
     assert_eq!(fs::metadata(partial).expect("a part").len(), 500);
 

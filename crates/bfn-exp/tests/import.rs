@@ -1,4 +1,4 @@
-//! Checkpoints of the published code: imported, evaluated, trained on, exported; and those that are refused.
+//! Checkpoints of the published code: imported, evaluated, trained further and exported; and those that are refused.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -70,7 +70,7 @@ fn an_import_may_end_in_a_slash_and_removes_what_was_left() {
     assert!(!Path::new(&folder.path("run.bfn-partial")).exists());
 }
 
-/// The tiny model of the published code, imported.
+/// Imports the tiny model of the published code and returns the run.
 fn imported(folder: &Folder) -> String {
     succeeds(&folder.import(&config(), &published("weights.pt")));
     folder.path("run")
@@ -111,7 +111,7 @@ fn an_import_is_a_run_to_sample_to_train_from_and_to_export() {
     let run = imported(&folder);
     succeeds(&bfn(&["sample", &run, "--steps", "2", "--count", "2", "--out", &folder.path("samples.txt")]));
 
-    // Text of one's own with the same alphabet, in place of text8, which a test cannot count on.
+    // A custom text with the same alphabet replaces text8, which a test cannot rely on.
     let experiment = folder.path("experiment.toml");
     let text = folder.path("text");
     fs::write(&text, "the quick brown fox jumps over a lazy dog ".repeat(60)).unwrap();
@@ -126,7 +126,7 @@ fn an_import_is_a_run_to_sample_to_train_from_and_to_export() {
     let record = fs::read_to_string(Path::new(&from).join("run.json")).unwrap();
     assert!(record.contains("origin"), "{record}");
 
-    // A learning rate of zero leaves the weights as they were imported, and both exports say so.
+    // A learning rate of zero leaves the weights as they were imported, and both exports show it.
     let original: BTreeMap<String, Tensor> =
         read_state_dict(&published("weights.pt")).unwrap().into_iter().map(|one| (one.name, one.tensor)).collect();
     for file in ["exported.pt", "exported.safetensors"] {
@@ -141,7 +141,7 @@ fn an_import_is_a_run_to_sample_to_train_from_and_to_export() {
             let difference = (tensor - &original[name]).abs().max().double_value(&[]);
             assert!(difference <= if name.ends_with("pos_embedding") { 1e-6 } else { 0.0 }, "{name}: {difference}");
         }
-        // What was exported can be imported.
+        // An exported file can be imported.
         let again = Folder::new();
         succeeds(&again.import(&config(), Path::new(&path)));
     }
@@ -183,15 +183,15 @@ fn an_imported_run_cannot_be_resumed_and_a_run_from_another_can() {
     succeeds(&train("first", &[]));
     let first = folder.path("first");
     succeeds(&train("second", &["--from", &first]));
-    // A network of another shape is refused with every difference.
+    // A network of another shape is refused, and the error lists every difference.
     let output = train("third", &["--from", &run]);
     let errors = text(&output.stderr);
     assert!(errors.contains("missing") && errors.contains("unexpected"), "{errors}");
     assert!(!Path::new(&folder.path("third")).exists());
     fs::remove_file(Path::new(&folder.path("second")).join("checkpoints/step-0000000002.safetensors")).unwrap();
-    // What is left is the checkpoint of the start, which holds the weights of the other run.
+    // The checkpoint of the start remains; it holds the weights of the other run.
     succeeds(&train("second", &["--resume"]));
-    // Without it the weights would be drawn ones: they must be given again.
+    // Without it the weights would be drawn at random, so they must be given again.
     let checkpoints = Path::new(&folder.path("second")).join("checkpoints");
     let weights = || {
         let last = Checkpoint::read(&checkpoints.join("step-0000000002.safetensors")).unwrap();
@@ -208,7 +208,7 @@ fn an_imported_run_cannot_be_resumed_and_a_run_from_another_can() {
     succeeds(&train("second", &["--resume", "--from", &first]));
     assert_eq!(weights(), whole);
     assert!(checkpoints.join("step-0000000000.safetensors").exists());
-    // A run that goes on does not look at the other any more.
+    // A run that continues no longer reads the other run.
     fs::remove_dir_all(&first).unwrap();
     succeeds(&train("second", &["--resume", "--from", &first]));
     let output = bfn(&["train", "--resume", &run]);
@@ -281,7 +281,7 @@ fn weights_that_do_not_fit_are_all_listed() {
     folder.import_fails(&config(), Path::new(&folder.path("absent.pt")), &["absent.pt"]);
 }
 
-/// The three small networks of the reference folder.
+/// The checkpoints of the three small networks in the reference folder can be imported.
 #[test]
 fn reference_checkpoints_are_imported() {
     let Some(reference) = std::env::var_os("BFN_REFERENCE") else {

@@ -1,4 +1,4 @@
-//! The example of a network of one's own, through the program: trained, resumed, evaluated, sampled.
+//! The example of a custom network, run through the program: trained, resumed, evaluated, sampled.
 
 #[allow(dead_code, reason = "its main is the example's")]
 #[path = "../examples/own_network.rs"]

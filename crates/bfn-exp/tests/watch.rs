@@ -1,4 +1,4 @@
-//! What a run shows of itself: pictures and event files while it trains, and the report about it.
+//! The views of a run: pictures and event files during training, and the report on it.
 
 mod support;
 
@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use support::{experiments, text};
 use tempfile::TempDir;
 
-/// A network and a run small enough for a test, validated twice.
+/// Settings of a network and a run that are small enough for a test and validated twice.
 const TINY: [&str; 17] = [
     "network.unet.width=16",
     "network.unet.norm_groups=4",
@@ -41,7 +41,7 @@ impl Folder {
         self.0.path().join(name)
     }
 
-    /// Trains a run of this name, or goes on with it.
+    /// Trains the run of this name, or continues it.
     fn train(&self, run: &str, settings: &[&str]) -> PathBuf {
         let experiment = experiments().join("digits.toml");
         let path = self.path(run);
@@ -94,7 +94,7 @@ fn tensors(run: &Path, step: u64) -> Vec<tch::Tensor> {
     names.iter().map(|name| checkpoint.tensor(name).expect("a tensor")).collect()
 }
 
-/// Holds the event files against the log with TensorBoard's own reader, where that is installed.
+/// Compares the event files with the log through TensorBoard's own reader, where it is installed.
 fn check_events(run: &Path) {
     let python = std::env::var("BFN_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let imported = Command::new(&python).args(["-c", "import tensorboard"]).output();
@@ -120,7 +120,7 @@ fn what_a_run_shows_changes_nothing_of_it() {
         assert!(!silent.join(file).exists(), "{file}");
     }
     assert!(!silent.join("tensorboard").exists());
-    // Drawn from the same noise: a run that is taken up again shows the same.
+    // Pictures are drawn from the same noise, so a resumed run shows the same ones.
     let picture = |run: &Path| fs::read(run.join("samples/step-0000000006.png")).expect("a picture");
     let before = picture(&shown);
     fs::remove_file(shown.join("checkpoints/step-0000000006.safetensors")).expect("it can be removed");
@@ -159,9 +159,9 @@ fn a_report_is_one_page_that_needs_nothing_else() {
     succeeds(bfn(&[Path::new("report"), &first, &second, Path::new("--out"), &out]).arg("--quiet"));
     let page = read(&out);
     assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>"), "{}", &page[..200]);
-    // Nothing is loaded from elsewhere, and nothing runs.
+    // The page loads nothing from elsewhere and runs no code.
     for forbidden in ["<script", "http:", "https:", "url(", "@import", "src=\"/", "a<b>"] {
-        // The name of a language is no address.
+        // The name of an XML namespace is not an address to load from.
         assert!(!page.replace("xmlns=\"http:", "").contains(forbidden), "the page has {forbidden}");
     }
     assert!(page.contains("a&lt;b&gt;&amp;"), "the name of the run is not shown as it is");
@@ -179,7 +179,7 @@ fn a_report_is_one_page_that_needs_nothing_else() {
     assert!(page.contains("has not been evaluated yet"));
 }
 
-/// Bounds of other weights, or computed as published, stand in lines of their own and are not quoted first.
+/// Bounds of other weights, or computed as published, have separate lines and are not quoted first.
 #[test]
 fn a_report_compares_bounds_of_one_arithmetic() {
     let folder = Folder::new();
@@ -201,7 +201,7 @@ fn a_report_compares_bounds_of_one_arithmetic() {
     let (totals, _) = totals.split_once("</table>").expect("a table");
     assert_eq!(totals.matches("<tr>").count(), 1 + 3, "{totals}");
     assert!(totals.contains("last weights") && totals.contains("probability floor as published"), "{totals}");
-    // Of the second run there is no bound to quote but that of its validations.
+    // The second run has no bound to quote except that of its validations.
     assert!(page.contains("validation split, n → ∞, the best of training"));
 }
 

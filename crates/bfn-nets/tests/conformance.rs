@@ -1,4 +1,4 @@
-//! libtorch computes what `bfn-core` proves: its conformance suite, and gradients of every loss.
+//! Runs the conformance suite of `bfn-core` on libtorch, and checks the gradients of every loss.
 
 use bfn_core::conformance::{self, Tolerance};
 use bfn_core::continuous::Reconstruction;
@@ -28,13 +28,13 @@ fn libtorch_conforms_in_f32() {
     }
 }
 
-/// Standard normal numbers in f64.
+/// Draws standard normal numbers in f64.
 fn normal(shape: &[usize]) -> tch::Tensor {
     let shape: Vec<i64> = shape.iter().map(|length| *length as i64).collect();
     tch::Tensor::randn(shape, (Kind::Double, tch::Device::Cpu))
 }
 
-/// The gradient of Σ loss with respect to the network's output against central differences, in f64.
+/// Compares the gradient of Σ loss with respect to the network's output with central differences, in f64.
 fn gradients_agree<F>(name: &str, flow: &F, x: &F::Data, data_shape: [usize; 2], scale: f64)
 where
     F: BayesianFlow<Torch>,
@@ -72,7 +72,7 @@ where
     }
 }
 
-/// The gradient of Σ `loss` at `network` against central differences.
+/// Compares the gradient of Σ `loss` at `network` with central differences.
 fn gradient_agrees(what: &str, network: &tch::Tensor, loss: impl Fn(&Tensor) -> Tensor) {
     const STEP: f64 = 1e-6;
     let leaf = network.copy().set_requires_grad(true);
@@ -102,7 +102,7 @@ fn gradients_of_every_loss_agree_with_central_differences() {
 
     let reconstruction = Reconstruction::Bins { bins: 16, deviation: 0.1, probability: Probability::Exact };
     let continuous = ContinuousFlow::new(0.1, reconstruction).expect("a flow");
-    // Predictions inside [−1, 1], where clipping does not cut the gradient off.
+    // Predictions inside [−1, 1], where clipping does not set the gradient to zero.
     let x = like.from_values_like(&shape, &[-0.4, 0.1, 0.3, 0.2, -0.1, 0.5]);
     gradients_agree("continuous", &continuous, &x, shape, 0.1);
     let of_data = continuous.clone().with_prediction(Prediction::Data);

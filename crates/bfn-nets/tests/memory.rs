@@ -1,4 +1,4 @@
-//! The peak of memory of the losses of 256 bins, with and without the gradient.
+//! The peak memory of the losses with 256 bins, with and without the gradient.
 
 #![allow(clippy::unwrap_used)]
 
@@ -10,34 +10,35 @@ use bfn_nets::Torch;
 use ndarray::ArrayD;
 use tch::{Device, Kind};
 
-/// The batch; the ratios are the same for larger ones. One tensor takes more than 32 MiB, so that the C library gives
-/// it back to the system as soon as it is freed and nothing that was freed before hides what is measured.
+/// The batch size; larger batches have the same ratios. One tensor takes more than 32 MiB, so the C library returns it
+/// to the system as soon as it is freed, and no memory freed earlier hides the measured use.
 const BATCH: usize = 11;
 const VARIABLES: usize = 3072;
 const BINS: usize = 256;
 
-/// The tensors of a number per variable and bin that a loss may take, its gradient included.
+/// The largest permitted use of a loss, gradient included, in tensors of one number per variable and bin.
 const MOST: f64 = 3.0;
 
-/// What one tensor of a number per variable and bin takes in f32.
+/// The size in f32 of a tensor of one number per variable and bin, in bytes.
 const TENSOR: f64 = (4 * BATCH * VARIABLES * BINS) as f64;
 
-/// By how much the process's resident memory rose while `f` ran, at most, in such tensors; none where the system does
-/// not say.
+/// Returns the largest rise of the process's resident memory while `f` runs, in such tensors.
+///
+/// Returns `None` if the system does not report it.
 fn peak(f: impl FnOnce()) -> Option<f64> {
     let status = |key: &str| {
         let status = fs::read_to_string("/proc/self/status").ok()?;
         let line = status.lines().find(|line| line.starts_with(key))?;
         line.split_whitespace().nth(1)?.parse::<f64>().ok()
     };
-    // Sets the peak so far back to what is resident now.
+    // Resets the recorded peak to the current resident memory.
     fs::write("/proc/self/clear_refs", "5").ok()?;
     let before = status("VmRSS:")?;
     f();
     Some((status("VmHWM:")? - before) * 1024.0 / TENSOR)
 }
 
-/// Whether a loss takes no more than [`MOST`].
+/// Checks whether a loss takes at most [`MOST`].
 fn within(what: &str, f: impl FnOnce()) -> bool {
     match peak(f) {
         Some(tensors) => {
@@ -51,7 +52,7 @@ fn within(what: &str, f: impl FnOnce()) -> bool {
     }
 }
 
-/// One loss of a batch, from the network's output.
+/// Computes one loss of a batch from the network's output.
 fn loss<B, H>(what: &str, flow: &DiscretisedFlow<ExponentialSchedule, H>, network: &Tensor<B>) -> Tensor<B>
 where
     B: Backend,
@@ -74,7 +75,7 @@ where
     }
 }
 
-/// Network output for a head of so many numbers per variable.
+/// Returns a network output for a head with `outputs` numbers per variable.
 fn network(outputs: usize) -> tch::Tensor {
     let shape = [BATCH, VARIABLES, outputs].map(|length| length as i64);
     let count: i64 = shape.iter().product();
@@ -86,7 +87,7 @@ fn losses_of_256_bins_hold_a_few_tensors_of_all_bins() {
     let normal = DiscretisedFlow::new(BINS, 1e-3).unwrap();
     let mixture = DiscretisedFlow::new(BINS, 1e-3).unwrap().with_head(MixtureHead::new(2).unwrap());
     let free = DiscretisedFlow::new(BINS, 1e-3).unwrap().with_head(CategoricalHead);
-    // What libtorch and its threads need once.
+    // Allocates beforehand the memory that libtorch and its threads need once.
     let _ = loss("n-step", &normal, &Tensor::<Torch>::new(network(2)));
     let mut within_bound = Vec::new();
     for what in ["continuous-time", "n-step", "reconstruction"] {

@@ -1,4 +1,4 @@
-//! What is the whole process's: random generators and the choice of kernels. The tests take turns.
+//! State that belongs to the whole process: random generators and the choice of kernels. The tests take turns.
 
 #![allow(clippy::unwrap_used)]
 
@@ -27,7 +27,7 @@ fn masks_are_a_function_of_seed_and_step() {
         };
         let first = mask(7, 100);
         assert!(first.equal(&mask(7, 100)));
-        // (8, 99) and (7, 100) have one sum: a careless mix would confuse them.
+        // (8, 99) and (7, 100) have the same sum: a careless mix would confuse them.
         for (seed, step) in [(7, 101), (8, 100), (8, 99), (100, 7), (u64::MAX, 100)] {
             assert!(!first.equal(&mask(seed, step)), "seed {seed}, step {step}");
         }

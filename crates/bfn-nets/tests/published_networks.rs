@@ -1,7 +1,7 @@
-//! The networks against small instances of the published ones.
+//! Compares the networks with small instances of the published ones.
 //!
-//! The files are too large for the repository: the variable BFN_REFERENCE names the folder that
-//! holds `networks/<name>.pt` (a state dict) and `networks/<name>.safetensors` (input, t, output).
+//! The files are too large for the repository. The variable BFN_REFERENCE names the folder with
+//! `networks/<name>.pt` (a state dict) and `networks/<name>.safetensors` (input, t, output).
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -46,8 +46,10 @@ fn transformer_text8_agrees() {
     agrees("transformer_text8", &NetworkConfig::Transformer(config), &variables);
 }
 
-/// Names and shapes equal those of the state dict, fixed tensors equal its own to the last digits,
-/// and with its weights the output is the reference's to 1e-5 of its largest value.
+/// Checks a network against a state dict and its reference output.
+///
+/// Names and shapes equal those of the state dict, fixed tensors equal its own to the last digits, and with its weights
+/// the output equals the reference's to 1e-5 of its largest value.
 fn agrees(name: &str, config: &NetworkConfig, variables: &Variables) {
     let Some(folder) = reference() else {
         eprintln!("SKIPPED {name}: set BFN_REFERENCE to the folder of the reference values to run this test");

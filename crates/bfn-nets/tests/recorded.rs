@@ -1,4 +1,4 @@
-//! Work that is recorded and repeated; on the CPU, and as CUDA graphs on every GPU there is.
+//! Recorded and repeated work, on the CPU and as CUDA graphs on every available GPU.
 
 #![allow(clippy::unwrap_used)]
 
@@ -13,7 +13,7 @@ use object::read::ReadCache;
 use object::{Object, ObjectSymbol};
 use tch::{Device, Kind, Tensor};
 
-/// The tests take turns: libtorch's generators are the whole process's.
+/// Makes the tests take turns, as libtorch's generators belong to the whole process.
 fn alone() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
@@ -27,7 +27,7 @@ impl Inputs for Pair {
     }
 }
 
-/// The inputs of a run, different ones each time.
+/// Returns the inputs of a run, which differ from step to step.
 fn pair(step: u64, rows: i64, device: Device) -> Pair {
     let values = Tensor::arange(rows * 5, (Kind::Float, Device::Cpu)) * 0.3 + step as f64;
     Pair(values.sin().reshape([rows, 5]).to_device(device), values.narrow(0, 0, rows).cos().to_device(device))
@@ -40,7 +40,7 @@ fn weights(device: Device) -> [Tensor; 2] {
     })
 }
 
-/// The loss of a small network with dropout; its gradient is added to that of the weights.
+/// Computes the loss of a small network with dropout; its gradient is added to that of the weights.
 fn pass(Pair(x, y): &Pair, [first, second]: &[Tensor; 2]) -> Tensor {
     let hidden = x.matmul(first).tanh().dropout(0.5, true);
     let scale = device::upload(&Tensor::from_slice(&[0.5_f32]), x.device());
@@ -53,7 +53,7 @@ fn close(a: &Tensor, b: &Tensor) -> bool {
     a.allclose(b, 1e-6, 1e-6, false)
 }
 
-/// Through the rehearsals, the recording and repetitions: losses, and gradients that add up in place.
+/// Rehearsals, recording and repetitions yield the losses of fresh work, and gradients that accumulate in place.
 #[test]
 fn repeated_work_is_work_done_anew() {
     let _alone = alone();
@@ -110,12 +110,12 @@ fn numbers_that_change_are_refused() {
         let refused = run(3.0).unwrap_err();
         let message = refused.downcast_ref::<&str>().unwrap();
         assert!(message.contains("numbers that change from run to run"), "{message}");
-        // The constants and the thread are as they were.
+        // The constants and the thread are unchanged.
         for _ in 0..5 {
             assert!(close(&run(2.0).unwrap(), &(&x * 2.0)));
             assert!(close(&times(&x, 4.0), &(&x * 4.0)));
         }
-        // A recording that was left in the middle is begun again.
+        // An interrupted recording is started again.
         let mut recorded = Recorded::new(device).unwrap();
         for step in 0..7 {
             let work = |Pair(x, _): &Pair| {
@@ -147,7 +147,7 @@ fn inputs_of_another_shape_do_not_fit() {
     }
 }
 
-/// The shim calls CUDA graphs by the names of their functions: libtorch's CUDA half must have them.
+/// libtorch's CUDA half has the functions that the shim calls by name for CUDA graphs.
 #[test]
 fn the_functions_that_record_are_in_libtorch() {
     let source = include_str!("../src/shim/graph.cpp");

@@ -1,4 +1,4 @@
-//! The arrows between the crates, and the rules that every source file keeps.
+//! The permitted dependencies between the crates, and the rules for every source file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use cargo_metadata::{CargoOpt, DependencyKind, Metadata, MetadataCommand, PackageId};
 
-/// Which crates of the workspace each crate may use, in tests too.
+/// The crates of the workspace that each crate may use, in tests too.
 const ARROWS: [(&str, &[&str]); 5] = [
     ("bfn-core", &[]),
     ("bfn-data", &["bfn-core"]),
@@ -22,18 +22,18 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the workspace's root")
 }
 
-/// With all features, so that no feature hides an arrow.
+/// Returns the metadata with all features, so that no feature hides a dependency.
 fn metadata() -> Metadata {
     MetadataCommand::new()
         .manifest_path(root().join("Cargo.toml"))
         .features(CargoOpt::AllFeatures)
-        // Otherwise cargo would fetch other systems' packages.
+        // Otherwise cargo would fetch the packages of other systems.
         .other_options(["--filter-platform".to_string(), "x86_64-unknown-linux-gnu".to_string()])
         .exec()
         .expect("cargo metadata")
 }
 
-/// Everything that a package is built from, itself left out; what only its tests use left out too.
+/// Returns the packages that a package is built from, without itself and without those that only its tests use.
 fn built_from(metadata: &Metadata, name: &str) -> BTreeSet<String> {
     let nodes = &metadata.resolve.as_ref().expect("a resolved graph").nodes;
     let nodes: BTreeMap<&PackageId, _> = nodes.iter().map(|node| (&node.id, node)).collect();
@@ -74,7 +74,7 @@ fn arrows_between_the_crates_point_down_only() {
     for package in members {
         for dependency in &package.dependencies {
             let to = dependency.name.as_str();
-            // A crate may name itself for its own tests, to switch a feature on.
+            // A crate may depend on itself for its own tests, to switch a feature on.
             let itself = to == package.name.as_str() && dependency.kind == DependencyKind::Development;
             if names.contains(to) && !itself {
                 let may = allowed[package.name.as_str()].contains(&to);
@@ -91,7 +91,7 @@ fn libtorch_stays_out_of_the_lower_crates() {
     for name in ["bfn-core", "bfn-data"] {
         assert_eq!(libtorch(name).next(), None, "{name} is built from libtorch");
     }
-    // The question itself can find it.
+    // The query can find libtorch where it is used.
     assert_eq!(libtorch("bfn-nets").count(), 2);
 }
 

@@ -1,21 +1,21 @@
-//! What the equations are given.
+//! The inputs of the equations.
 
 use bfn_core::{Element, Indices, Nd, NoiseSource, RngNoise, Tensor};
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-/// The examples of a batch.
+/// The number of examples in a batch.
 const BATCH: usize = 64;
 
 /// The accuracy of the messages.
 pub(crate) const ALPHA: f64 = 0.5;
 
-/// The times of a sampler's step, and of the step before.
+/// The times of a sampling step, and the time of the step before.
 pub(crate) const FROM: f64 = 0.5;
 pub(crate) const TO: f64 = 0.6;
 pub(crate) const BEFORE: f64 = 0.4;
 
-/// A precision with its name and how closely loops must agree.
+/// A floating-point precision, with its name and the tolerance to which loops must agree.
 pub(crate) trait Precision: Element {
     const NAME: &'static str;
     const TOLERANCE: f64;
@@ -31,7 +31,7 @@ impl Precision for f64 {
     const TOLERANCE: f64 = 1e-9;
 }
 
-/// The shape of a kind of data.
+/// The sizes of one kind of data.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Size {
     pub(crate) variables: usize,
@@ -40,7 +40,7 @@ pub(crate) struct Size {
     pub(crate) network_outputs: usize,
 }
 
-/// Random data, noise and network output; θ of different examples has different times.
+/// Random data, noise and network output; the θ of each example has its own time.
 #[derive(Debug)]
 pub(crate) struct Inputs<F: Precision> {
     pub(crate) size: Size,
@@ -53,7 +53,7 @@ pub(crate) struct Inputs<F: Precision> {
     pub(crate) network: Tensor<Nd<F>>,
 }
 
-/// The bytes of what goes in and out.
+/// The number of bytes of each argument and of the result.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bytes {
     pub(crate) data: usize,
@@ -89,7 +89,7 @@ impl<F: Precision> Inputs<F> {
         }
     }
 
-    /// The data of `continuous` are real numbers, those of the other kinds indices.
+    /// Returns the sizes in bytes; the data of `continuous` are real numbers, those of the other kinds are indices.
     pub(crate) fn bytes(&self) -> Bytes {
         let Size { numbers_per_message, network_outputs, .. } = self.size;
         let variables = BATCH * self.size.variables;
@@ -106,7 +106,7 @@ impl<F: Precision> Inputs<F> {
         }
     }
 
-    /// The example of each variable.
+    /// Returns the example to which a variable belongs.
     pub(crate) fn example(&self, variable: usize) -> usize {
         variable / self.size.variables
     }

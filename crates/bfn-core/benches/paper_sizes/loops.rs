@@ -1,4 +1,4 @@
-//! Plain loops: one pass over the arguments, with the same functions of numbers and without arrays in between.
+//! Plain loops: one pass over the arguments, with the same scalar functions and without intermediate arrays.
 
 mod continuous;
 mod discrete;

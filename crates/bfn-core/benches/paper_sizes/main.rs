@@ -1,4 +1,4 @@
-//! The equations at the paper's sizes, each beside a plain loop over the same bytes.
+//! Benchmarks of the equations at the paper's sizes, each next to a plain loop over the same bytes.
 //!
 //! ```text
 //! cargo bench -p bfn-core                            # everything, some minutes
@@ -6,10 +6,10 @@
 //! cargo bench -p bfn-core --features rayon           # on all cores
 //! ```
 //!
-//! Batches of 64: `binary` is 784 variables of two classes, `text` 256 variables of 27 classes, `continuous` and
-//! `discretised` 3072 variables, the second of 256 bins. Losses start at the network's output. A step of a sampler is
-//! that of SDE-2 after the network: the prediction, its mean, and θ at the next time. The throughput counts the
-//! bytes of the arguments and of the result.
+//! The batches hold 64 examples: `binary` has 784 variables of two classes, `text` 256 variables of 27 classes, and
+//! `continuous` and `discretised` 3072 variables each, the latter with 256 bins. Losses start at the network's output.
+//! The sampling step is that of SDE-2 after the network: the prediction, its mean, and θ at the next time. The
+//! throughput counts the bytes of the arguments and of the result.
 
 mod inputs;
 mod loops;
@@ -32,11 +32,11 @@ const DISCRETISED: Size = Size { variables: 3072, classes: 256, numbers_per_mess
 const BETA_1: f64 = 0.75;
 const SIGMA_1: f64 = 1e-3;
 
-/// Puts the C library's allocator into the state of a process in which something large has been freed: freed memory is
-/// kept for the next arrays. Before, whether a time holds that of getting megabytes from the system anew depends on what
-/// ran earlier.
+/// Makes the C library's allocator keep freed memory for the next arrays, as it does once something large has been
+/// freed. Otherwise, whether a measured time includes requesting megabytes from the system would depend on what ran
+/// earlier.
 fn keep_freed_memory() {
-    // glibc learns from up to 32 MiB.
+    // glibc adapts to allocations of up to 32 MiB.
     drop(black_box(Vec::<u8>::with_capacity(31 << 20)));
 }
 
@@ -119,7 +119,7 @@ fn bench<F, G>(
     group.finish();
 }
 
-/// Panics unless the equation and its loop are the same.
+/// Panics unless the equation and its loop agree.
 fn assert_agree<F: Precision>(what: &str, equation: &[f64], plain: &[F]) {
     assert_eq!(equation.len(), plain.len(), "{what}");
     for (found, expected) in equation.iter().zip(plain.iter().map(|x| x.widen())) {

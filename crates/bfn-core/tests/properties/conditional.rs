@@ -1,4 +1,4 @@
-//! Sampling with some variables known, held against mixtures whose conditional distributions are known.
+//! Sampling with some variables known, compared with mixtures whose conditional distributions are known.
 
 use std::convert::Infallible;
 
@@ -23,7 +23,7 @@ use crate::{assert_close, indices, row, tensor};
 
 const DENSITY: Reconstruction = Reconstruction::Density { deviation: 0.1 };
 
-/// Six data points of three variables of three classes, none independent of the others.
+/// Six data points of three variables of three classes; no variable is independent of the others.
 const POINTS: [[usize; 3]; 6] = [[0, 0, 0], [0, 1, 2], [1, 1, 0], [1, 2, 1], [2, 0, 1], [2, 2, 2]];
 const WEIGHTS: [f64; 6] = [0.25, 0.05, 0.1, 0.2, 0.25, 0.15];
 
@@ -31,10 +31,10 @@ fn discrete() -> DiscreteFlow {
     DiscreteFlow::new(3, BETA_1).unwrap()
 }
 
-/// An accuracy β(1) at which hardly anything is left to be told at the end.
+/// An accuracy β(1) at which the messages leave hardly anything undetermined at the end.
 const BETA_1: f64 = 4.0;
 
-/// The exact posterior of every variable: that of the points, p(point) e^(Σ_d z_(x_d)), summed by class.
+/// Computes the exact posterior of every variable: that of the points, p(point) e^(Σ_d z_(x_d)), summed by class.
 fn marginals(theta: &Logits<Nd>) -> Categorical<Nd> {
     let logits = theta.0.to_values();
     let probabilities = logits.chunks_exact(9).flat_map(|z| {
@@ -51,7 +51,7 @@ fn marginals(theta: &Logits<Nd>) -> Categorical<Nd> {
     Categorical::from_logits(&tensor(&theta.0.shape(), &probabilities).ln())
 }
 
-/// The first variable is known to be of class 0, in so many rows.
+/// Returns `rows` observations in which the first variable is known to be of class 0.
 fn first_is_0(rows: usize) -> Observed<Nd, bfn_core::Indices> {
     let known: Vec<f64> = (0..3 * rows).map(|i| f64::from(u8::from(i % 3 == 0))).collect();
     Observed { values: indices(&[rows, 3], &vec![0; 3 * rows]), known: tensor(&[rows, 3], &known) }
@@ -61,7 +61,7 @@ fn like(rows: usize) -> Tensor {
     tensor(&[rows, 3, 3], &vec![0.0; 9 * rows])
 }
 
-/// The share of the point (0, 0, 0) among draws of the last two variables, and of (0, 1, 2); weighed.
+/// Computes the weighted shares of the points (0, 0, 0) and (0, 1, 2), by the last two variables of each draw.
 fn shares(drawn: &[usize], weights: &[f64]) -> [f64; 2] {
     let total: f64 = weights.iter().sum();
     let share = |rest: [usize; 2]| {
@@ -70,7 +70,7 @@ fn shares(drawn: &[usize], weights: &[f64]) -> [f64; 2] {
     [share([0, 0]), share([1, 2])]
 }
 
-/// Draws with the first variable known, without weights.
+/// Draws with the first variable known and returns the shares, without weights.
 fn unweighed(passes: Passes, rows: usize) -> [f64; 2] {
     let (flow, like) = (discrete(), like(rows));
     let conditioned = Conditioned::new(&flow, &first_is_0(rows), &like);
@@ -99,14 +99,14 @@ fn filtered_by(
     filtered
 }
 
-/// p(rest | first is 0) is 5/6 and 1/6, and p(first is 0) is 0.3.
+/// The exact p(rest | first is 0), which is 5/6 and 1/6; p(first is 0) is 0.3.
 const EXACT: [f64; 2] = [5.0 / 6.0, 1.0 / 6.0];
 
 fn distance(found: [f64; 2]) -> f64 {
     (found[0] - EXACT[0]).abs() + (found[1] - EXACT[1]).abs()
 }
 
-/// The mean of numbers and its standard error.
+/// Computes the mean of numbers and its standard error.
 fn mean(values: &[f64]) -> [f64; 2] {
     let count = values.len() as f64;
     let mean = values.iter().sum::<f64>() / count;
@@ -124,7 +124,7 @@ fn particles_converge_to_the_exact_conditional() {
             drawn.chunks(3 * count).zip(filtered.weights.chunks(count)).map(|(d, w)| shares(d, w)).collect();
         for (point, exact) in EXACT.iter().enumerate() {
             let [found, error] = mean(&of_groups.iter().map(|shares| shares[point]).collect::<Vec<_>>());
-            // A hundred steps, in each of which messages are independent, are off by about as much.
+            // A hundred steps, within each of which messages are independent, have an error of about 0.01.
             assert!(
                 (found - exact).abs() < 4.0 * error + 0.01,
                 "threshold {threshold}: {found} ± {error}, not {exact}"
@@ -144,7 +144,7 @@ fn particles_converge_to_the_exact_conditional() {
     }
 }
 
-/// Messages of a small total accuracy leave much to the last prediction, which weighs particles too.
+/// Messages of a small total accuracy leave much to the last prediction, which also weights the particles.
 #[test]
 fn the_last_prediction_counts_in_the_weights() {
     let (groups, count) = (24, 250);
@@ -162,7 +162,7 @@ fn more_particles_come_closer() {
         let groups = 4000 / count;
         let filtered = filtered(groups, count, 60, 0.5);
         let uniform: Vec<f64> = (0..groups).map(|group| (group as f64 + 0.5) / groups as f64).collect();
-        // One draw of each group, as a user would take it.
+        // One draw from each group, as a user would take it.
         let rows = filtered.draw(&uniform);
         assert!(rows.iter().enumerate().all(|(group, row)| row / count == group));
         let drawn = filtered.output.draw(&mut source(304)).to_vec();
@@ -183,7 +183,7 @@ fn passes_come_closer_than_one() {
 
 #[test]
 fn what_is_known_learns_as_in_training() {
-    // With all variables known, θ follows the flow distribution, whatever is predicted.
+    // With all variables known, θ follows the flow distribution, whatever the prediction.
     let (flow, rows) = (ContinuousFlow::new(0.2, DENSITY).unwrap(), 4000);
     let like = tensor(&[rows, 1], &vec![0.0; rows]);
     let observed = Observed { values: like.full_like(0.4), known: like.full_like(1.0) };
@@ -193,7 +193,7 @@ fn what_is_known_learns_as_in_training() {
     for (solver, start) in
         stochastic.into_iter().map(|solver| (solver, 0.0)).chain([(Solver::Sde2, 0.2), (Solver::Ode2, 0.2)])
     {
-        // Messages about what is known are true ones at any temperature.
+        // Messages about known values are true messages at any temperature.
         for (passes, temperature) in [(1, 1.0), (3, 1.0), (1, 0.4), (3, 2.5)] {
             let grid = Grid::uniform_from(start, 12).unwrap();
             let sampler = Sampler::new(solver, grid).unwrap().with_passes(Passes::new(passes, 5).unwrap());
@@ -231,7 +231,7 @@ fn messages_taken_back_leave_the_flow_distribution() {
         let mean = if class == 1 { 2.0 * beta } else { -beta };
         assert_follows(&earlier.0.select_last(class).to_values(), |z| normal_cdf((z - mean) / (3.0 * beta).sqrt()));
     }
-    // What was learnt up to the earlier time is part of what was learnt up to the later one: Cov(z', z) = K β'.
+    // The messages up to the earlier time are part of those up to the later time: Cov(z', z) = K β'.
     let (before, after) = (earlier.0.select_last(0).to_values(), theta.0.select_last(0).to_values());
     let mean = |values: &[f64]| values.iter().sum::<f64>() / rows as f64;
     let (m, n) = (mean(&before), mean(&after));
@@ -239,7 +239,7 @@ fn messages_taken_back_leave_the_flow_distribution() {
     assert!((covariance / (3.0 * beta) - 1.0).abs() < 0.1, "{covariance}, not {}", 3.0 * beta);
 }
 
-/// Messages about data that follow the prediction are foreseen by it: the mean of p_R/p_S over messages is 1.
+/// Checks that the weights are density ratios: the mean of p_R/p_S over the sender's messages is 1.
 fn weights_are_ratios<F>(flow: &F, x: &F::Data, output: &F::Output)
 where
     F: Conditional<Nd> + BayesianFlow<Nd>,
@@ -269,7 +269,7 @@ fn weights_are_the_receivers_density_over_the_senders() {
     let flow = flow.with_head(NormalHead);
     let output = flow.output(&theta, &net(&[0.3, -0.5]), &t);
     weights_are_ratios(&flow, &x, &output);
-    // By the densities themselves.
+    // The expected weights come from the densities themselves.
     let alpha = flow.step_accuracy(0.1, 0.2);
     let epsilon = NoiseSource::<Nd>::normal(&mut source(308), &x);
     let y = &x + &epsilon * alpha.powf(-0.5);
@@ -287,7 +287,7 @@ fn weights_are_the_receivers_density_over_the_senders() {
     let flow = DiscretisedFlow::new(5, 0.3).unwrap().with_head(MixtureHead::new(2).unwrap());
     let output = flow.output(&theta, &net(&[0.1, -0.1, 0.3, -0.8, -0.5, -1.0]), &t);
     weights_are_ratios(&flow, &bins, &output);
-    // The mean of the ratios is 1 at any accuracy; this is that of a message between the two times.
+    // The mean of the ratios is 1 at any accuracy; `alpha` is the accuracy of a message between the two times.
     let alpha = row(&[0.3_f64.powf(-0.4) - 0.3_f64.powf(-0.2)]);
     let expected = -log_ratio(&centre(&bins.to_reals(&x), 5), &alpha, &epsilon, &output.log_probabilities());
     let found = flow.message_weight(&bins, &output, 0.1, 0.2, &epsilon);
@@ -308,7 +308,7 @@ fn weights_are_the_receivers_density_over_the_senders() {
 
 #[test]
 fn cells_of_rows_are_filled_in() {
-    // The class is known; the number and the bin are then those of its row.
+    // The class is known; the number and the bin must then be those of its row.
     let (flow, rows) = (table(), 600);
     let like = tensor(&[rows, flow.message_width()], &vec![0.0; rows * flow.message_width()]);
     let known: Vec<f64> = (0..3 * rows).map(|i| f64::from(u8::from(i % 3 == 2))).collect();
@@ -328,7 +328,7 @@ fn cells_of_rows_are_filled_in() {
     let drawn = filtered.output.draw(&mut source(310));
     let (reals, bins) = (drawn.0[0].reals().to_values(), drawn.0[1].indices().to_vec());
     let chosen = filtered.draw(&[0.5; 30]);
-    // Ten numbers would make three data points one.
+    // Ten numbers would merge every three data points into one.
     assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| filtered.draw(&[0.5; 10]))).is_err());
     let fits = |row: &&usize| {
         let (x, bin, _) = wanted(**row / 20);

@@ -69,7 +69,7 @@ proptest! {
         let (x, t, epsilon) = (row(&x), row(&[t]), row(&epsilon));
         let theta = BayesianFlow::<Nd>::flow(&flow, &x, &t, &epsilon);
         let x_hat = flow.output(&theta, &epsilon.unsqueeze_last(), &t).x_hat;
-        // The rounding of μ grows by 1/γ.
+        // The rounding error of μ grows by the factor 1/γ.
         let gamma = flow.schedule().gamma(&t.to_values()[0]);
         assert_close(&x_hat.to_values(), &x.to_values(), 1e-14 + 1e-15 / gamma);
     }
@@ -85,7 +85,7 @@ proptest! {
     fn the_step_loss_is_the_divergence_of_two_normals(x in -1.0..1.0_f64, x_hat in -1.0..1.0_f64, alpha in 0.01..50.0_f64) {
         let output = Delta { x_hat: row(&[x_hat]) };
         let found = flow_of(0.1).loss_step(&row(&[x]), &output, &row(&[alpha]), &row(&[0.0])).to_values()[0];
-        // E over y = x + ε/√α of ln N(y; x, 1/α) − ln N(y; x̂, 1/α).
+        // The expectation over y = x + ε/√α of ln N(y; x, 1/α) − ln N(y; x̂, 1/α).
         let ratio = |e: f64| 0.5 * (alpha.sqrt() * (x - x_hat) + e).powi(2) - 0.5 * e * e;
         let expected: f64 = normal_nodes().iter().map(|node| node.weight * ratio(node.at)).sum();
         prop_assert!((found - expected).abs() < 1e-10 * expected.max(1.0), "{found} instead of {expected}");

@@ -1,4 +1,4 @@
-//! L^n → L^∞ at rate 1/n, with a fixed imperfect predictor and exact expectations.
+//! Convergence L^n → L^∞ at rate 1/n, with a fixed imperfect predictor and exact expectations.
 
 use bfn_core::continuous::{Belief, Reconstruction};
 use bfn_core::distribution::{Categorical, Delta, DiscretisedNormal, Probability};
@@ -7,17 +7,17 @@ use bfn_core::{BayesianFlow, ContinuousFlow, DiscreteFlow, DiscretisedFlow, Grid
 use crate::statistics::{Node, normal_nodes, order, unit_nodes};
 use crate::{indices, row, tensor};
 
-/// A flow with a predictor that is wrong in a fixed way, and noise that spans what its losses depend on.
+/// A flow with a predictor that is wrong in a fixed way, and noise that spans everything its losses depend on.
 struct Game<'a, F: BayesianFlow<Nd>> {
     flow: F,
     x: F::Data,
     predict: &'a dyn Fn(&F::Theta) -> F::Output,
-    /// One message's noise from one standard normal number.
+    /// The noise of one message as a function of one standard normal number.
     noise: &'a dyn Fn(f64) -> Vec<f64>,
 }
 
 impl<F: BayesianFlow<Nd>> Game<'_, F> {
-    /// L^n: Σ_i E_θ E_y of one step's loss.
+    /// Computes L^n: Σ_i E_θ E_y of the loss of one step.
     fn n_step(&self, n: usize) -> f64 {
         let step = |Interval { from, to }| {
             let alpha = self.flow.step_accuracy(from, to);
@@ -26,7 +26,7 @@ impl<F: BayesianFlow<Nd>> Game<'_, F> {
         Grid::uniform(n).unwrap().steps().map(step).sum()
     }
 
-    /// L^∞: ∫ dt E_θ of the continuous-time loss.
+    /// Computes L^∞: ∫ dt E_θ of the continuous-time loss.
     fn continuous_time(&self) -> f64 {
         let integrand = |t: f64| {
             let loss = |output: &F::Output, _: &Tensor| self.flow.loss_continuous_time(&self.x, output, &row(&[t]));
@@ -35,7 +35,7 @@ impl<F: BayesianFlow<Nd>> Game<'_, F> {
         unit_nodes(400).iter().map(|node| node.weight * integrand(node.at)).sum()
     }
 
-    /// The expectation of a loss over θ ~ p_F at time t and over the message's noise.
+    /// Computes the expectation of a loss over θ ~ p_F at time t and over the message's noise.
     ///
     /// The batch holds every pair of a node for θ and a node for the message.
     fn expect(&self, t: f64, loss: impl Fn(&F::Output, &Tensor) -> Tensor) -> f64 {
@@ -49,7 +49,7 @@ impl<F: BayesianFlow<Nd>> Game<'_, F> {
         };
         let theta = self.flow.flow(&self.x, &row(&[t]), &noise(0));
         let losses = loss(&(self.predict)(&theta), &noise(1)).to_values();
-        // Every second node of the trapezoidal rule, so twice its step.
+        // Only every second node of the trapezoidal rule is used, so its step doubles.
         losses.iter().zip(&pairs).map(|(loss, [a, b])| loss * 4.0 * a.weight * b.weight).sum()
     }
 
@@ -91,7 +91,7 @@ fn discrete_data() {
     let flow = DiscreteFlow::new(2, 0.8).unwrap();
     let x = indices(&[PAIRS], &[1; PAIRS]);
     let predict = |theta: &bfn_core::discrete::Logits<Nd>| Categorical::from_logits(&(&theta.0 * 0.5));
-    // Only the difference of the two logits matters, whose noise is √2 times a standard normal.
+    // Only the difference of the two logits matters; its noise is √2 times a standard normal.
     let half = 0.5_f64.sqrt();
     Game { flow, x, predict: &predict, noise: &|z| vec![-half * z, half * z] }.assert_order_one();
 }

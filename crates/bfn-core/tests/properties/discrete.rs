@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use crate::statistics::{assert_follows, source};
 use crate::{assert_close, distribution, indices, noise, row, tensor};
 
-/// One variable of K classes: the class, noise of K numbers and K probabilities.
+/// Generates one variable of K classes: the class, K numbers of noise and K probabilities.
 fn variable() -> impl Strategy<Value = (usize, Vec<f64>, Vec<f64>)> {
     (2..30_usize).prop_flat_map(|classes| (0..classes, noise(classes), distribution(classes)))
 }
@@ -19,7 +19,7 @@ fn categorical(probabilities: &[f64]) -> Categorical<Nd> {
     Categorical::from_logits(&tensor(&[1, logits.len()], &logits))
 }
 
-/// ln N(y; α(K e_k − 1), αK I) over all K dimensions.
+/// Computes ln N(y; α(K e_k − 1), αK I) over all K dimensions.
 fn ln_density(y: &[f64], k: usize, alpha: f64) -> f64 {
     let classes = y.len() as f64;
     let term = |(j, y): (usize, &f64)| {
@@ -29,7 +29,7 @@ fn ln_density(y: &[f64], k: usize, alpha: f64) -> f64 {
     y.iter().enumerate().map(term).sum()
 }
 
-/// ln Σ_k p_k N(y; α(K e_k − 1), αK I), the joint mixture.
+/// Computes ln Σ_k p_k N(y; α(K e_k − 1), αK I), the joint mixture.
 fn ln_receiver(y: &[f64], probabilities: &[f64], alpha: f64) -> f64 {
     let terms: Vec<f64> = probabilities.iter().enumerate().map(|(k, p)| p.ln() + ln_density(y, k, alpha)).collect();
     let peak = terms.iter().copied().fold(f64::MIN, f64::max);
@@ -152,7 +152,7 @@ proptest! {
 
 #[test]
 fn the_expected_step_loss_is_the_divergence_of_the_densities() {
-    // K = 2: ∫ p_S ln(p_S/p_R) d²y over a grid of explicit densities, against the mean of the loss over its noise.
+    // For K = 2, ∫ p_S ln(p_S/p_R) d²y on a grid of explicit densities is the mean of the loss over its noise.
     let flow = DiscreteFlow::new(2, 1.0).unwrap();
     for (x, p, alpha) in [(0, 0.3, 0.2), (1, 0.3, 0.2), (0, 0.9, 1.5), (1, 0.95, 0.7)] {
         let p_o = [p, 1.0 - p];
@@ -202,7 +202,7 @@ fn updates_with_sender_messages_have_the_flow_distribution() {
             let mean = beta * (if k == x { 2.0 } else { -1.0 });
             assert_follows(&logits.select_last(k).to_values(), |z| normal_cdf((z - mean) / deviation));
         }
-        // Independent components: a difference has twice the variance.
+        // The components are independent, so a difference has twice the variance.
         let difference = logits.select_last(1) - logits.select_last(0);
         let cdf = |z: f64| normal_cdf((z - 3.0 * beta) / (deviation * 2.0_f64.sqrt()));
         assert_follows(&difference.to_values(), cdf);

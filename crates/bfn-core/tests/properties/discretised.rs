@@ -12,7 +12,7 @@ fn centre_of(k: usize, bins: usize) -> f64 {
     (2 * k + 1) as f64 / bins as f64 - 1.0
 }
 
-/// One variable of K bins: the bin, noise and K probabilities.
+/// Generates one variable of K bins: the bin, noise and K probabilities.
 fn variable() -> impl Strategy<Value = (usize, f64, Vec<f64>)> {
     (2..40_usize).prop_flat_map(|bins| (0..bins, -4.0..4.0, distribution(bins)))
 }
@@ -83,7 +83,7 @@ proptest! {
     fn the_true_noise_predicts_the_bin(
         sigma_1 in (-9.0..-2.5_f64).prop_map(f64::exp), position in 0.0..1.0_f64, epsilon in -3.0..3.0_f64,
     ) {
-        // At t = 1 the deviation σ₁ √… e^(−10) is far below a bin's width.
+        // At t = 1 the deviation σ₁ √… e^(−10) is far below the width of a bin.
         let bins = 16;
         let k = (position * 16.0) as usize;
         let flow = DiscretisedFlow::new(bins, sigma_1).unwrap();
@@ -114,7 +114,7 @@ fn deviations_have_limits() {
         flow.output(&theta, &tensor(&[1, 2], &[0.0, ln_sigma]), &row(&[t])).deviation.to_values()[0]
     };
     let ratio = |t: f64| (sigma_1.powf(2.0 * t) / -(2.0 * t * sigma_1.ln()).exp_m1()).sqrt();
-    // Early the ratio is 74, at the end 1e−4: only so are all four limits to be seen.
+    // The ratio is 74 early and 1e−4 at the end; only with both can all four limits be seen.
     for (t, ln_sigma, expected) in [
         (1.0, 9.0, ratio(1.0) * 9.0_f64.exp()),
         (1.0, 11.0, ratio(1.0) * 10.0_f64.exp()),

@@ -11,7 +11,7 @@ fn normal(mean: f64, deviation: f64, bins: usize) -> DiscretisedNormal<Nd> {
     DiscretisedNormal { mean: row(&[mean]), deviation: row(&[deviation]), bins, probability: Probability::Exact }
 }
 
-/// Means far outside the data's range and deviations of the whole allowed range.
+/// Generates means far outside the data's range and deviations over the whole allowed range.
 fn parameters() -> impl Strategy<Value = (f64, f64)> {
     (-20.0..20.0_f64, (-6.9..2.3_f64).prop_map(f64::exp))
 }
@@ -118,7 +118,7 @@ proptest! {
         let best = categorical.mode();
         let peak = categorical.log_probabilities().max_last();
         prop_assert_eq!(categorical.log_prob(&best).to_values(), peak.to_values());
-        // A narrow normal's mode is the bin of its mean, or a neighbour where the mean is near an edge.
+        // The mode of a narrow normal is the bin of its mean, or a neighbouring bin if the mean is near an edge.
         let found = normal(mean, deviation, 9).mode().to_vec()[0] as f64;
         let expected = bin(&row(&[mean]), 9).to_vec()[0] as f64;
         prop_assert!((found - expected).abs() <= 1.0, "{found} and {expected}");

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use crate::statistics::{normal_nodes, source};
 use crate::{sigma_1, tensor};
 
-/// −Σ θ ln θ of softmax z.
+/// Computes −Σ θ ln θ for θ = softmax z.
 fn entropy_of(z: &[f64]) -> f64 {
     let peak = z.iter().copied().fold(f64::MIN, f64::max);
     let ln_total = peak + z.iter().map(|z| (z - peak).exp()).sum::<f64>().ln();
@@ -18,7 +18,7 @@ fn entropy_of(z: &[f64]) -> f64 {
 }
 
 proptest! {
-    // Each case is some hundred thousand exponentials.
+    // Each case computes on the order of a hundred thousand exponentials.
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
@@ -32,7 +32,7 @@ proptest! {
 
     #[test]
     fn three_classes_by_quadrature_of_the_entropy_itself(beta in 0.01..4.0_f64) {
-        // Differences to the true class: mean −3β, variance 6β, covariance 3β.
+        // The differences from the true class have mean −3β, variance 6β and covariance 3β.
         let deviation = (3.0 * beta).sqrt();
         let nodes = normal_nodes();
         let mut expected = 0.0;
@@ -57,7 +57,7 @@ proptest! {
 
     #[test]
     fn the_first_message_takes_half_of_each_other_class(classes in 2..1000_usize) {
-        // dH/dβ = −(K − 1)/2 at 0.
+        // dH/dβ = −(K − 1)/2 at β = 0.
         let (entropy, k) = (Categorical::new(classes).unwrap(), classes as f64);
         let beta = 1e-6 / k;
         let slope = (entropy.at(beta) - k.ln()) / beta;
@@ -75,7 +75,7 @@ proptest! {
 
 #[test]
 fn the_entropy_of_a_normal_is_in_absolute_units() {
-    // ½ ln(2πe), and ½ ln(1 + β) less once the precision is 1 + β.
+    // The entropy is ½ ln(2πe), less ½ ln(1 + β) once the precision is 1 + β.
     assert!((normal(0.0) - 1.418_938_533_204_672_7).abs() < 1e-15);
     for beta in [1e-9, 0.5, 3.0, 1e6] {
         let fall = normal(beta) - normal(0.0);
@@ -112,7 +112,7 @@ fn extreme_accuracies() {
         assert_eq!(entropy.at(0.0), k.ln());
         assert!((entropy.at(1e-300) - k.ln()).abs() < 1e-11);
         assert!(entropy.at(1e6).abs() < 1e-30);
-        // Late, the entropy falls as e^(−Kβ/4), up to a slowly varying factor.
+        // At large β, the entropy falls as e^(−Kβ/4), up to a slowly varying factor.
         let (before, after) = (entropy.at(120.0 / k), entropy.at(124.0 / k));
         assert!((after / before / (-1.0_f64).exp() - 1.0).abs() < 0.03, "K = {classes}: {}", after / before);
     }
@@ -168,7 +168,7 @@ fn a_simulated_entropy_gives_a_schedule_too() {
 
 #[test]
 fn a_saturated_end_is_no_obstacle() {
-    // Beyond Kβ ≈ 500 the entropy is 0 in f64, so that the last knots cannot be told apart.
+    // Beyond Kβ ≈ 500 the entropy is 0 in f64, so the last knots are indistinguishable.
     let categorical = Categorical::new(27).unwrap();
     let fitted = linear_schedule(|beta| categorical.at(beta), 40.0, 60).unwrap();
     assert!(nonlinearity(|beta| categorical.at(beta), &fitted, 50) < 1e-3);

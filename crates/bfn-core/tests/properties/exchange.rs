@@ -1,5 +1,5 @@
-//! Losses against a direct simulation of the message exchange: messages drawn one after the other, beliefs
-//! updated with them, and the surprise of each message taken from the densities of sender and receiver.
+//! Losses compared with a direct simulation of the message exchange. Messages are drawn one after the other, beliefs
+//! are updated with them, and the surprise of each message is taken from the densities of sender and receiver.
 
 use std::f64::consts::PI;
 
@@ -26,7 +26,7 @@ struct Message<'a, O> {
     alpha: f64,
 }
 
-/// Holds n times the loss of a random step against the sum of ln p_S/p_R over a whole exchange.
+/// Compares n times the loss of a random step with the sum of ln p_S/p_R over a whole exchange.
 fn check<F: BayesianFlow<Nd>>(
     flow: &F,
     x: &F::Data,
@@ -83,13 +83,13 @@ impl Moments {
     }
 }
 
-/// A network that says the same linear things about every θ: P numbers per variable from its input.
+/// Returns a network that is the same linear function for every θ: P numbers per variable from its input.
 fn linear(offsets: &[f64], slopes: &[f64]) -> impl Fn(&Tensor) -> Tensor {
     let (offsets, slopes) = (row(offsets), row(slopes));
     move |input| input.reshape(&[EXAMPLES, 1, 1]) * &slopes + &offsets
 }
 
-/// Messages N(x, 1/α) held against the receiver's density of y.
+/// Computes ln N(y; x, 1/α), the log-density of the sender's message y.
 fn normal_sender(x: &Tensor, y: &Tensor, alpha: f64) -> Tensor {
     Normal { mean: x.clone(), deviation: x.full_like(alpha.powf(-0.5)) }.log_prob(y)
 }
@@ -127,7 +127,7 @@ fn continuous_data_with_a_mixture() {
     });
 }
 
-/// ln Σ_k p_O(k) N(y; k_c, 1/α), by plain loops.
+/// Computes ln Σ_k p_O(k) N(y; k_c, 1/α) by plain loops.
 fn bin_receiver(probabilities: &Tensor, y: &Tensor, alpha: f64) -> Tensor {
     let bins = probabilities.shape()[2];
     let p = probabilities.to_values();
@@ -161,7 +161,7 @@ fn discretised_data_with_free_bins() {
     });
 }
 
-/// ln p_S(y) − ln p_R(y) for discrete data from the normal densities, by plain loops.
+/// Computes ln p_S(y) − ln p_R(y) for discrete data from the normal densities by plain loops.
 fn class_surprise(x: usize, probabilities: &Tensor, y: &Tensor, alpha: f64, receiver: Receiver) -> Tensor {
     let classes = probabilities.shape()[2];
     let (scale, variance) = (classes as f64, alpha * classes as f64);

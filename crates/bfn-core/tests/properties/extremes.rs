@@ -19,7 +19,7 @@ fn assert_finite<F: Element>(what: &str, tensor: &Tensor<Nd<F>>) {
     assert!(values.iter().all(|value| value.is_finite()), "{what}: {values:?}");
 }
 
-/// All losses of a flow at all extreme times, for network outputs of the given values.
+/// Checks all losses of a flow at all extreme times, for the given network outputs.
 fn check<F: Element, G: BayesianFlow<Nd<F>>>(
     what: &str,
     flow: &G,
@@ -79,7 +79,7 @@ fn discretised_data<F: Element>() {
 }
 
 fn discrete_data<F: Element>() {
-    // The last saturates every probability, in f64 as well.
+    // The last accuracy saturates every probability, even in f64.
     for beta_1 in [1e-4, 3.0, 1e6] {
         for classes in [2, 27, 1000] {
             let flow = DiscreteFlow::new(classes, beta_1).unwrap();

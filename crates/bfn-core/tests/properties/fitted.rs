@@ -12,7 +12,7 @@ use crate::solvers::DENSITY;
 use crate::statistics::source;
 use crate::{assert_close, indices, row, tensor};
 
-/// The costs c(s, t) on a uniform fine grid of n steps.
+/// Tabulates the costs c(s, t) on a uniform fine grid of n steps.
 fn table(n: usize, cost: impl Fn(f64, f64) -> f64) -> StepCosts {
     let fine = Grid::uniform(n).unwrap();
     let times = fine.times().to_vec();
@@ -21,7 +21,7 @@ fn table(n: usize, cost: impl Fn(f64, f64) -> f64) -> StepCosts {
     StepCosts::new(fine, costs).unwrap()
 }
 
-/// The least cost of a path of so many steps, by trying all.
+/// Finds the least cost of a path of `steps` steps that starts at `from`, by trying all paths.
 fn by_trying(costs: &StepCosts, from: usize, steps: usize) -> f64 {
     let n = costs.fine().count();
     if steps == 1 {
@@ -55,13 +55,13 @@ proptest! {
 
 #[test]
 fn a_known_optimum_is_found() {
-    // c(s, t) = (t − s)(1 − s)²: with one inner time u the cost u + (1 − u)³ is least at u = 1 − 3^(−1/2).
+    // For c(s, t) = (t − s)(1 − s)² and one inner time u, the cost u + (1 − u)³ is least at u = 1 − 3^(−1/2).
     let costs = table(1000, |s, t| (t - s) * (1.0 - s).powi(2));
     let best = costs.best(2).unwrap();
     let u = 1.0 - 3.0_f64.powf(-0.5);
     assert!((best.grid.times()[1] - u).abs() <= 5e-4, "{:?}", best.grid);
     assert!((best.cost - (u + (1.0 - u).powi(3))).abs() < 1e-6);
-    // Steps of (t − s)² are best all equal.
+    // For c(s, t) = (t − s)², equal steps are best.
     assert_eq!(table(60, |s, t| (t - s).powi(2)).best(12).unwrap().grid.times(), Grid::uniform(12).unwrap().times());
 }
 
@@ -90,7 +90,7 @@ fn measured_costs_of_a_point_mass_are_exact() {
 
 #[test]
 fn measured_costs_are_those_of_the_bound() {
-    // Discrete data and an exact predictor of one variable: the costs of a grid's steps add up to its loss.
+    // For discrete data and an exact predictor of one variable, the costs of a grid's steps add up to its loss.
     let (flow, count) = (DiscreteFlow::new(3, 2.0).unwrap(), 20_000);
     let ln_p = row(&[0.1, 0.3, 0.6]).ln();
     let x = indices(&[count, 1], &(0..count).map(|i| [0, 1, 1, 1, 2, 2, 2, 2, 2, 2][i % 10]).collect::<Vec<_>>());
@@ -125,7 +125,7 @@ fn tables_that_are_none_are_refused() {
     assert!(parameter(StepCosts::new(fine.clone(), vec![1.0; 5])));
     assert!(parameter(StepCosts::new(fine.clone(), vec![f64::NAN; 6])));
     let costs = StepCosts::new(fine, vec![1.0; 6]).unwrap();
-    // What was measured, or scaled, need not be finite.
+    // Measured or scaled costs need not be finite.
     assert!(matches!(
         costs.clone().scaled(f64::NAN).best(1),
         Err(Error::Parameter { parameter: "the cost of a step", .. })

@@ -33,14 +33,14 @@ fn bins(mean: &[f64], deviation: f64) -> DiscretisedNormal<Nd> {
 fn probabilities_are_taken_further_and_stay_probabilities() {
     let (with, without) = (classes(&[0.6, 0.3, 0.1]), classes(&[0.2, 0.3, 0.5]));
     let found = with.guided(&without, 1.0).probabilities().to_values();
-    // 1, 0.3 and −0.3, of which the last is none.
+    // Before normalisation: 1, 0.3 and −0.3; the last is not a probability and becomes 0.
     assert_close(&found, &[1.0 / 1.3, 0.3 / 1.3, 0.0], 1e-11);
     assert_close(&with.guided(&without, 0.5).probabilities().to_values(), &[0.8 / 1.1, 0.3 / 1.1, 0.0], 1e-11);
     assert_close(&with.guided(&without, -0.5).probabilities().to_values(), &[0.4, 0.3, 0.3], 1e-12);
     assert!(with.guided(&without, 9.0).log_probabilities().to_values().iter().all(|ln| ln.is_finite()));
     let free = BinCategorical(with.clone()).guided(&BinCategorical(without.clone()), 1.0);
     assert_close(&free.0.probabilities().to_values(), &found, 1e-15);
-    // On the output the same two predictions become p(x | c)² / p(x): 1.8, 0.3 and 0.02.
+    // With guidance on the network's output, the same two predictions become p(x | c)² / p(x): 1.8, 0.3 and 0.02.
     let on_output = guided(&with.log_probabilities(), &without.log_probabilities(), 1.0).softmax_last();
     assert_close(&on_output.to_values(), &[1.8 / 2.12, 0.3 / 2.12, 0.02 / 2.12], 1e-12);
 }
@@ -50,7 +50,7 @@ fn means_are_taken_further_from_within_their_range() {
     let delta = |x_hat: &[f64]| Delta { x_hat: row(x_hat) };
     let found = delta(&[0.2, 0.7, -1.0]).guided(&delta(&[0.1, 0.2, 1.0]), 2.0);
     assert_close(&found.x_hat.to_values(), &[0.4, 1.0, -1.0], 1e-15);
-    // What lies outside [−1, 1] counts as its end; the deviation is the conditional one.
+    // In the difference, a mean outside [−1, 1] counts as the nearest end; the deviation is the conditional one.
     let found = bins(&[0.2, 3.0], 0.1).guided(&bins(&[-0.1, -40.0], 0.7), 0.5);
     assert_close(&found.mean.to_values(), &[0.35, 4.0], 1e-14);
     assert_close(&found.deviation.to_values(), &[0.1; 2], 1e-15);

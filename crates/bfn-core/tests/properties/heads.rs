@@ -19,7 +19,7 @@ use crate::{assert_close, distribution, indices, like, noise, row, tensor};
 
 const DENSITY: Reconstruction = Reconstruction::Density { deviation: 0.1 };
 
-/// Weights, means and deviations of a mixture.
+/// The weights, means and deviations of a mixture.
 #[derive(Debug, Clone)]
 struct Parameters {
     weights: Vec<f64>,
@@ -28,7 +28,7 @@ struct Parameters {
 }
 
 impl Parameters {
-    /// One variable, or `count` equal ones.
+    /// Returns the mixture for one variable, or for `count` equal ones.
     fn mixture(&self, count: usize) -> NormalMixture<Nd> {
         let shape = [count, self.weights.len()];
         let repeated = |values: &[f64]| tensor(&shape, &vec![0.0; count * values.len()]) + row(values);
@@ -131,7 +131,7 @@ proptest! {
         let of_normal = normal.discretised(40, Probability::Exact).log_probabilities();
         let of_one = one.discretised(40, Probability::Exact).log_probabilities();
         assert_close(&bins(of_one), &bins(of_normal), 1e-12);
-        // The estimate's mean over the noise is the closed form.
+        // The mean of the estimate over the noise is the closed form.
         let estimate: f64 = normal_nodes()
             .iter()
             .map(|node| node.weight * one.divergence(&x, &alpha, &row(&[node.at])).to_values()[0])
@@ -150,7 +150,7 @@ proptest! {
 
     #[test]
     fn divergences_are_those_of_the_receiver(p in parameters(), x in -1.0..1.0_f64, epsilon in -4.0..4.0_f64, alpha in 0.01..1e3_f64) {
-        // ln p_S(y) − ln p_R(y) with the receiver as the output distribution convolved with the sender's normal.
+        // ln p_S(y) − ln p_R(y), where the receiver is the output distribution convolved with the sender's normal.
         let deviation = alpha.powf(-0.5);
         let y = row(&[x + epsilon * deviation]);
         let sender: Normal<Nd> = Normal { mean: row(&[x]), deviation: row(&[deviation]) };
@@ -207,7 +207,7 @@ proptest! {
         };
         let found = p.mixture(1).tempered(temperature).log_prob(&row(&[x])).to_values();
         assert_close(&found, &[expected.density(x).ln()], 1e-9);
-        // Of bins: the masses of the tempered normals.
+        // For bins, the expected values are the masses of the tempered normals.
         let edge = |k: usize| 2.0 * k as f64 / bins as f64 - 1.0;
         let masses = |cdf: &dyn Fn(f64) -> f64| -> Vec<f64> {
             let below = |k: usize| if k == 0 { 0.0 } else if k == bins { 1.0 } else { cdf(edge(k)) };
@@ -229,7 +229,7 @@ proptest! {
         let total: f64 = powers.iter().sum();
         let expected: Vec<f64> = powers.iter().map(|power| power / total).collect();
         assert_close(&output.tempered(temperature).probabilities().to_values(), &expected, 1e-10);
-        // A normal to the power 1/T is one of T times the variance; a mixture of one is a normal.
+        // A normal raised to the power 1/T is a normal of T times the variance; a mixture of one is a normal.
         let normal: Normal<Nd> = Normal { mean: row(&[0.2]), deviation: row(&[0.5]) };
         let one = Parameters { weights: vec![1.0], means: vec![0.2], deviations: vec![0.5] }.mixture(1);
         let (x, y) = (row(&[0.7]), row(&[-0.4]));
@@ -255,7 +255,7 @@ proptest! {
 
     #[test]
     fn the_continuous_time_loss_is_the_limit_of_small_steps(p in parameters(), x in -1.0..1.0_f64) {
-        // n · KL of accuracy α/n tends to α (x − mean)²/2, whatever the form of the output distribution.
+        // n · KL at accuracy α/n tends to α (x − mean)²/2, whatever the form of the output distribution.
         let narrow = Parameters { deviations: p.deviations.iter().map(|s| s.min(1.0)).collect(), ..p };
         let output = narrow.mixture(1);
         let alpha = 1e-5;

@@ -32,27 +32,27 @@ mod trajectory;
 use bfn_core::{Element, Indices, Nd, Tensor};
 use proptest::prelude::*;
 
-/// A tensor in f64.
+/// Builds a tensor in f64.
 fn tensor(shape: &[usize], values: &[f64]) -> Tensor {
     like::<f64>().from_values_like(shape, values)
 }
 
-/// A tensor of one axis in f64.
+/// Builds a tensor of one axis in f64.
 fn row(values: &[f64]) -> Tensor {
     tensor(&[values.len()], values)
 }
 
-/// Indices for tensors in f64.
+/// Builds indices for tensors in f64.
 fn indices(shape: &[usize], values: &[usize]) -> Indices {
     like::<f64>().indices_like(shape, values)
 }
 
-/// A tensor that fixes the precision.
+/// Returns a tensor that fixes the precision.
 fn like<F: Element>() -> Tensor<Nd<F>> {
     Tensor::from_nd(ndarray::ArrayD::from_elem(vec![1], F::of(0.0)))
 }
 
-/// Panics unless all values agree to `tolerance`, relative or, below magnitude 1, absolute.
+/// Panics unless all values agree to `tolerance`, which is relative, or absolute below magnitude 1.
 #[track_caller]
 fn assert_close(found: &[f64], expected: &[f64], tolerance: f64) {
     assert_eq!(found.len(), expected.len(), "number of values");
@@ -62,17 +62,17 @@ fn assert_close(found: &[f64], expected: &[f64], tolerance: f64) {
     }
 }
 
-/// Numbers that a standard normal might give.
+/// Generates numbers that a standard normal might give.
 fn noise(count: usize) -> impl Strategy<Value = Vec<f64>> {
     prop::collection::vec(-4.0..4.0, count)
 }
 
-/// A σ₁ of the paper's range and beyond.
+/// Generates a σ₁ in the paper's range and beyond.
 fn sigma_1() -> impl Strategy<Value = f64> {
     (-9.0..-0.01_f64).prop_map(f64::exp)
 }
 
-/// Strictly positive probabilities that sum to one.
+/// Generates strictly positive probabilities that sum to one.
 fn distribution(count: usize) -> impl Strategy<Value = Vec<f64>> {
     prop::collection::vec(-4.0..4.0_f64, count).prop_map(|logits| {
         let total: f64 = logits.iter().map(|logit| logit.exp()).sum();

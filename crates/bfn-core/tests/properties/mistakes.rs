@@ -1,4 +1,4 @@
-//! Parameters outside their domain are errors that name them; mistaken shapes panic with both shapes.
+//! Parameters outside their domain give errors that name them; mismatched shapes panic with a message naming both.
 
 use std::panic::catch_unwind;
 
@@ -143,7 +143,7 @@ fn zeros(shape: &[usize]) -> Tensor {
 #[test]
 fn continuous_shapes() {
     let schedule = ExponentialSchedule::new(0.1).unwrap();
-    // An axis of length 1 would broadcast, and all variables would share their noise.
+    // An axis of length 1 would broadcast, so all variables would share their noise.
     for wrong in [&[2, 4][..], &[2, 1], &[3]] {
         let shapes = [&[2, 3], wrong];
         assert_panics(shapes, || drop(continuous::flow(&schedule, &zeros(&[2, 3]), &zeros(&[2]), &zeros(wrong))));
@@ -159,7 +159,7 @@ fn continuous_shapes() {
     let flow = ContinuousFlow::new(0.1, DENSITY).unwrap();
     let theta = || Belief::<Nd> { mu: zeros(&[2, 3]), rho: row(&[1.0]) };
     assert_panics([&[2, 3, 1], &[2, 3, 2]], || drop(flow.output(&theta(), &zeros(&[2, 3, 2]), &row(&[0.5]))));
-    // One time per example, not per variable.
+    // There is one time per example, not one per variable.
     assert_panics([&[3, 1], &[2, 3]], || {
         drop(continuous::flow(&schedule, &zeros(&[2, 3]), &zeros(&[3]), &zeros(&[2, 3])));
     });

@@ -17,7 +17,7 @@ use crate::{assert_close, indices, row, tensor};
 
 const DENSITY: Reconstruction = Reconstruction::Density { deviation: 0.1 };
 
-/// One flow of each kind, and discrete parts of two and of three classes, every one with its own schedule.
+/// One flow of each kind, with discrete parts of two and of three classes, each with its own schedule.
 struct Flows {
     continuous: ContinuousFlow,
     discretised: DiscretisedFlow,
@@ -45,7 +45,7 @@ fn mixed() -> MixedFlow {
     .unwrap()
 }
 
-/// Two examples.
+/// The data of two examples.
 struct Data {
     reals: Tensor,
     bins: Indices,
@@ -72,7 +72,7 @@ fn values() -> MixedValues<Nd> {
     ])
 }
 
-/// Standard normal numbers, flat and one tensor for each part.
+/// Standard normal numbers, as one flat tensor and as one tensor for each part.
 struct Noise {
     flat: Tensor,
     parts: [Tensor; 4],
@@ -89,7 +89,7 @@ fn network() -> Tensor {
     NoiseSource::<Nd>::normal(&mut source(73), &tensor(&[2, 11], &[0.0; 22]))
 }
 
-/// The same losses from a flow on its own.
+/// Computes the same losses with a flow on its own.
 fn alone<F: BayesianFlow<Nd>>(flow: &F, x: &F::Data, noise: [&Tensor; 2], net: &Tensor) -> [Tensor; 3] {
     let t = row(&[0.3, 0.8]);
     let theta = flow.flow(x, &t, noise[0]);
@@ -156,7 +156,7 @@ fn the_entropy_is_the_sum_over_all_variables() {
         let expected = reals + classes(&binary) + 2.0 * classes(&discrete);
         assert_close(&[entropy(t)], &[expected], 1e-12);
     }
-    // At the start 3 normals of variance 1, a coin and two dice of three sides.
+    // At the start, the parts are 3 normals of variance 1, a coin and two dice of three sides.
     assert_close(&[entropy(0.0)], &[1.5 * (2.0 * PI * E).ln() + 2.0_f64.ln() + 2.0 * 3.0_f64.ln()], 1e-12);
 }
 
@@ -182,7 +182,7 @@ fn messages_and_updates_are_those_of_the_parts_alone() {
     assert_close(&updated[3].logits().0.to_values(), &expected.0.to_values(), 1e-14);
 }
 
-/// A table of three rows, whose columns depend on each other: a number, a bin of four and a class of three.
+/// A table of three rows whose columns depend on each other: a number, one of four bins and one of three classes.
 pub(crate) const ROWS: [(f64, usize, usize); 3] = [(-0.5, 0, 2), (0.25, 2, 0), (0.75, 3, 1)];
 const WEIGHTS: [f64; 3] = [0.5, 0.2, 0.3];
 
@@ -199,14 +199,14 @@ pub(crate) fn table() -> Table {
     .unwrap()
 }
 
-/// What the exact posterior over the rows makes a network say.
+/// Computes the network output that corresponds to the exact posterior over the rows.
 pub(crate) fn posterior(theta: &[PartTheta<Nd>]) -> Tensor {
     let numbers = |part: usize| (theta[part].belief().mu.to_values(), theta[part].belief().rho.to_values()[0]);
     let ((mu, rho), (mu_bin, rho_bin)) = (numbers(0), numbers(1));
     let logits = theta[2].logits().0.to_values();
     let mut outputs = Vec::new();
     for example in 0..mu.len() {
-        // The messages about each column multiply: ρ μ x − (ρ − 1) x²/2 for numbers, z_x for classes.
+        // The evidence of the columns' messages multiplies: ρ μ x − (ρ − 1) x²/2 for numbers, z_x for classes.
         let evidence = |mu: f64, rho: f64, x: f64| rho * mu * x - 0.5 * (rho - 1.0) * x * x;
         let score = |row: usize| {
             let (x, bin, class) = ROWS[row];
@@ -251,7 +251,7 @@ fn the_sampler_draws_whole_rows() {
     let whole = (0..examples).filter(|i| bins[*i] == ROWS[rows[*i]].1 && (reals[*i] - ROWS[rows[*i]].0).abs() < 0.1);
     let whole = whole.count() as f64 / examples as f64;
     assert!(whole > 0.97, "only {whole} of the samples are rows of the table");
-    // Finitely many steps with the mean in place of a draw of the number leave a small bias.
+    // The finite number of steps, with the mean in place of a draw of the number, leaves a small bias.
     for (row, weight) in WEIGHTS.iter().enumerate() {
         let share = rows.iter().filter(|drawn| **drawn == row).count() as f64 / examples as f64;
         assert!((share - weight).abs() < 0.06, "row {row} is drawn with share {share}, not {weight}");

@@ -1,4 +1,4 @@
-//! The ancestral sampler, as a distribution.
+//! The distribution of the samples from the ancestral sampler.
 
 use std::convert::Infallible;
 
@@ -34,7 +34,7 @@ fn discrete_samples_follow_the_mixture_of_an_exact_predictor() {
 
 #[test]
 fn discretised_samples_follow_the_mixture_of_an_exact_predictor() {
-    // The two numbers of a normal discretised to three bins make any distribution over them.
+    // The two parameters of a normal discretised to three bins can give any distribution over the bins.
     let weights = [0.5, 0.2, 0.3];
     let flow = DiscretisedFlow::new(3, 0.5).unwrap();
     let predict = |theta: &Belief<Nd>, _: f64| {
@@ -61,7 +61,7 @@ fn discretised_samples_follow_the_mixture_of_an_exact_predictor() {
     assert_frequencies(&output.draw(&mut noise).to_vec(), &weights);
 }
 
-/// Φ⁻¹ by bisection.
+/// Computes Φ⁻¹ by bisection.
 fn quantile(p: f64) -> f64 {
     let (mut low, mut high) = (-38.0, 8.0);
     for _ in 0..60 {

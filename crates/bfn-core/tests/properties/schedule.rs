@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use crate::{assert_close, like, row, sigma_1};
 
-/// A schedule of one's own that implements only what it must: β(t) = b (t + t³).
+/// A custom schedule that implements only the required methods: β(t) = b (t + t³).
 #[derive(Debug, Clone, Copy)]
 struct Cubic(f64);
 
@@ -26,7 +26,7 @@ impl<R: Real> Schedule<R> for Cubic {
     }
 }
 
-/// All schedules in closed form, and one of one's own.
+/// Returns all schedules in closed form, and a custom one.
 fn schedules(sigma_1: f64, beta_1: f64) -> Vec<Box<dyn Schedule<f64>>> {
     vec![
         Box::new(ExponentialSchedule::new(sigma_1).unwrap()),
@@ -54,7 +54,7 @@ proptest! {
 
     #[test]
     fn alpha_is_the_derivative_of_beta(sigma_1 in sigma_1(), beta_1 in 0.01..100.0_f64, t in 0.001..0.999_f64) {
-        // Small beside the distance to a pole at either end.
+        // The step h is small compared with the distance to a pole at either end.
         let h = 1e-3 * t.min(1.0 - t);
         for schedule in schedules(sigma_1, beta_1) {
             // Differences at h and 2h, extrapolated to h⁴.
@@ -143,26 +143,26 @@ proptest! {
 
 #[test]
 fn the_logarithmic_schedule_has_its_limits() {
-    // For small β(1) the accuracy grows evenly.
+    // For small β(1), the accuracy grows linearly.
     let schedule = LogarithmicSchedule::new(10, 1e-9).unwrap();
     for t in [0.1, 0.5, 0.9] {
         assert!((schedule.beta(&t) / (1e-9 * t) - 1.0).abs() < 1e-8);
         assert!((schedule.alpha(&t) / 1e-9 - 1.0).abs() < 1e-8);
     }
-    // For large β(1) its end is a pole, of which nothing is lost: K β(1)/4 = 675.
+    // For large β(1), the schedule ends in a pole, which is kept in full: K β(1)/4 = 675.
     let schedule = LogarithmicSchedule::new(27, 100.0).unwrap();
     assert!((schedule.beta(&1.0) - 100.0).abs() < 1e-12);
     assert!((schedule.beta(&0.5) - 4.0 / 27.0 * std::f64::consts::LN_2).abs() < 1e-15);
     assert!((schedule.alpha(&1.0).ln() - (675.0 + (4.0 / 27.0_f64).ln())).abs() < 1e-12);
     assert!((schedule.step_accuracy(&0.5, &1.0) + schedule.beta(&0.5) - 100.0).abs() < 1e-12);
-    // In f32 the pole is out of range, but not β(1).
+    // In f32 the pole is out of range, but β(1) is not.
     let times: Tensor<Nd<f32>> = like::<f32>().from_values_like(&[2], &[0.5, 1.0]);
     assert_close(&schedule.beta(&times).to_values(), &[schedule.beta(&0.5), 100.0], 1e-6);
 }
 
 #[test]
 fn small_steps_keep_their_digits() {
-    // 1 − σ₁^(2/n) cancels for many steps; at the start α_i is the rate α(0)/n to first order.
+    // 1 − σ₁^(2/n) suffers from cancellation for many steps; at the start, α_i is α(0)/n to first order.
     let schedule = ExponentialSchedule::new(0.001).unwrap();
     let h = 1e-12;
     let rate = 0.001_f64.ln() * -2.0;

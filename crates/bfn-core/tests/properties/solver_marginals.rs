@@ -12,7 +12,7 @@ use crate::{row, tensor};
 
 const COUNT: usize = 4000;
 
-/// Those that follow the differential equations; the others only approach them or are no discretisation.
+/// The solvers that follow the differential equations; the others only approach them or do not discretise them.
 const EQUATIONS: [Solver; 7] = [
     Solver::Sde1,
     Solver::Sde2,
@@ -51,7 +51,7 @@ fn discrete_solvers_end_in_the_flow_distribution() {
     let flow = DiscreteFlow::new(3, 2.0).unwrap();
     let ln_weights = row(&weights).ln();
     let like = tensor(&[COUNT, 3], &[0.0; 3 * COUNT]);
-    // z_0 − z_1 is normal given the class, with means ±Kβ and 0 and variance 2Kβ.
+    // Given the class, z_0 − z_1 is normal with mean ±Kβ or 0 and variance 2Kβ.
     let (drift, deviation) = (6.0, 12.0_f64.sqrt());
     let cdf = |z: f64| -> f64 {
         [drift, -drift, 0.0].iter().zip(&weights).map(|(mean, w)| w * normal_cdf((z - mean) / deviation)).sum()

@@ -19,7 +19,7 @@ fn assert_order(what: &str, points: &[(f64, f64)], expected: f64, allowed: f64) 
     assert!((found - expected).abs() <= allowed, "{what}: order {found}, expected {expected}; errors {points:?}");
 }
 
-/// The largest distance of paths' ends from those in many steps.
+/// Computes, for each number of steps, the largest distance of the paths' ends from those of many steps.
 fn ordinary_errors(solver: Solver, grid: impl Fn(usize) -> Grid, end: impl Fn(&Sampler) -> Tensor) -> Vec<(f64, f64)> {
     let truth = end(&Sampler::new(Solver::Ode2SingleStep, grid(6000)).unwrap()).to_values();
     let error = |n: usize| {
@@ -63,7 +63,7 @@ fn ordinary_equations_of_discrete_data_are_solved_to_their_order() {
     }
 }
 
-/// Noise that is 1 for one example at each draw, else 0.
+/// Noise that is 1 for one example at each draw, the next example every time, and 0 for all others.
 struct Impulses(usize);
 
 impl NoiseSource<Nd> for Impulses {
@@ -81,9 +81,9 @@ impl NoiseSource<Nd> for Impulses {
 
 #[test]
 fn stochastic_equations_of_continuous_data_are_solved_to_their_weak_order() {
-    // Normal data have a linear posterior mean, so μ at the end is linear in all noise: its mean and its
-    // variance, the sum of squared responses to the impulses, are exact. The prediction is a little wrong
-    // on purpose: with the true one even a single step ends in the right mean.
+    // Normal data have a linear posterior mean, so μ at the end is linear in all noise. Its mean and its variance,
+    // the sum of the squared responses to the impulses, are therefore exact. The prediction is slightly wrong on
+    // purpose: with the true one, even a single step ends in the right mean.
     let flow = ContinuousFlow::new(0.2, DENSITY).unwrap();
     let data = Mixture { weights: vec![1.0], means: vec![0.3], deviations: vec![0.4] };
     let moments = |solver, n: usize| -> [f64; 2] {
@@ -117,7 +117,7 @@ struct Summed<'a> {
 
 impl NoiseSource<Nd> for Summed<'_> {
     fn normal(&mut self, _like: &Tensor) -> Tensor {
-        // The first is that of the start.
+        // The first noise is that of the start.
         let range = if self.next == 0 { 0..1 } else { self.next..self.next + self.stride };
         self.next = range.end;
         let total: f64 = self.weights[range.clone()].iter().sum();

@@ -1,4 +1,4 @@
-//! What holds of every solver.
+//! Properties that hold for every solver.
 
 use std::convert::Infallible;
 
@@ -16,7 +16,7 @@ use crate::{assert_close, like, row, tensor};
 
 pub(crate) const DENSITY: Reconstruction = Reconstruction::Density { deviation: 0.1 };
 
-/// A mixture of normals, as a data set and as its exact posterior mean.
+/// A mixture of normals that serves as a data set with a known exact posterior mean.
 pub(crate) struct Mixture {
     pub(crate) weights: Vec<f64>,
     pub(crate) means: Vec<f64>,
@@ -24,12 +24,12 @@ pub(crate) struct Mixture {
 }
 
 impl Mixture {
-    /// Two modes that overlap.
+    /// Returns a mixture of two modes that overlap.
     pub(crate) fn two() -> Self {
         Self { weights: vec![0.4, 0.6], means: vec![-0.5, 0.4], deviations: vec![0.25, 0.35] }
     }
 
-    /// E[x | θ], not clipped, with ρ the precision of θ.
+    /// Computes E[x | θ], not clipped, where ρ is the precision of θ.
     pub(crate) fn x_hat(&self, mu: f64, rho: f64) -> f64 {
         let beta = rho - 1.0;
         let parts: Vec<[f64; 2]> = (0..self.weights.len())
@@ -54,7 +54,7 @@ impl Mixture {
     }
 }
 
-/// The posterior of one variable: p(k) ∝ weight_k e^(z_k).
+/// Computes the posterior of one variable: p(k) ∝ weight_k e^(z_k).
 pub(crate) fn posterior(theta: &Logits<Nd>, ln_weights: &Tensor) -> Categorical<Nd> {
     Categorical::from_logits(&(&theta.0 + ln_weights))
 }
@@ -117,7 +117,7 @@ fn the_ancestral_solver_is_the_ancestral_sampler_for_finite_data() {
 
 #[test]
 fn a_constant_prediction_needs_one_step_of_an_exact_rule() {
-    // One step or many: rules that are exact for a constant prediction agree.
+    // Rules that are exact for a constant prediction give the same result in one step and in many.
     let flow = ContinuousFlow::new(0.05, DENSITY).unwrap();
     let like = row(&[0.0, 0.0]);
     for solver in [Solver::Ode1, Solver::Ode2, Solver::Ode2SingleStep, Solver::FixedNoise] {
@@ -158,7 +158,7 @@ fn the_last_step_may_be_the_prediction_itself() {
 fn choices_stand_for_the_prediction() {
     let flow = DiscretisedFlow::new(4, 0.1).unwrap();
     let like = row(&[0.0]);
-    // A broad prediction to the right of the middle: the mean lies in bin 2, the mode is the last bin.
+    // For a broad prediction to the right of the middle, the mean lies in bin 2 and the mode is the last bin.
     let network = tensor(&[1, 2], &[-0.6, 0.0]);
     let end = |choice| {
         let sampler = Sampler::new(Solver::Redraw, Grid::new(vec![0.0, 0.5]).unwrap()).unwrap().with_choice(choice);
@@ -195,7 +195,7 @@ fn temperature_divides_logits_and_scales_noise() {
     );
     let (hot_p, cold_p) = (hot.output.probabilities().to_values(), cold.output.probabilities().to_values());
     assert_close(&hot_p, &cold_p, 1e-12);
-    // β(1)(K ê − 1) is the same, the noise twice as large.
+    // The drift β(1)(K ê − 1) is the same, and the noise is twice as large.
     let drift: Vec<f64> = cold_p.iter().map(|p| 2.0 * (3.0 * p - 1.0)).collect();
     let noise =
         |theta: &Logits<Nd>| -> Vec<f64> { theta.0.to_values().iter().zip(&drift).map(|(z, d)| z - d).collect() };
@@ -241,7 +241,7 @@ fn a_prediction_of_another_shape_is_a_mistake() {
     run(&sampler, &flow, &tensor(&[2, 3], &[0.0; 6]), 1, |_| Delta { x_hat: row(&[0.0; 3]) });
 }
 
-/// All solvers with a network that says anything.
+/// Panics unless the results of all solvers are finite for the given network output.
 fn stays_finite<F: Element, G: Dynamics<Nd<F>>>(
     what: &str,
     flow: &G,

@@ -1,4 +1,4 @@
-//! Tests of samples, and integrals over the standard normal.
+//! Tests of samples, and integrals over the standard normal distribution.
 
 use std::f64::consts::PI;
 
@@ -6,12 +6,12 @@ use bfn_core::RngNoise;
 use rand::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-/// A source of noise with a fixed seed.
+/// Returns a source of noise with a fixed seed.
 pub(crate) fn source(seed: u64) -> RngNoise<Xoshiro256PlusPlus> {
     RngNoise(Xoshiro256PlusPlus::seed_from_u64(seed))
 }
 
-/// Panics if the Kolmogorov–Smirnov test refuses the distribution function at a level of 0.1 %.
+/// Panics if the Kolmogorov–Smirnov test rejects the distribution function at a level of 0.1 %.
 #[track_caller]
 pub(crate) fn assert_follows(samples: &[f64], cdf: impl Fn(f64) -> f64) {
     assert!(samples.iter().all(|x| x.is_finite()), "samples that are no finite numbers");
@@ -27,7 +27,7 @@ pub(crate) fn assert_follows(samples: &[f64], cdf: impl Fn(f64) -> f64) {
     assert!(scaled < 1.95, "Kolmogorov-Smirnov: √n D = {scaled}");
 }
 
-/// Panics if Pearson's test refuses the probabilities at a level of about 0.1 %.
+/// Panics if Pearson's test rejects the probabilities at a level of about 0.1 %.
 #[track_caller]
 pub(crate) fn assert_frequencies(drawn: &[usize], probabilities: &[f64]) {
     let total = drawn.len() as f64;
@@ -53,14 +53,14 @@ pub(crate) struct Node {
     pub(crate) weight: f64,
 }
 
-/// ∫ f(z) N(z; 0, 1) dz by the trapezoidal rule, whose error falls faster than any power of the step.
+/// Returns nodes for ∫ f(z) N(z; 0, 1) dz by the trapezoidal rule, whose error falls faster than any power of the step.
 pub(crate) fn normal_nodes() -> Vec<Node> {
     let step = 0.15;
     let density = |z: f64| (-0.5 * z * z).exp() / (2.0 * PI).sqrt();
     (-60..=60).map(|i| f64::from(i) * step).map(|at| Node { at, weight: step * density(at) }).collect()
 }
 
-/// ∫₀¹ f(t) dt by Simpson's rule in `intervals` (even) intervals.
+/// Returns nodes for ∫₀¹ f(t) dt by Simpson's rule with `intervals` intervals, an even number.
 pub(crate) fn unit_nodes(intervals: usize) -> Vec<Node> {
     let weight = |i: usize| match i {
         0 => 1.0,
@@ -72,7 +72,7 @@ pub(crate) fn unit_nodes(intervals: usize) -> Vec<Node> {
     (0..=intervals).map(|i| Node { at: i as f64 * width, weight: weight(i) * width / 3.0 }).collect()
 }
 
-/// The slope of the line through (ln x, ln y): the order of a power law.
+/// Computes the slope of the line through (ln x, ln y): the order of a power law.
 pub(crate) fn order(points: &[(f64, f64)]) -> f64 {
     let count = points.len() as f64;
     let mean_x = points.iter().map(|(x, _)| x.ln()).sum::<f64>() / count;
@@ -81,7 +81,7 @@ pub(crate) fn order(points: &[(f64, f64)]) -> f64 {
     covariance / points.iter().map(|(x, _)| (x.ln() - mean_x).powi(2)).sum::<f64>()
 }
 
-/// A generator of the largest numbers there are.
+/// A generator that always returns the largest number.
 struct Largest;
 
 impl rand::RngCore for Largest {

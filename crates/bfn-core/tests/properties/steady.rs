@@ -11,18 +11,19 @@ use crate::{assert_close, indices, row, tensor};
 const EXAMPLES: usize = 2000;
 const DENSITY: Reconstruction = Reconstruction::Density { deviation: 0.1 };
 
-/// Class or bin 1, in every example.
+/// Returns class or bin 1 for every example.
 fn ones() -> Indices {
     indices(&[EXAMPLES, 1], &vec![1; EXAMPLES])
 }
 
-/// 0.3 in every example.
+/// Returns 0.3 for every example.
 fn reals() -> Tensor {
     tensor(&[EXAMPLES, 1], &vec![0.3; EXAMPLES])
 }
 
-/// `loss_step` and `loss_step_steady` under the same noise, then under its negative, after checking that what is left
-/// out is odd in it.
+/// Computes `loss_step` and `loss_step_steady` under the same noise, then under its negative.
+///
+/// Panics unless the part that `loss_step_steady` leaves out is odd in the noise.
 fn losses<F: BayesianFlow<Nd>>(flow: &F, x: &F::Data, network: &[f64], alpha: f64) -> [Vec<f64>; 2] {
     let shape = flow.message_shape(&[EXAMPLES, 1]);
     let like = tensor(&shape, &vec![0.0; shape.iter().product()]);
@@ -44,7 +45,7 @@ fn deviation(values: &[f64]) -> f64 {
     (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count).sqrt()
 }
 
-/// The noise of `loss_step` falls as √α, that of `loss_step_steady` as α; at no α is it the greater.
+/// Checks that the noise of `loss_step` falls as √α and that of `loss_step_steady` as α, the latter never greater.
 fn check<F: BayesianFlow<Nd>>(flow: &F, x: &F::Data, network: &[f64]) {
     let deviations = |alpha| losses(flow, x, network, alpha).map(|loss| deviation(&loss));
     let [before, after] = [1e-3, 1e-5].map(deviations);
@@ -55,12 +56,12 @@ fn check<F: BayesianFlow<Nd>>(flow: &F, x: &F::Data, network: &[f64]) {
     check_over_all_accuracies(flow, x, network);
 }
 
-/// From α = 1e−4 to 1e6 the mean is the same, and the deviation no greater than that of `loss_step`.
+/// Checks that from α = 1e−4 to 1e6 the mean is the same and the deviation no greater than that of `loss_step`.
 fn check_over_all_accuracies<F: BayesianFlow<Nd>>(flow: &F, x: &F::Data, network: &[f64]) {
     for alpha in [1e-4, 1e-2, 0.3, 3.0, 30.0, 1e3, 1e6] {
         let [plain, steady] = losses(flow, x, network, alpha);
         let [of_plain, of_steady] = [&plain, &steady].map(|loss| deviation(loss));
-        // Of any sample that holds each noise and its negative; but for rounding, where messages decide everything.
+        // This holds for any sample of noise with its negative, except for rounding where messages decide everything.
         assert!(of_steady <= of_plain + 1e-12, "α = {alpha}: deviation {of_steady}, of loss_step {of_plain}");
         let left_out: Vec<f64> = plain.iter().zip(&steady).map(|(plain, steady)| plain - steady).collect();
         let mean = left_out[..EXAMPLES].iter().sum::<f64>() / EXAMPLES as f64;
@@ -88,7 +89,10 @@ fn noise_falls_with_the_accuracy_for_mixtures_of_continuous_data() {
     check(&flow, &reals(), &[0.2, -0.3, 0.4, -0.5, 0.1, 0.2]);
 }
 
-/// The first step from the prior, and the only one of n = 1: predictions are far from the data and messages clear.
+/// `loss_step_steady` is no noisier than `loss_step` for uniform predictions at large accuracies.
+///
+/// This is the case of the first step from the prior, the only one for n = 1: predictions are far from the data and
+/// messages are clear.
 #[test]
 fn it_is_no_noisier_for_uniform_predictions_at_large_accuracies() {
     let bins = DiscretisedFlow::new(64, 1e-3).unwrap().with_head(CategoricalHead);

@@ -1,4 +1,4 @@
-//! Guidance by a score, where the posterior given the statement is known.
+//! Guidance by a score, in cases where the posterior given the statement is known.
 
 use std::convert::Infallible;
 
@@ -11,11 +11,11 @@ use crate::solvers::{DENSITY, Mixture, posterior};
 use crate::statistics::{assert_frequencies, source};
 use crate::{assert_close, row, tensor};
 
-/// p(k), and p(c | k).
+/// The weights p(k), and the likelihoods p(c | k).
 const WEIGHTS: [f64; 3] = [0.5, 0.3, 0.2];
 const LIKELIHOODS: [f64; 3] = [0.1, 0.6, 0.9];
 
-/// ∇_z ln Σ_k p(k | z) p(c | k) = p(j | z) (p(c | j)/p(c | z) − 1).
+/// Computes ∇_z ln Σ_k p(k | z) p(c | k) = p(j | z) (p(c | j)/p(c | z) − 1).
 fn gradient(theta: &Logits<Nd>, _t: f64) -> Tensor {
     let p = posterior(theta, &row(&WEIGHTS).ln()).probabilities();
     let joint = &p * row(&LIKELIHOODS);
@@ -34,7 +34,7 @@ fn bayes_rule_moves_the_mean_of_classes() {
 
 #[test]
 fn bayes_rule_moves_the_mean_of_numbers() {
-    // The statement is that a number comes from the second of two normals.
+    // The statement is that a number comes from the second of two normal distributions.
     let (flow, mixture) = (ContinuousFlow::new(0.1, DENSITY).unwrap(), Mixture::two());
     let of_second = |mu: f64, rho: f64| {
         let beta = rho - 1.0;
@@ -69,7 +69,7 @@ fn samples_are_those_of_which_the_statement_is_true() {
         let sampler = Sampler::new(solver, Grid::uniform(150).unwrap()).unwrap();
         let mut noise = source(321);
         let Ok(sample) = sampler.sample(&steered, &like, &mut noise, predict, |_| ());
-        // What is drawn last is drawn without the statement; θ says nearly all by then.
+        // The last prediction ignores the statement, which is added here. θ decides nearly everything by then.
         let drawn = Logits(sample.theta.0 + row(&LIKELIHOODS).ln());
         assert_frequencies(&posterior(&drawn, &row(&WEIGHTS).ln()).draw(&mut noise).to_vec(), &expected);
     }

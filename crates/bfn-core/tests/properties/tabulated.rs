@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use crate::statistics::order;
 use crate::{assert_close, like, row, sigma_1};
 
-/// A table of up to a dozen intervals, whose accuracies rise by anything from 1e−3 to 20.
+/// Generates a table of up to 11 intervals, over each of which β rises by an amount between about 1e−3 and 20.
 fn table() -> impl Strategy<Value = Vec<Knot>> {
     prop::collection::vec((0.05..1.0_f64, -7.0..3.0_f64), 1..12).prop_map(|intervals| {
         let total: f64 = intervals.iter().map(|(width, _)| width).sum();
@@ -22,7 +22,7 @@ fn table() -> impl Strategy<Value = Vec<Knot>> {
     })
 }
 
-/// The table of a schedule at n equal steps.
+/// Tabulates a schedule at n equal steps.
 fn tabulate(schedule: &impl Schedule<f64>, n: usize) -> TabulatedSchedule {
     let time = |i: usize| i as f64 / n as f64;
     let knots: Vec<Knot> = (0..=n).map(|i| Knot { t: time(i), beta: schedule.beta(&time(i)) }).collect();
@@ -77,7 +77,7 @@ proptest! {
         let schedule = TabulatedSchedule::new(&knots).unwrap();
         let beta = schedule.beta(&t);
         let found = schedule.time(&beta);
-        // Where α is 0, β determines the time to half the digits only.
+        // Where α is 0, β determines the time to only half of the digits.
         prop_assert!((found - t).abs() < 1e-6, "{found} instead of {t}");
         prop_assert!((schedule.beta(&found) - beta).abs() <= 1e-11 * (1.0 + beta));
     }
@@ -111,7 +111,7 @@ proptest! {
         assert_close(&schedule.gamma(&tensor).to_values(), &each(&|t| schedule.gamma(t)), 1e-14);
         let beta = schedule.beta(&tensor);
         assert_close(&schedule.time(&beta).to_values(), &each(&|t| schedule.time(&schedule.beta(t))), 1e-9);
-        // Of any shape, and single.
+        // Tensors may have any shape, or no axes at all.
         let square = tensor.from_values_like(&[1, 1], &[t]);
         assert_eq!(schedule.beta(&square).shape(), [1, 1]);
         assert_eq!(schedule.beta(&square.reshape(&[])).to_values(), [schedule.beta(&t)]);

@@ -13,13 +13,13 @@ use crate::{assert_close, distribution, indices, noise, tensor};
 
 const SPREADS: [Spread; 4] = [Spread::Independent, Spread::Stratified, Spread::Antithetic, Spread::LowDiscrepancy];
 
-/// Mean and variance.
+/// The mean and the variance of an estimate.
 struct Moments {
     mean: f64,
     variance: f64,
 }
 
-/// The moments of an estimate from `count` spread uniform numbers, over many batches.
+/// Computes the moments of an estimate from `count` spread uniform numbers, over many batches.
 fn moments(spread: Spread, count: usize, seed: u64, estimate: impl Fn(f64) -> f64) -> Moments {
     let mut random = source(seed).0;
     let estimates: Vec<f64> = (0..4000)
@@ -85,7 +85,7 @@ proptest! {
         let masses: Vec<f64> = (0..n).map(|i| 1.0 + ((seed + i as u64 * 7) % 5) as f64).collect();
         let total: f64 = masses.iter().sum();
         let steps = Steps::weighted(Grid::new(times).unwrap(), &masses).unwrap();
-        // Σ_i p_i f_i / p_i, over a fine grid of uniform numbers of which each step gets a whole number.
+        // Σ_i p_i f_i / p_i over a fine grid of uniform numbers, of which each step receives a whole number.
         let fine = total as usize * 16;
         let f = |step: &Step| step.weight * (step.to - step.from).powi(2);
         let estimate: f64 = (0..fine).map(|j| f(&steps.draw((j as f64 + 0.5) / fine as f64))).sum::<f64>() / fine as f64;
@@ -158,7 +158,7 @@ fn even_spreads_vary_less() {
     assert!(variance(Spread::Antithetic, 16) < independent / 20.0);
     assert!(variance(Spread::Stratified, 16) < independent / 100.0);
     assert!(variance(Spread::LowDiscrepancy, 16) < independent / 10.0);
-    // 1/n³ for strata: doubling the number takes an eighth.
+    // With strata, the variance falls as 1/n³: doubling n divides it by 8.
     let ratio = variance(Spread::Stratified, 16) / variance(Spread::Stratified, 32);
     assert!((ratio / 8.0 - 1.0).abs() < 0.15, "{ratio}");
 }
@@ -191,7 +191,7 @@ fn drawn_times_follow_their_density() {
 
 #[test]
 fn drawn_steps_estimate_the_loss_of_a_grid() {
-    // A fixed imperfect predictor on an uneven grid: the mean over drawn steps is the sum over all.
+    // For a fixed imperfect predictor on an uneven grid, the mean over drawn steps is the sum over all steps.
     let flow = DiscreteFlow::new(3, 2.0).unwrap();
     let steps = Steps::weighted(Grid::new(vec![0.0, 0.3, 0.4, 0.8, 1.0]).unwrap(), &[1.0, 1.0, 4.0, 4.0]).unwrap();
     let logits = tensor(&[3], &[0.0, 0.5, -1.0]);

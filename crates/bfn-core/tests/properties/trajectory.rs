@@ -1,5 +1,5 @@
-//! The exact identity of every trajectory: with one variable, the exact posterior predictor of a
-//! finite mixture and the joint receiver, Σ_i ln p_S/p_R − ln p_O(x | θ_n) = −ln p(x).
+//! The identity that holds exactly on every trajectory. With one variable, the exact posterior predictor of a finite
+//! mixture and the joint receiver, Σ_i ln p_S/p_R − ln p_O(x | θ_n) = −ln p(x).
 
 use std::ops::Range;
 
@@ -51,9 +51,10 @@ impl Exchange {
         tensor(&[1, values.len()], &values)
     }
 
-    /// The messages and the reconstruction of discrete data, of which a network knows p(x = k | θ) ∝ p(k) e^(z_k).
+    /// Computes the losses of the messages and of the reconstruction of discrete data.
     ///
-    /// It gives all of it, or, where the readout adds what θ knows, ln p(k) alone.
+    /// The network knows p(x = k | θ) ∝ p(k) e^(z_k). It outputs the logits of this posterior, or only ln p(k) if the
+    /// readout adds the information in θ.
     fn discrete_total(&self, beta_1: f64, readout: Readout) -> f64 {
         let classes = self.weights.len();
         let flow = DiscreteFlow::new(classes, beta_1).unwrap().with_readout(readout);
@@ -63,7 +64,7 @@ impl Exchange {
                 Readout::Direct => self.ln_weights() + z,
                 Readout::Posterior => self.ln_weights(),
             };
-            // Two classes have one logit.
+            // For two classes, the network outputs one logit.
             let logits = if classes == 2 { logits.select_last(1) - logits.select_last(0) } else { logits };
             logits.reshape(&[1, flow.outputs_per_variable()])
         };
@@ -107,7 +108,7 @@ proptest! {
         let every: Vec<f64> = (0..bins).map(|k| k as f64).collect();
         let centres = centre(&row(&every), bins);
         let x = row(&[centres.to_values()[exchange.x]]);
-        // p(x = k | θ) ∝ p(k) exp(ρ μ k_c − β k_c²/2), from messages of total accuracy β = ρ − 1 and sum ρ μ.
+        // p(x = k | θ) ∝ p(k) exp(ρ μ k_c − β k_c²/2) for messages of total accuracy β = ρ − 1 and sum ρ μ.
         let predict = |theta: &Belief<Nd>| {
             let sum = (&theta.rho * &theta.mu).unsqueeze_last();
             let beta = (&theta.rho - 1.0).unsqueeze_last();
@@ -131,7 +132,7 @@ proptest! {
 
     #[test]
     fn the_posterior_of_the_flow_is_bayes_rule(sigma_1 in 0.05..0.9_f64, t in 0.01..=1.0_f64, epsilon in -4.0..4.0_f64) {
-        // The predictor above rests on this: ln p_F(μ | k; t) = ρ μ k_c − β k_c²/2 + a term without k.
+        // The predictor above relies on this: ln p_F(μ | k; t) = ρ μ k_c − β k_c²/2 + a term without k.
         let schedule = bfn_core::ExponentialSchedule::new(sigma_1).unwrap();
         let theta = continuous::flow(&schedule, &row(&[0.3]), &row(&[t]), &row(&[epsilon]));
         let (mu, rho) = (theta.mu.to_values()[0], theta.rho.to_values()[0]);

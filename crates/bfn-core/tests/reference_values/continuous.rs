@@ -17,7 +17,7 @@ fn continuous_data_of_16_bins() {
     check(&Reference::open("equations/continuous_16"), 0.7);
 }
 
-/// `relative_deviation` is the deviation of the last message in units of σ₁.
+/// Compares a flow with the reference; `relative_deviation` is the deviation of the last message in units of σ₁.
 fn check(reference: &Reference, relative_deviation: f64) {
     let sigma_1 = reference.setting("sigma1_squared").sqrt();
     let bins = reference.count("bins");
@@ -62,7 +62,7 @@ fn check(reference: &Reference, relative_deviation: f64) {
     assert!(compared > 0, "no probability of the file lies above the floor");
 }
 
-/// α_i of the uniform grid, counted from 0.
+/// Computes α_i of the uniform grid, where i counts from 0.
 fn accuracy(flow: &ContinuousFlow, i: usize, n: usize) -> f64 {
     BayesianFlow::<Nd>::step_accuracy(flow, i as f64 / n as f64, (i + 1) as f64 / n as f64)
 }

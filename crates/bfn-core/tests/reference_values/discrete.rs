@@ -28,7 +28,7 @@ fn check(reference: &Reference) {
 
     let theta = BayesianFlow::<Nd>::flow(&flow, &x, &t, &reference.tensor("eps"));
     let expected = reference.tensor("theta");
-    // With two classes the file holds the probability of class 0 alone, and the network sees that.
+    // With two classes, the file holds only the probability of class 0, and the network receives only that.
     if classes == 2 {
         assert_close("theta", &theta.probabilities().select_last(0), &expected, TOLERANCE);
         assert_close("network input", &flow.network_input(&theta), &(expected * 2.0 - 1.0), TOLERANCE);

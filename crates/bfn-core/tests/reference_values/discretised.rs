@@ -8,7 +8,7 @@ use bfn_core::{BayesianFlow, DiscretisedFlow, FiniteDistribution, Nd, OutputDist
 use crate::file::{Reference, mean, mean_over_dimensions};
 use crate::{TOLERANCE, assert_close, assert_close_above_floor};
 
-/// The file's receiver clamps probabilities at 2.2e−16, the exact one does not.
+/// The tolerance of the n-step loss: the file's receiver clamps probabilities at 2.2e−16, the exact one does not.
 const N_STEP_TOLERANCE: f64 = 1e-8;
 
 #[test]

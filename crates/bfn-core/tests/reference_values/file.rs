@@ -6,7 +6,7 @@ use std::path::Path;
 use bfn_core::{Indices, Tensor};
 use safetensors::{Dtype, SafeTensors};
 
-/// One file of reference values: tensors by name, settings by name.
+/// A file of reference values: tensors and settings, by name.
 pub(crate) struct Reference {
     bytes: Vec<u8>,
     settings: HashMap<String, String>,
@@ -23,43 +23,43 @@ impl Reference {
         Self { bytes, settings }
     }
 
-    /// A setting, as text.
+    /// Returns a setting as text.
     pub(crate) fn text(&self, name: &str) -> &str {
         self.settings.get(name).unwrap_or_else(|| panic!("no setting {name}"))
     }
 
-    /// A setting, as a number.
+    /// Returns a setting as a number.
     pub(crate) fn setting(&self, name: &str) -> f64 {
         let text = self.text(name);
         text.parse().unwrap_or_else(|_| panic!("setting {name} is {text}, not a number"))
     }
 
-    /// A setting, as a count.
+    /// Returns a setting as a count.
     pub(crate) fn count(&self, name: &str) -> usize {
         self.setting(name) as usize
     }
 
-    /// A tensor of real numbers.
+    /// Returns a tensor of real numbers.
     pub(crate) fn tensor(&self, name: &str) -> Tensor {
         let (shape, values) = self.parts(name);
         like().from_values_like(&shape, &values)
     }
 
-    /// A tensor of classes.
+    /// Returns a tensor of classes.
     pub(crate) fn indices(&self, name: &str) -> Indices {
         let (shape, values) = self.parts(name);
         let indices: Vec<usize> = values.iter().map(|value| *value as usize).collect();
         like().indices_like(&shape, &indices)
     }
 
-    /// The tensors that lie along the first axis.
+    /// Returns the slices of a tensor along its first axis.
     pub(crate) fn rows(&self, name: &str) -> Vec<Tensor> {
         let (shape, values) = self.parts(name);
         let row = shape[1..].iter().product();
         values.chunks_exact(row).map(|values| like().from_values_like(&shape[1..], values)).collect()
     }
 
-    /// A number without axes.
+    /// Returns the value of a tensor without axes.
     pub(crate) fn number(&self, name: &str) -> f64 {
         self.parts(name).1[0]
     }
@@ -77,18 +77,18 @@ impl Reference {
     }
 }
 
-/// A tensor that fixes the precision.
+/// Returns a tensor that fixes the precision.
 fn like() -> Tensor {
     Tensor::from_nd(ndarray::ArrayD::zeros(vec![1]))
 }
 
-/// The mean of tensors of one shape.
+/// Computes the mean of tensors of the same shape.
 pub(crate) fn mean(tensors: &[Tensor]) -> Tensor {
     let sum = tensors.iter().skip(1).fold(tensors[0].clone(), |sum, tensor| sum + tensor);
     sum / tensors.len() as f64
 }
 
-/// The mean over the last axis, which is kept with length 1.
+/// Computes the mean over the last axis, which is kept with length 1.
 pub(crate) fn mean_over_dimensions(tensor: &Tensor) -> Tensor {
     let shape = tensor.shape();
     (tensor.sum_last() / shape[shape.len() - 1] as f64).unsqueeze_last()

@@ -1,4 +1,4 @@
-//! The solvers, step by step.
+//! The solvers, compared step by step.
 
 use std::convert::Infallible;
 
@@ -13,7 +13,7 @@ use crate::file::Reference;
 
 const ETA: f64 = 1e-5;
 
-/// Noise from the file: first that of the start, then of each step.
+/// Noise from the file: first that of the start, then that of each step.
 struct Recorded(std::vec::IntoIter<Tensor>);
 
 impl NoiseSource<Nd> for Recorded {
@@ -28,7 +28,7 @@ impl NoiseSource<Nd> for Recorded {
     }
 }
 
-/// Compares a solver's path with the file's.
+/// Compares a solver's path with that in the file.
 fn check<F: Dynamics<Nd>>(
     reference: &Reference,
     solver: Solver,
@@ -40,7 +40,7 @@ fn check<F: Dynamics<Nd>>(
         assert!(reference.text("config").contains(setting), "the file was not made with {setting}");
     }
     let start = reference.tensor("start");
-    // The start is its noise times a number, which the flow knows.
+    // The start is its noise times a number that the flow knows.
     let deviation = state(&flow.start(ETA, &start.full_like(1.0)));
     let noise = [vec![&start / deviation], reference.rows("noise")].concat();
     let sampler = Sampler::new(solver, Grid::uniform_from(ETA, 6).unwrap()).unwrap();
@@ -81,7 +81,7 @@ fn discrete(name: &str, solver: Solver) {
     let flow = DiscreteFlow::new(27, 0.5625).unwrap();
     let (a, b) = (reference.tensor("A"), reference.tensor("b"));
     let predict = |theta: &Logits<Nd>, t: f64| {
-        // The product of a matrix with a vector, [27, 27] · [2, 3, 1, 27] summed over the last axis.
+        // A matrix-vector product: [27, 27] · [2, 3, 1, 27] summed over the last axis.
         let shown = (theta.probabilities() * 2.0 - 1.0).reshape(&[2, 3, 1, 27]);
         Categorical::from_logits(&((&a * shown).sum_last() + &b * t))
     };

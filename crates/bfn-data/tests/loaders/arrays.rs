@@ -1,4 +1,4 @@
-//! Arrays of NumPy, and data sets of them.
+//! NumPy arrays, and data sets made of them.
 
 use std::io::Write;
 use std::path::Path;
@@ -12,7 +12,7 @@ use proptest::prelude::*;
 const DRAW: Draw = Draw { seed: Seed(0), epoch: 0 };
 const NONE: Shares = Shares { validation: 0.0, test: 0.0 };
 
-/// A .npy file of version 1, as numpy.save writes it.
+/// Returns a .npy file of version 1, as numpy.save writes it.
 fn npy(descr: &str, order: &str, shape: &str, data: &[u8]) -> Vec<u8> {
     let mut header = format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {shape}, }}");
     while (10 + header.len() + 1) % 64 != 0 {
@@ -55,7 +55,7 @@ fn values(rows: &Rows) -> Vec<Vec<f64>> {
     (0..rows.len()).map(&mut read).collect()
 }
 
-/// The rows in the order of the file: held-out shares of none still shuffle.
+/// Restores the order of the file: rows are shuffled even if no shares are held out.
 fn sorted(mut rows: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
     rows.sort_by(|a, b| a.partial_cmp(b).unwrap());
     rows
@@ -106,7 +106,7 @@ fn every_cut_and_every_longer_file_is_found() {
     assert!(fault(&[&bytes[..], &[7]].concat()).contains("6 elements of 1 bytes for the shape [2, 3], found 7 bytes"));
 }
 
-/// If such a claim were believed, these tests would need more memory than there is.
+/// Claims beyond the file are refused: to believe them would take more memory than there is.
 #[test]
 fn claims_beyond_the_file_are_refused() {
     for shape in ["(4000000000, 4000000000)", "(18446744073709551615, 2)", "(99999999999999999999,)", "(-1,)"] {
@@ -122,7 +122,7 @@ fn what_cannot_be_read_says_what_to_do() {
     assert!(fault(&npy("<c8", "False", "(1,)", &[0; 8])).contains("convert the array with astype"));
     assert!(fault(&npy("|O", "False", "(1,)", &[0; 8])).contains("the type \"|O\""));
     assert!(fault(&npy("|u1", "True", "(2, 2)", &[0; 4])).contains("numpy.ascontiguousarray"));
-    // A single dimension has no order.
+    // An array of one dimension has no memory order.
     assert_eq!(parse(&npy("|b1", "True", "(2,)", &[0, 1])).unwrap().elements, Elements::Bytes(vec![0, 1]));
     let deep = format!("{}{}", "(".repeat(60_000), ")".repeat(5_000));
     fault(&npy("|u1", "False", &deep, &[]));

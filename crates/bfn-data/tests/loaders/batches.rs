@@ -40,7 +40,7 @@ impl Dataset for Counted {
     }
 }
 
-/// The examples of a batch, each under its position in the run.
+/// Returns the examples of a batch, each with its position in the run.
 fn by_position(batch: &Batch) -> Vec<(u64, u64, Vec<u8>)> {
     let rows = batch.values.bytes().rows();
     let keys = batch.positions.iter().zip(&batch.indices);
@@ -48,7 +48,7 @@ fn by_position(batch: &Batch) -> Vec<(u64, u64, Vec<u8>)> {
 }
 
 proptest! {
-    /// Neither the batch size nor the number of ranks changes what stands at a position.
+    /// The example at a position depends neither on the batch size nor on the number of ranks.
     #[test]
     fn a_run_is_the_same_in_any_batches(
         seed: u64, examples in 1_usize..40, size in 1_usize..12, ranks in 1_u64..4,
@@ -71,7 +71,7 @@ proptest! {
                 }
             }
         }
-        // Every position from 0 on, once.
+        // Every position from 0 on occurs once.
         prop_assert_eq!(seen.len(), count);
         prop_assert!((0..count as u64).all(|position| seen.contains_key(&position)));
     }
@@ -106,7 +106,7 @@ fn labels_go_with_their_examples() {
     assert_eq!(none.labels, None);
 }
 
-/// A batch that is filled again is as one made afresh, whatever was in it.
+/// A refilled batch equals a new one, whatever its previous content.
 #[test]
 fn batches_are_filled_into_the_memory_of_others() {
     let small = Batches::new(Counted::new(100), Seed(1), 7).unwrap();

@@ -1,4 +1,4 @@
-//! CIFAR-10: small stand-ins always, the real files where BFN_DATA or BFN_CIFAR10 has them.
+//! CIFAR-10: small stand-ins in every run, and the real files if BFN_DATA or BFN_CIFAR10 has them.
 
 use std::fs;
 use std::io::Write;
@@ -34,7 +34,7 @@ fn read(data: &Images, index: usize, draw: Draw) -> Vec<u8> {
     out
 }
 
-/// A file of records with random pixels and the labels 0, 1, 2, …
+/// Returns a file of records with random pixels and the labels 0, 1, 2, …
 fn file(number: u64, records: usize) -> Vec<u8> {
     let mut bytes = vec![0; records * RECORD];
     Seed(number).stream(Purpose::Other(0), 0, 0).fill_bytes(&mut bytes);
@@ -56,14 +56,14 @@ fn root(folder: &Path) -> Root {
     Root::of_places(vec![folder.to_owned()])
 }
 
-/// The archive as the official one is laid out, with one more file than is wanted.
+/// Packs the files into an archive laid out like the official one.
 fn archive(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
     for (name, content) in files {
         let mut header = tar::Header::new_ustar();
         header.set_size(content.len() as u64);
         header.set_mode(0o644);
-        // Set as bytes: the builder itself refuses a path that leaves the archive.
+        // Set as bytes: the builder refuses a path that leaves the archive.
         header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
         header.set_cksum();
         builder.append(&header, content.as_slice()).unwrap();
@@ -125,7 +125,7 @@ fn every_other_training_image_is_mirrored_anew_in_each_epoch() {
         changed += usize::from(seen[0] != seen[1]);
         assert_eq!(seen[0], read(&flipped, index, draw(0)));
     }
-    // Of 396 draws half, and of 198 pairs half differ, within four standard deviations.
+    // Half of the 396 draws are mirrored and half of the 198 pairs differ, within four standard deviations.
     assert!((158..=238).contains(&count) && (71..=127).contains(&changed), "{count}, {changed}");
     let (plain, flipped) = (open(Split::Test, Flip::Never), open(Split::Test, Flip::Horizontal));
     assert!((0..plain.len()).all(|index| read(&plain, index, draw(0)) == read(&flipped, index, draw(0))));
@@ -135,6 +135,7 @@ fn every_other_training_image_is_mirrored_anew_in_each_epoch() {
 fn the_archive_is_read_as_it_is() {
     let folder = stand_in("");
     let plain = cifar10(&root(folder.path()), Split::Train, 256, Flip::Never).unwrap();
+    // One more file than is wanted.
     let mut files = vec![("cifar-10-batches-bin/batches.meta.txt", b"airplane\n".to_vec())];
     let names = FILES.map(|name| format!("cifar-10-batches-bin/{name}"));
     files.extend(names.iter().zip(0..).map(|(name, number)| (name.as_str(), file(number, 40))));
@@ -143,7 +144,7 @@ fn the_archive_is_read_as_it_is() {
     let train = cifar10(&root(packed.path()), Split::Train, 256, Flip::Never).unwrap();
     assert_eq!(train.len(), plain.len());
     assert!((0..train.len()).all(|index| read(&train, index, draw(0)) == read(&plain, index, draw(0))));
-    // Only the archive lies in the folder: nothing was unpacked.
+    // The folder holds only the archive: nothing was unpacked.
     assert_eq!(fs::read_dir(packed.path()).unwrap().count(), 1);
 }
 
@@ -157,7 +158,7 @@ fn hostile_archives_are_refused_and_write_nothing() {
     for end in 0..good.len() {
         assert!(unpack_cifar10(path, &good[..end], &[name]).is_err(), "cut at {end}");
     }
-    // The checksum comes after all that is wanted, and is compared all the same.
+    // The checksum comes after all the wanted files, and is still compared.
     let mut wrong = good.clone();
     let checksum = wrong.len() - 8;
     wrong[checksum] ^= 1;
@@ -170,7 +171,7 @@ fn hostile_archives_are_refused_and_write_nothing() {
     let error = unpack_cifar10(path, &archive(&[("other.bin", vec![0; 10])]), &[name]).unwrap_err();
     assert!(error.to_string().contains("expected a file test_batch.bin in the archive"), "{error}");
 
-    // A gigabyte of zeros in front of the file: reading stops long before it.
+    // A gigabyte of zeros precedes the file: reading stops long before the file.
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     let mut header = tar::Header::new_ustar();
     header.set_path("zeros").unwrap();
@@ -221,7 +222,7 @@ fn missing_files_and_the_version_for_python_are_named() {
     assert!(message().contains("is the version for Python"), "{}", message());
 }
 
-/// The known values of the official files.
+/// The official files have their known values.
 #[test]
 fn the_real_cifar10_has_its_known_values() {
     let root = match std::env::var_os("BFN_CIFAR10") {

@@ -1,4 +1,4 @@
-//! Files from a server on this machine that does what servers do.
+//! Downloads from a local server that imitates the faults of real servers.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -12,26 +12,26 @@ use bfn_data::{DataError, Download, Fetched, Progress, Sum};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-/// What the server does with one connection.
+/// The server's response to one connection.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Act {
-    /// All that is asked for.
+    /// Sends everything that is requested.
     Serve,
-    /// Breaks the connection after so many bytes of the body.
+    /// Breaks the connection after the given number of bytes of the body.
     Break(usize),
-    /// The whole file, whatever range is asked for.
+    /// Sends the whole file, whatever range is requested.
     IgnoreRange,
-    /// A part that begins elsewhere.
+    /// Sends a part that begins elsewhere.
     WrongRange,
-    /// As many bytes, one of them wrong.
+    /// Sends the right number of bytes, one of them wrong.
     WrongByte,
-    /// No length, and no end until the other side hangs up.
+    /// States no length and does not stop until the other side closes the connection.
     Endless,
-    /// This status and no file.
+    /// Returns this status and no file.
     Status(u16),
 }
 
-/// A server that acts by a list, then serves; and what it was asked for.
+/// A server that follows a list of acts, then serves normally, and records the requested ranges.
 struct Server {
     address: String,
     asked: Arc<Mutex<Vec<Option<usize>>>>,
@@ -46,7 +46,7 @@ impl Server {
         thread::spawn(move || {
             for (number, stream) in listener.incoming().enumerate() {
                 let act = acts.get(number).copied().unwrap_or(Act::Serve);
-                // A client that hangs up in the middle is what some of the tests are about.
+                // Some of the tests are about a client that closes the connection early.
                 let _ = answer(stream.unwrap(), &content, act, &log);
             }
         });
@@ -117,7 +117,7 @@ fn answer(mut stream: TcpStream, content: &[u8], act: Act, log: &Mutex<Vec<Optio
     }
 }
 
-/// 300,000 bytes that repeat nowhere soon.
+/// Returns 300,000 bytes that do not soon repeat.
 fn content() -> Vec<u8> {
     (0..300_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
 }
@@ -155,7 +155,7 @@ impl Place {
         self.download(&[server]).fetch(|_| ())
     }
 
-    /// The file is there and whole, and nothing else.
+    /// Checks that the file is complete and that no partial file is left.
     fn is_whole(&self) -> bool {
         fs::read(&self.path).unwrap() == content() && !self.part().exists()
     }
@@ -186,11 +186,11 @@ fn a_broken_transfer_goes_on_where_it_broke() {
     assert!(place.is_whole());
     let asked = server.asked();
     assert_eq!(asked[0], None);
-    // Each part begins where the one before broke, and none from the start again.
+    // Each part begins where the previous one broke off; none starts over.
     assert!(asked[1..].iter().all(|start| start.is_some_and(|start| start > 0)) && asked.len() == 4, "{asked:?}");
 }
 
-/// Without a sum and a name of the version, nobody could tell that two parts belong together.
+/// Without a checksum and a version name, parts cannot be matched, so the file is fetched as a whole.
 #[test]
 fn parts_that_nothing_holds_together_are_fetched_as_a_whole() {
     let (place, server) = (Place::new(), Server::new(content(), &[Act::Break(100_000)]));
@@ -237,7 +237,7 @@ fn wrong_bytes_never_take_the_files_name() {
         assert!(error.to_string().contains(part), "no {part} in {error}");
     }
     assert!(place.is_empty());
-    // A part of an older file: what is joined from both is wrong, and is fetched anew.
+    // A part of an older file: the joined file is wrong, so it is fetched anew.
     fs::create_dir_all(place.path.parent().unwrap()).unwrap();
     fs::write(place.part(), vec![7; 1000]).unwrap();
     let server = Server::new(content(), &[]);
@@ -246,8 +246,8 @@ fn wrong_bytes_never_take_the_files_name() {
     assert_eq!(server.asked(), [Some(1000), None]);
 }
 
-/// A server that gives a part, then the rest with a wrong byte, and so on for ever; and one that gives no more than
-/// what was lost before.
+/// Fetching gives up on a server that keeps sending a part, then the rest with a wrong byte, and on one that sends no
+/// more than was lost before.
 #[test]
 fn transfers_that_come_to_nothing_have_an_end() {
     let acts = [Act::Break(100_000), Act::WrongByte].repeat(20);
@@ -288,7 +288,7 @@ fn the_next_address_is_tried_and_all_are_named_when_none_helps() {
     let (first, second) = (dead(), Server::new(content(), &[]));
     assert_eq!(place.download(&[&first, &second]).fetch(|_| ()).unwrap(), Fetched::New);
     assert!(place.is_whole());
-    // What is not there is not there the next time.
+    // A file missing at one address is not requested there again.
     assert_eq!(first.asked(), [None]);
     let place = Place::new();
     let (first, second) = (dead(), dead());
@@ -296,7 +296,7 @@ fn the_next_address_is_tried_and_all_are_named_when_none_helps() {
     for part in [first.address.as_str(), &second.address, "404", "file.bin"] {
         assert!(error.contains(part), "no {part} in {error}");
     }
-    // Nobody listens there.
+    // No server listens at this address.
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut download = place.download(&[]);
     download.addresses = vec![format!("http://{closed}/file")];
@@ -329,7 +329,7 @@ fn where_no_sum_of_the_archive_is_published_its_content_is_checked() {
     }
 }
 
-/// What the server reads is what the client sends: the content is as long as the tests think.
+/// The content has the length and checksum that the tests assume.
 #[test]
 fn the_content_has_its_sum() {
     let place = Place::new();

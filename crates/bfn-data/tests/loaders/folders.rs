@@ -1,4 +1,4 @@
-//! Folders of images and the file that keeps them.
+//! Folders of images, and the kept file made from them.
 
 use std::fs;
 use std::io::Cursor;
@@ -36,7 +36,7 @@ impl Folders {
         Self { _folder: folder, images, cache }
     }
 
-    /// Four images of one colour each in two sub-folders, in all formats.
+    /// Creates four images of one colour each in two sub-folders, in all formats.
     fn labelled() -> Self {
         let folders = Self::new();
         folders.put("cats/a.png", plain(4, 6, [10, 20, 30]));
@@ -58,7 +58,7 @@ impl Folders {
         ImageFolder::open(&self.images, options, split, &self.cache)
     }
 
-    /// Label and image of all examples of all splits.
+    /// Returns the label and image of all examples of all splits.
     fn all(&self, options: &FolderOptions) -> Vec<(Option<u32>, Vec<u8>)> {
         let mut all = Vec::new();
         for split in [Split::Train, Split::Validation, Split::Test] {
@@ -103,7 +103,7 @@ fn images_of_all_formats_are_fitted_and_labelled() {
 
 #[test]
 fn what_stands_over_is_cut_off_evenly() {
-    // Three times as wide as it should be: the middle third stays.
+    // Three times as wide as required: the middle third stays.
     let mut image = plain(4, 18, [0, 0, 0]);
     (6..12).for_each(|x| (0..4).for_each(|y| image.put_pixel(x, y, Rgb([200, 100, 50]))));
     let folders = Folders::new();
@@ -122,7 +122,7 @@ fn the_kept_file_is_made_once_and_anew_when_sources_change() {
     assert_eq!(folders.all(&OPTIONS), before);
     assert_eq!(fs::metadata(kept).unwrap().modified().unwrap(), made);
 
-    // A file changes, comes, goes.
+    // A file is changed, added, removed.
     folders.put("cats/a.png", plain(4, 6, [11, 21, 31]));
     let later = SystemTime::now() + Duration::from_secs(5);
     fs::File::options().append(true).open(folders.images.join("cats/a.png")).unwrap().set_modified(later).unwrap();
@@ -132,9 +132,9 @@ fn the_kept_file_is_made_once_and_anew_when_sources_change() {
     fs::remove_file(folders.images.join("emus/e.png")).unwrap();
     assert_eq!(folders.all(&OPTIONS).len(), 4);
     assert_eq!(folders.kept().len(), 1);
-    // A program that was running meanwhile sees what it saw.
+    // A program that was running meanwhile still reads the same data.
     assert_eq!((0..2).map(|index| read(&running, index)).collect::<Vec<_>>(), seen);
-    // A kept file that is damaged is made anew.
+    // A damaged kept file is made anew.
     fs::write(kept, b"damaged").unwrap();
     assert_eq!(folders.all(&OPTIONS)[0].1, [11, 21, 31].repeat(24));
 }
@@ -187,7 +187,7 @@ fn bad_folders_and_files_are_named_and_leave_nothing() {
     assert!(missing.to_string().starts_with("/nowhere/x"), "{missing}");
 }
 
-/// A few hundred bytes that claim 50,000 × 50,000 pixels: refused before anything is allocated for them.
+/// A few hundred bytes that claim 50,000 × 50,000 pixels are refused before any allocation for them.
 #[test]
 fn an_image_that_claims_more_than_its_file_can_hold_is_refused() {
     let mut bytes = Vec::new();
@@ -200,8 +200,7 @@ fn an_image_that_claims_more_than_its_file_can_hold_is_refused() {
     assert!(error.starts_with("x.png: at byte 0: expected an image"), "{error}");
 }
 
-/// A row and a column of 300,000 pixels: to cover 64 × 64 pixels whole they would need gigabytes.
-/// A hundred bytes of WebP can be an area of one colour of any size.
+/// Large areas of one colour are read: a hundred bytes of WebP can hold such an area of any size.
 #[test]
 fn large_areas_of_one_colour_are_read() {
     for side in [768, 2048] {
@@ -212,7 +211,7 @@ fn large_areas_of_one_colour_are_read() {
     }
 }
 
-/// What follows from a file's name is not what is in it.
+/// The message names the actual format of a file, which its name does not decide.
 #[test]
 fn other_formats_are_named() {
     let gif = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\xff\xff\xff\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;";
@@ -222,6 +221,7 @@ fn other_formats_are_named() {
     assert!(error.contains("another format"), "{error}");
 }
 
+/// Rows and columns of 300,000 pixels take little memory: covering 64 × 64 pixels whole would need gigabytes.
 #[test]
 fn thin_images_take_no_more_memory_than_others() {
     let options = FolderOptions { height: 64, width: 64, ..OPTIONS };
@@ -230,7 +230,7 @@ fn thin_images_take_no_more_memory_than_others() {
         image.write_to(&mut std::io::Cursor::new(&mut bytes), ImageFormat::Png).unwrap();
         decode_image(Path::new("x.png"), &bytes, &options).unwrap()
     };
-    // Only the middle counts, in which every pixel differs: the same as of an image of forty-one pixels.
+    // Only the middle counts, where every pixel differs: the result equals that of an image of forty-one pixels.
     let middle = |place: u32| Rgb([place, 3 * place, 250 - 5 * place].map(|value| value as u8));
     for length in [300_001, 299_999] {
         let at = |place: u32| place.checked_sub((length - 41) / 2).filter(|place| *place < 41).map(middle);
@@ -246,7 +246,7 @@ fn thin_images_take_no_more_memory_than_others() {
     }
 }
 
-/// Programs that come upon the same folder at once each make the kept file, and none breaks another's.
+/// Programs that open the same folder at once each make the kept file, and none breaks another's.
 #[test]
 fn several_may_make_the_kept_file_at_once() {
     for _ in 0..10 {

@@ -28,7 +28,7 @@ fn parse(bytes: &[u8]) -> Result<Idx, DataError> {
     Idx::parse(Path::new("some/file"), bytes)
 }
 
-/// The offset of a malformed file and the message, which must name the file.
+/// Returns the offset of the fault in a malformed file and the message, which must name the file.
 fn fault(bytes: &[u8]) -> (u64, String) {
     let error = parse(bytes).unwrap_err();
     let message = error.to_string();
@@ -109,7 +109,7 @@ fn a_scalar_is_refused() {
     assert_eq!(fault(&[0, 0, 8, 0, 7]).0, 3);
 }
 
-/// If such a claim were believed, these tests would need more memory than there is.
+/// A claim beyond the file is refused: to believe it would take more memory than there is.
 #[test]
 fn a_header_that_claims_more_than_the_file_holds_is_refused() {
     let claim = |sizes: &[u32]| {
@@ -127,7 +127,7 @@ fn a_header_that_claims_more_than_the_file_holds_is_refused() {
     }
 }
 
-/// A hundred megabytes of zeros in a hundred kilobytes: reading stops where the header's claim ends.
+/// Reading stops at the header's claim, even if a hundred kilobytes unpack to a hundred megabytes of zeros.
 #[test]
 fn gzip_unpacks_no_more_than_the_header_claims() {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
@@ -148,7 +148,7 @@ fn a_wrong_checksum_is_found() {
     assert!(message.contains("gzip"), "{message}");
 }
 
-/// Mutated files: never a panic, and whatever is accepted is what the header says.
+/// Mutated files never cause a panic, and every accepted file agrees with its header.
 #[test]
 fn mutated_files_do_no_harm() {
     let plain = written(&example());

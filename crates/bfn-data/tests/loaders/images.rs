@@ -1,4 +1,4 @@
-//! The digits, and MNIST: small stand-ins always, the real files where BFN_DATA has them.
+//! The digits, and MNIST: small stand-ins in every run, and the real files if BFN_DATA has them.
 
 use std::collections::HashSet;
 use std::fs;
@@ -45,11 +45,11 @@ fn the_splits_of_the_digits_are_all_digits_once() {
     }
     assert_eq!(images.iter().map(|image| sum(image)).sum::<u64>(), 561_718);
     assert_eq!(images.iter().flatten().max(), Some(&16));
-    // No two of the 1,797 digits are the same, so the splits are disjoint.
+    // All 1,797 digits differ, so the splits are disjoint.
     assert_eq!(images.into_iter().collect::<HashSet<_>>().len(), 1797);
 }
 
-/// The split is part of what results mean; these are its first and last examples.
+/// The first and last examples of each split stay the same, because results depend on the split.
 #[test]
 fn the_split_of_the_digits_stays() {
     let ends = SPLITS.map(|split| {
@@ -78,7 +78,7 @@ fn the_wrong_room_panics() {
     digits(Split::Test).unwrap().read(0, draw(0, 0), Row::Bytes(&mut [0; 63])).unwrap();
 }
 
-/// A folder with `count` images in the training and in the test file, grey levels spread evenly.
+/// A folder with `count` images in the training and in the test file, with evenly spread grey levels.
 struct StandIn {
     folder: tempfile::TempDir,
 }
@@ -149,7 +149,7 @@ fn binarised_pixels_are_one_as_often_as_their_intensity_says() {
         let gap = (f64::from(ones) - probability * epochs as f64).abs();
         assert!(gap <= 4.8 * deviation, "intensity {intensity}: {ones} ones");
     }
-    // Pixels of an image are drawn independently: the variance of their sum is the sum of their variances.
+    // The pixels of an image are drawn independently: the variance of their sum is the sum of their variances.
     let sums: Vec<f64> = (0..epochs).map(|e| sum(&read(&binary, 5, draw(2, e))) as f64).collect();
     let mean = sums.iter().sum::<f64>() / sums.len() as f64;
     let variance = sums.iter().map(|sum| (sum - mean).powi(2)).sum::<f64>() / sums.len() as f64;
@@ -210,7 +210,7 @@ fn missing_files_are_named_with_every_place() {
 #[test]
 fn unsound_files_are_refused_by_name() {
     let files = ["train-images-idx3-ubyte", "train-labels-idx1-ubyte"];
-    // What is written over the file's first bytes, and what the message must say.
+    // File, offset of the change, the bytes written there, and the expected part of the message.
     let faults: [(&str, usize, &[u8], &str); 5] = [
         (files[0], 11, &[27], "more bytes"),
         (files[0], 3, &[1, 0, 2, 0x64, 0x90, 0, 0, 0], "28 rows"),
@@ -230,7 +230,7 @@ fn unsound_files_are_refused_by_name() {
         let named = message.contains(expected) || message.contains("shape");
         assert!(named, "{expected} is not in: {message}");
     }
-    // As many labels as images, or none at all.
+    // There must be as many labels as images, or no labels at all.
     let (few, many) = (StandIn::new("mnist", 100), StandIn::new("mnist", 200));
     let name = Path::new("mnist").join(files[1]);
     fs::copy(few.folder.path().join(&name), many.folder.path().join(&name)).unwrap();
@@ -238,7 +238,7 @@ fn unsound_files_are_refused_by_name() {
     assert!(message.contains("one label for each of the 200 images"), "{message}");
 }
 
-/// The known values of the official files.
+/// The official files have their known values.
 #[test]
 fn the_real_mnist_has_its_known_values() {
     let root = Root::default();
@@ -265,7 +265,7 @@ fn the_real_mnist_has_its_known_values() {
     let total: u64 = train.iter().flat_map(|data| (0..data.len()).map(move |index| seen(data, index).1)).sum();
     assert_eq!(total, 1_567_298_545);
 
-    // The per-pixel model of the dynamically binarised test split: 205.8 nats per image.
+    // The per-pixel model scores 205.8 nats per image on the dynamically binarised test split.
     let binary = |split| mnist(&root, split, Pixels::DynamicallyBinarised).unwrap();
     let histogram = Histogram::fit(&binary(Split::Train), draw(0, 0)).unwrap();
     let nats = histogram.mean_nats(&binary(Split::Test), usize::MAX, draw(0, 0)).unwrap();

@@ -1,4 +1,4 @@
-//! The known data sets: their names, and the checksums of those that are there.
+//! The known data sets: their names, and the checksums of the files that are present.
 
 use std::collections::HashSet;
 use std::fs;
@@ -33,7 +33,7 @@ fn files_are_found_in_any_layout_and_the_missing_named() {
     for number in 1..=5 {
         fs::write(batches.join(format!("data_batch_{number}.bin")), b"x").unwrap();
     }
-    // Five of six files are not the data set.
+    // Five of the six files are not the whole data set.
     assert_eq!(cifar10.found(&root).1.len(), 1);
     fs::write(batches.join("test_batch.bin"), b"x").unwrap();
     let (found, missing) = cifar10.found(&root);

@@ -1,4 +1,4 @@
-//! The loaders, as their users call them. One program, because linking many takes longer than running them.
+//! The loaders, used through their public API. One program, because linking many takes longer than running them.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests may panic, and say what was skipped")]
 

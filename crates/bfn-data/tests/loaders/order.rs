@@ -1,4 +1,4 @@
-//! Permutations, the order of a run, sharding.
+//! Permutations, the order of a run, and sharding.
 
 use std::collections::{HashMap, HashSet};
 
@@ -69,7 +69,7 @@ proptest! {
     }
 }
 
-/// Every one of the 24 orders of four examples comes up, equally often.
+/// Each of the 24 orders of four examples is equally likely.
 #[test]
 fn all_orders_of_a_few_examples_are_equally_likely() {
     let mut counts = HashMap::new();
@@ -83,7 +83,7 @@ fn all_orders_of_a_few_examples_are_equally_likely() {
     assert!(chi_square < 49.7, "{chi_square} with 23 degrees of freedom");
 }
 
-/// Where an example goes says nothing about where its neighbour goes, nor about the next epoch.
+/// The place of an example is uncorrelated with the place of its neighbour and with its place in the next epoch.
 #[test]
 fn a_large_permutation_looks_shuffled() {
     let length = 59_400;
@@ -94,7 +94,7 @@ fn a_large_permutation_looks_shuffled() {
     let fixed = images.iter().zip(0..).filter(|&(&image, index)| image == index).count();
     assert!(fixed < 9, "{fixed} fixed points, expected about 1");
     let ascents = images.windows(2).filter(|pair| pair[0] < pair[1]).count() as f64;
-    // Mean (n − 1)/2, variance (n + 1)/12.
+    // The number of ascents has mean (n − 1)/2 and variance (n + 1)/12.
     let sigmas = (ascents - (length - 1) as f64 / 2.0) / ((length + 1) as f64 / 12.0).sqrt();
     assert!(sigmas.abs() < 4.0, "{ascents} ascents");
 

@@ -1,4 +1,4 @@
-//! The background threads change when an item is made, never what it is.
+//! The background threads change when an item is made, never its content.
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -39,7 +39,7 @@ fn batches_do_not_depend_on_the_threads() {
     }
 }
 
-/// The memory of a batch that was handed back is that of a later one, and the batches are the same.
+/// Later batches reuse the memory of returned batches, and their content is unchanged.
 #[test]
 fn batches_are_made_in_the_memory_of_used_ones() {
     let data = Arc::new(digits(Split::Train).unwrap());
@@ -87,7 +87,7 @@ fn dropping_ends_the_threads() {
         });
         assert_eq!(items.next(), Some(0));
         drop(items);
-        // The threads are gone, and with them the function and what it held.
+        // The threads have ended, and have dropped the function and everything it held.
         assert_eq!(Arc::strong_count(&made), 1);
     }
 }

@@ -1,4 +1,4 @@
-//! Streams: what they are, that they are independent, how they are distributed.
+//! Random streams: their values, independence and distributions.
 
 use std::collections::HashSet;
 
@@ -6,9 +6,9 @@ use bfn_data::{Purpose, Seed, Stream};
 use proptest::prelude::*;
 use rand::RngCore;
 
-/// The largest distance between the empirical distribution of `draws` and `cdf`, times √n.
+/// Returns the largest distance between the empirical distribution of `draws` and `cdf`, times √n.
 ///
-/// Above 1.95 in one case of a thousand.
+/// The result exceeds 1.95 in one case of a thousand.
 fn kolmogorov_smirnov(mut draws: Vec<f64>, cdf: impl Fn(f64) -> f64) -> f64 {
     draws.sort_by(f64::total_cmp);
     let n = draws.len() as f64;
@@ -30,8 +30,9 @@ fn correlation(left: &[f64], right: &[f64]) -> f64 {
         / (product(left, left_mean, left, left_mean) * product(right, right_mean, right, right_mean)).sqrt()
 }
 
-/// These numbers are part of the promise that a seed gives the same run in every version; they came
-/// from the first version and, for the words, from the recipe beside them.
+/// A seed gives the same run in every version.
+///
+/// The numbers come from the first version and, for the words, from the recipe beside them.
 #[test]
 fn streams_keep_their_values() {
     let words = |mut stream: Stream| [stream.next_u64(), stream.next_u64()];
@@ -92,7 +93,7 @@ fn neighbouring_keys_give_unrelated_draws() {
     }
 }
 
-/// One changed bit of any part of the key changes half the bits of the first word.
+/// Flipping any bit of the key flips half the bits of the first word.
 #[test]
 fn every_bit_of_the_key_matters() {
     let word = |key: [u64; 3]| Seed(key[0]).stream(Purpose::Time, key[1], key[2]).next_u64();
@@ -122,12 +123,12 @@ fn normals_have_the_normal_distribution() {
         let sigmas = (moment(power) - expected) * (COUNT as f64 / variance).sqrt();
         assert!(sigmas.abs() < 4.0, "moment {power}: {sigmas} standard deviations");
     }
-    // Uniform under the normal's own distribution function.
+    // The draws are uniform under the normal's own distribution function.
     let distance = kolmogorov_smirnov(draws, normal_cdf);
     assert!(distance < 1.95, "{distance}");
 }
 
-/// Φ(x) by its series (Marsaglia 2004), good to 1e-12 for |x| < 6.
+/// Computes Φ(x) by its series (Marsaglia 2004), accurate to 1e-12 for |x| < 6.
 fn normal_cdf(x: f64) -> f64 {
     let (mut sum, mut term, mut i) = (x, x, 1.0);
     while sum + term != sum {
@@ -183,9 +184,9 @@ proptest! {
     }
 }
 
-/// The first two words of a stream, written from its definition: four hash chains, then xoshiro256++.
+/// Computes the first two words of a stream from its definition: four hash chains, then xoshiro256++.
 fn recipe(seed: u64, purpose: u64, step: u64, index: u64) -> [u64; 2] {
-    // The fractions of √2, √3, √5, √7.
+    // The fractional parts of √2, √3, √5, √7.
     let starts = [0x6a09_e667_f3bc_c908, 0xbb67_ae85_84ca_a73b, 0x3c6e_f372_fe94_f82b, 0xa54f_f53a_5f1d_36f1_u64];
     let mut state = starts.map(|start| {
         [seed, purpose, step, index].iter().fold(start, |hash, part| {

@@ -65,7 +65,7 @@ fn columns_of_all_kinds_become_variables_ordered_by_kind() {
     assert_eq!((rows.len(), rows.storage()), (4, Storage::Reals));
     let kinds: Vec<VariableKind> = (0..5).map(|variable| rows.kind(variable)).collect();
     let classes = |classes| VariableKind::Discrete { classes };
-    // The height, the age from 25 to 30, whether either is missing, and the colour with its class for the missing.
+    // The height, the age from 25 to 30, whether each is missing, and the colour with a class for missing values.
     let bins = VariableKind::Discretised { bins: 6 };
     assert_eq!(kinds, [VariableKind::Continuous, bins, classes(2), classes(2), classes(3)]);
     let columns = columns(&rows);
@@ -96,7 +96,7 @@ fn what_to_do_about_a_table_is_told() {
     }
 }
 
-/// One number like this would make nothing of all the others.
+/// Numbers too large to compute with are refused: one of them would make all the others indistinguishable.
 #[test]
 fn numbers_that_cannot_be_computed_with_are_refused() {
     for (text, map) in [("x\n1\n2\n1e200\n", STANDARDISED), ("x\n-1.7e308\n1.7e308\n", RealMap::Quantiles)] {
@@ -124,7 +124,7 @@ fn what_is_learnt_of_reals_comes_from_the_training_rows() {
     for (place, rank) in ranks.iter().enumerate() {
         assert!((rank - (2.0 * place as f64 / 49.0 - 1.0)).abs() < 1e-6);
     }
-    // Every row of every split is found again.
+    // Every row of every split is recovered.
     for split in [Split::Train, Split::Test] {
         let rows = of(RealMap::Quantiles, split);
         for index in 0..rows.len() {
@@ -138,7 +138,7 @@ fn what_is_learnt_of_reals_comes_from_the_training_rows() {
 }
 
 proptest! {
-    /// Whatever is inside the range of a column comes back.
+    /// Decoding recovers every value inside the range of a column.
     #[test]
     fn decoding_undoes_encoding(
         reals in prop::collection::vec(-1e3_f64..1e3, 4..40), seed in 0_i64..1000,
@@ -217,7 +217,7 @@ fn wrong_cells_and_rules_are_named() {
     assert!(error("a,a\n1,2\n").contains("columns of different names"));
 }
 
-/// Rows that are encoded with columns learnt from another table.
+/// Columns learnt from one table refuse cells of another table that are not finite numbers.
 #[test]
 fn cells_of_other_tables_are_finite_numbers_too() {
     for map in [STANDARDISED, RealMap::Quantiles] {
@@ -234,7 +234,7 @@ fn cells_of_other_tables_are_finite_numbers_too() {
     }
 }
 
-/// Sixty thousand classes, as many columns: looked up, not searched, which would be some 10¹⁰ comparisons of text.
+/// Sixty thousand classes, and as many columns, are looked up: a search would take some 10¹⁰ comparisons of text.
 #[test]
 fn many_classes_and_many_columns_take_no_quadratic_time() {
     let text: String = (0..60_000).map(|row| format!("{row:x}\n")).collect();

@@ -93,7 +93,7 @@ fn an_alphabet_may_have_65_535_symbols_and_no_more() {
         let error = Alphabet::new(&wrong).unwrap_err();
         assert!(matches!(error, DataError::Invalid { .. }), "{error}");
     }
-    // The last class is not taken for none, also where it is that of an ASCII character.
+    // The last class is not mistaken for a missing one, even if it belongs to an ASCII character.
     let last = symbols(65_534) + "a";
     assert_eq!(Alphabet::new(&last).unwrap().class('a'), Some(65_534));
 }
@@ -164,7 +164,7 @@ fn windows_in_order_do_not_overlap_and_drop_the_rest() {
 
 #[test]
 fn random_windows_start_anywhere_in_their_split_and_follow_the_draw() {
-    // All characters differ, so that a window tells where it starts.
+    // All characters differ, so that a window shows where it starts.
     let letters: String = (0x100..0x1e4).filter_map(char::from_u32).collect();
     let text = parse(&letters).unwrap();
     let all: Vec<char> = letters.chars().collect();
@@ -231,7 +231,7 @@ fn several_files_are_one_text_in_their_order() {
     assert_eq!(read(&windows, 0, DRAW), "abcabcabccdcdcdcdc");
 }
 
-/// A vocabulary of more than 256 classes: characters, and the tokens of a tokenizer.
+/// Vocabularies of more than 256 classes are read unchanged: characters, and the tokens of a tokenizer.
 #[test]
 fn large_vocabularies_are_read_as_they_are_written() {
     let letters: String = (0x400..0x400 + 1000).filter_map(char::from_u32).collect();
@@ -253,11 +253,11 @@ fn large_vocabularies_are_read_as_they_are_written() {
     let text = Text::parse(&[(Path::new("x"), content.join(" ").as_bytes())], &symbols).unwrap();
     let windows = text.split(Split::Train, 360, Windows::InOrder).unwrap();
     assert_eq!(windows.kind(0), VariableKind::Discrete { classes: 300 });
-    // The sixty words that the tokenizer does not know are its word for the unknown.
+    // The sixty words that the tokenizer does not know become its unknown word.
     let expected: Vec<&str> = (0..360).map(|n| if n < 300 { content[n].as_str() } else { "w0" }).collect();
     assert_eq!(read(&windows, 0, DRAW), expected.join(" "));
 
-    // What the JSON says of sentences for a network is not for a text: nothing is cut off or filled up.
+    // The JSON's rules for sentences do not apply to a text: nothing is truncated or padded.
     let truncation = r#"{"direction": "Right", "max_length": 8, "strategy": "LongestFirst", "stride": 0}"#;
     let padding = r#"{"strategy": {"Fixed": 512}, "direction": "Right", "pad_to_multiple_of": null, "pad_id": 1,
         "pad_type_id": 0, "pad_token": "w1"}"#;

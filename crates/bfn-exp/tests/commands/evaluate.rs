@@ -1,4 +1,4 @@
-//! `bfn evaluate`: the paper's table, loss by time, results in the run, going on after an interruption.
+//! `bfn evaluate`: the paper's table, loss by time, results stored in the run, continuing after an interruption.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ fn json(path: &Path) -> Value {
     serde_json::from_str(&fs::read_to_string(path).expect("a file")).expect("JSON")
 }
 
-/// The files of all evaluations in a run; one that is being written is none yet.
+/// Returns the files of all evaluations in a run; a file that is still being written does not count.
 fn stored(run: &str) -> Vec<PathBuf> {
     let Ok(files) = fs::read_dir(Path::new(run).join("evaluations")) else { return Vec::new() };
     let files = files.map(|file| file.expect("a file").path());
@@ -43,7 +43,7 @@ fn the_papers_table_is_printed_and_stored_in_the_run() {
     assert_eq!(report["steps"], all);
     let results = report["results"].as_array().expect("a list");
     assert_eq!(results.iter().map(|row| row["steps"].clone()).collect::<Vec<_>>(), *all.as_array().expect("a list"));
-    // Between the bins of time nothing is lost: their mean by draws is the loss.
+    // The time bins cover every draw: their mean, weighted by draws, is the loss.
     let inf = results.last().expect("continuous time");
     let number = |value: &Value, key: &str| value[key].as_f64().unwrap_or_else(|| panic!("no {key} in {value}"));
     let bins = inf["by_time"].as_array().expect("bins");
@@ -59,7 +59,7 @@ fn the_papers_table_is_printed_and_stored_in_the_run() {
         assert!((number(row, "standard_error_bits_per_dim") * std::f64::consts::LN_2 - total).abs() < 1e-12, "{row}");
         assert_eq!(row.get("by_time").is_some(), row["steps"] == "inf");
     }
-    // What is stored is shown again and not evaluated again; with other bins only continuous time is.
+    // Stored results are shown again without a new evaluation; with other bins only continuous time is evaluated again.
     let before = fs::metadata(&files[0]).and_then(|file| file.modified()).expect("a time");
     assert_eq!(succeeds(&evaluate), table);
     assert_eq!(fs::metadata(&files[0]).and_then(|file| file.modified()).expect("a time"), before);
@@ -86,7 +86,7 @@ fn other_settings_are_other_evaluations_and_other_weights_are_not_taken_for_thes
         assert!(files.iter().any(|file| file.to_string_lossy().contains(part)), "no {part} in {files:?}");
     }
     assert_eq!(stored(&run).len(), 5);
-    // A file of another run, put here, is of another network; one that is cut short is none.
+    // A file copied from another run belongs to another network; a truncated file does not count.
     let other = folder.trained("other", &["training.seed=2"]);
     let here =
         stored(&run).into_iter().find(|file| file.ends_with("test-uniform-ninf-seed0-x1-first20-step4-ema.json"));
@@ -103,8 +103,9 @@ fn other_settings_are_other_evaluations_and_other_weights_are_not_taken_for_thes
     assert_eq!(fs::read(&here).expect("a file"), whole);
 }
 
-/// What is quoted: exact bounds before those computed as published, averaged weights before last ones, the test split
-/// before the validation split, in continuous time; whatever the names of the files.
+/// `bfn list` quotes a bound in continuous time, whatever the names of the files.
+/// Exact bounds come before those computed as published, averaged weights before last ones, and the test split
+/// before the validation split.
 #[test]
 fn the_histogram_is_of_the_same_examples_and_the_list_quotes_the_bound_on_the_test_split() {
     let folder = Folder::new();
@@ -133,7 +134,7 @@ fn the_histogram_is_of_the_same_examples_and_the_list_quotes_the_bound_on_the_te
     ends_with(1, &["evaluate", &run, "--json", &nowhere], &["results.json", "there is no folder"]);
 }
 
-/// Killed at any moment, or stopped by a signal or the time, it goes on after the rows that are done.
+/// An evaluation killed at any moment, or stopped by a signal or a time limit, continues after the completed rows.
 #[test]
 fn an_interrupted_evaluation_goes_on_to_the_same_bits() {
     let folder = Folder::new();

@@ -1,4 +1,4 @@
-//! `bfn evaluate --hide` and `--mask`: the bound of a part of images given the rest, and simple models of it.
+//! `bfn evaluate --hide` and `--mask`: the bound on a part of images given the rest, and simple models of that part.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Folder, bfn, digits, ends_with, succeeds, text};
 
-/// A network that has seen enough to be better than a histogram.
+/// Settings of a network that is trained long enough to be better than a histogram.
 const TRAINED: [&str; 5] = [
     "training.steps=300",
     "network.unet.width=16",
@@ -36,7 +36,7 @@ fn parts_add_up_to_the_whole_and_are_compared_with_simple_models() {
             let (report, _) = report(&folder, &run, &[&["--steps", steps][..], more].concat());
             number(&report["results"][0], "total_nats_per_example")
         };
-        // The same draws, of which each half counts its own variables.
+        // The draws are the same, and each half counts only its own variables.
         let (whole, halves) = (total(&[]), total(&["--hide", "left"]) + total(&["--hide", "right"]));
         assert!((whole - halves).abs() < 1e-3 * whole.abs(), "{steps} steps: {whole} and {halves}");
     }
@@ -56,18 +56,18 @@ fn parts_add_up_to_the_whole_and_are_compared_with_simple_models() {
     for part in ["32 variables given 32 known variables", "nearest neighbours", "a histogram of each variable"] {
         assert!(printed.contains(part), "no {part} in {printed}");
     }
-    // Stored beside the evaluation of whole images, and shown again from there.
+    // The result is stored beside the evaluation of whole images and shown again from there.
     let stored = folder.path("run/evaluations/hide-right-test-uniform-ninf-seed0-x1-step300-ema.json");
     assert!(Path::new(&stored).exists());
     assert_eq!(report(&folder, &run, &["--hide", "right"]), (right.clone(), printed));
 
-    // A mask of the same half is the same part.
+    // A mask of the same half selects the same part.
     let mask = folder.path("mask.png");
     GrayImage::from_fn(8, 8, |x, _| Luma([if x < 4 { 0 } else { 255 }])).save(&mask).expect("a mask");
     let (masked, _) = report(&folder, &run, &["--mask", &mask]);
     assert_eq!((&masked["results"], &masked["baselines"]), (&right["results"], &right["baselines"]));
     assert!(masked["hidden"].as_str().is_some_and(|name| name.starts_with("mask-")), "{}", masked["hidden"]);
-    // Other evaluations are left alone: the one to quote is that of whole images.
+    // Other evaluations stay as they are: the bound to quote is that of whole images.
     assert!(succeeds(&["list", &folder.path("")]).contains("bits/dim, test\n"));
     let of_train = report(&folder, &run, &["--hide", "centre", "--split", "train", "--limit", "50"]).0;
     assert_eq!((&of_train["dimensions"], &of_train["examples"]), (&Value::from(16), &Value::from(50)));

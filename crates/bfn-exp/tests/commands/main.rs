@@ -1,4 +1,4 @@
-//! The commands around training, as their users run them, on the embedded digits.
+//! The commands around training, run as users run them, on the embedded digits.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -14,7 +14,7 @@ use std::process::{Command, Output};
 
 use support::{Folder, experiments, text};
 
-/// A network and a run small enough for a test.
+/// Settings of a network and a run that are small enough for a test.
 const TINY: [&str; 9] = [
     "network.unet.width=8",
     "network.unet.multipliers=[1]",
@@ -32,7 +32,7 @@ fn digits() -> String {
 }
 
 fn bfn(arguments: &[&str]) -> Output {
-    // Tests run side by side: with more threads each they would wait for one another.
+    // Tests run in parallel: with more threads each, they would wait for one another.
     let mut command = Command::new(env!("CARGO_BIN_EXE_bfn"));
     command.args(arguments).env("OMP_NUM_THREADS", "1").output().expect("bfn runs")
 }
@@ -43,7 +43,7 @@ fn succeeds(arguments: &[&str]) -> String {
     text(&output.stdout)
 }
 
-/// Ends with this code and an error that holds all of `expected`, and without a panic.
+/// Checks that a command exits with this code, without a panic, and that its error contains all of `expected`.
 fn ends_with(code: i32, arguments: &[&str], expected: &[&str]) {
     let output = bfn(arguments);
     let errors = text(&output.stderr);
@@ -64,7 +64,7 @@ impl Folder {
         self.trained_as(&digits(), run, settings)
     }
 
-    /// The same from another experiment.
+    /// Trains a tiny network from another experiment.
     fn trained_as(&self, experiment: &str, run: &str, settings: &[&str]) -> String {
         let run = self.path(run);
         let mut arguments = vec!["train", experiment, "--out", &run];

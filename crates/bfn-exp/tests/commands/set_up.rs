@@ -10,7 +10,7 @@ use bfn_exp::config::Experiment;
 use super::support::images;
 use super::{Folder, TINY, digits, ends_with, succeeds};
 
-/// The header of an array of NumPy in f4, and its numbers.
+/// Returns the NPY file of an f4 array: the header, then the numbers.
 fn array(rows: usize, columns: usize) -> Vec<u8> {
     let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {columns}), }}");
     let mut bytes = b"\x93NUMPY\x01\x00\x76\x00".to_vec();
@@ -21,7 +21,7 @@ fn array(rows: usize, columns: usize) -> Vec<u8> {
     bytes
 }
 
-/// What columns look like is what they are taken for.
+/// The kind of each column is inferred from its values.
 #[test]
 fn a_tables_columns_are_told_apart() {
     let folder = Folder::new();
@@ -50,7 +50,7 @@ fn a_tables_columns_are_told_apart() {
     ends_with(1, &["init", "table", "--data", &folder.path("same.csv"), "--out", "-"], &["no column of the table"]);
 }
 
-/// From a kind of data to a run, in three commands and without an editor.
+/// Three commands lead from a kind of data to a run, without an editor.
 #[test]
 fn experiments_for_data_of_ones_own_are_written_checked_and_trained() {
     let folder = Folder::new();
@@ -112,7 +112,7 @@ fn a_check_counts_and_measures_and_leaves_no_run() {
     };
     let found = check(&["training.accumulation=2", "training.steps=90", "training.decay=cosine"]);
     assert!(!found.contains("1 threads"), "{found}");
-    // The command that it ends with trains what was checked.
+    // The command at the end of the output trains what was checked.
     let (_, train) = found.split_once("bfn train ").expect("a command");
     for part in [&digits[..], "--set network.unet.width=8 --set", "'training.decay=\"cosine\"'"] {
         assert!(train.contains(part), "no {part} in {train}");
@@ -121,7 +121,7 @@ fn a_check_counts_and_measures_and_leaves_no_run() {
     {
         assert!(found.contains(part), "no {part} in\n{found}");
     }
-    // Weights, gradients, average and two moments, each a number of four bytes; no gradients in a checkpoint.
+    // Weights, gradients, moving average and two moments take four bytes per number; a checkpoint has no gradients.
     let number = |before: &str, after: &str| -> f64 {
         let (start, _) = found.split_once(after).unwrap_or_else(|| panic!("no {after} in\n{found}"));
         let (_, number) = start.rsplit_once(before).unwrap_or_else(|| panic!("no {before} in\n{found}"));
@@ -144,7 +144,7 @@ fn a_check_counts_and_measures_and_leaves_no_run() {
 #[test]
 fn labels_that_only_validation_would_meet_are_found() {
     let folder = Folder::new();
-    // Without labels that repeat, that of the first example for validation says which one it is.
+    // No label repeats, so the label of the first validation example identifies that example.
     let file = folder.write("images.toml", &images(&folder, 40, |number| number as u8));
     let experiment = Experiment::read(Path::new(&file), &[]).expect("the experiment");
     let validation = experiment.data.open(Split::Validation, Windows::InOrder).expect("a split");
@@ -155,13 +155,13 @@ fn labels_that_only_validation_would_meet_are_found() {
     succeeds(&["check", &file, "--set", "network.unet.classes=6"]);
 }
 
-/// As other programs do, `bfn` ends without a word when nobody reads on.
+/// `bfn` exits quietly when the reader of its output is gone, as other programs do.
 #[test]
 fn results_that_are_cut_off_end_a_command_quietly() {
     let script = "set -o pipefail; \"$0\" data list | sleep 0; echo $?";
     let output = Command::new("bash").args(["-c", script, env!("CARGO_BIN_EXE_bfn")]).output().expect("bash runs");
     let (told, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    // 0 where it was done before the other end was gone, else 128 and the number of SIGPIPE.
+    // 0 if the command finished before the reader was gone, otherwise 128 plus the number of SIGPIPE.
     assert!(["0", "141"].contains(&told.trim()) && errors.is_empty(), "{told}{errors}");
 }
 

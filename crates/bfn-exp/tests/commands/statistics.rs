@@ -1,4 +1,4 @@
-//! Whether printed errors are what repeated evaluations show, and what equally spaced times are worth.
+//! Printed errors compared with the spread of repeated evaluations, and the gain from equally spaced times.
 
 use std::fs;
 use std::path::Path;
@@ -21,7 +21,7 @@ use super::{Folder, digits};
 const BINS: &str = "[flow.discretised]\nsigma_1 = 0.03";
 const CLASSES: &str = "[flow.discrete]\nbeta_1 = 1.0\nreadout = \"posterior\"";
 
-/// Examples drawn from a data set, with replacement: what another data set of the same kind would be.
+/// Examples drawn from a data set with replacement, in place of another data set of the same kind.
 struct Resampled {
     population: Arc<dyn Dataset>,
     indices: Vec<usize>,
@@ -53,13 +53,13 @@ impl Dataset for Resampled {
     }
 }
 
-/// A small network that has learnt what digits look like, as bins or as classes.
+/// Trains a small network that learns what digits look like, as bins or as classes.
 fn trained(folder: &Folder, flow: &str) -> Trained {
     let text = fs::read_to_string(digits()).expect("the experiment");
     let (before, rest) = text.split_once("[flow.discretised]").expect("a discretised flow");
     let (_, after) = rest.split_once("\n\n").expect("more after it");
     let experiment = folder.write("flow.toml", &format!("{before}{flow}\n\n{after}"));
-    // Tests run side by side: with more threads each they would wait for one another.
+    // Tests run in parallel: with more threads each, they would wait for one another.
     bfn_nets::device::set_threads(1);
     let run = folder.trained_as(&experiment, "run", &["training.steps=250", "training.warm_up=20", "ema.decay=0.98"]);
     let which = Which { checkpoint: Choice::Last, weights: Weights::Ema };
@@ -91,7 +91,7 @@ fn estimator<'a>(
     }
 }
 
-/// More under `cargo xtask test --long`.
+/// Returns the number of seeds: `usual`, or `long` under `cargo xtask test --long`.
 fn seeds(usual: u64, long: u64) -> u64 {
     if std::env::var_os("BFN_TEST_LONG").is_some() { long } else { usual }
 }
@@ -102,7 +102,7 @@ fn spread(values: &[f64]) -> f64 {
     (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0)).sqrt()
 }
 
-/// Each evaluation has examples, times and noise of its own: all that the error is over.
+/// The printed error matches the spread of evaluations with their own examples, times and noise: all that it covers.
 #[test]
 fn the_printed_error_is_the_spread_of_repeated_evaluations() {
     let folder = Folder::new();
@@ -148,7 +148,7 @@ fn equally_spaced_times_have_a_smaller_error_than_independent_ones() {
     let folder = Folder::new();
     let trained = trained(&folder, CLASSES);
     let (population, test) = (split(&trained, Split::Train), split(&trained, Split::Test));
-    // At equal evaluations of the network, one for each example.
+    // Both use the same number of network evaluations: one per example.
     let error = |times: Times, is_fixed: bool| {
         let mean = |seed: u64| {
             let examples: Arc<dyn Dataset> =

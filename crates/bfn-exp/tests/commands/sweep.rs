@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{Folder, TINY, bfn, digits, ends_with, succeeds, text};
 
-/// A sweep over learning rates on the digits.
+/// Returns the plan of a sweep over learning rates on the digits.
 fn plan(grid: &str) -> String {
     let set: String = TINY
         .iter()
@@ -35,7 +35,7 @@ fn a_sweep_trains_what_is_not_done_and_ends_with_one_table() {
         .collect();
     assert!(rows.len() == 2 && rows[0] <= rows[1], "{table}");
 
-    // Again: nothing is trained, the table is the same. Larger: only what is new is trained.
+    // Repeated, the sweep trains nothing and the table is the same. A larger sweep trains only what is new.
     let checkpoint = Path::new(&runs).join("optimiser.learning_rate=0.001/checkpoints/step-0000000004.safetensors");
     let time = || fs::metadata(&checkpoint).and_then(|file| file.modified()).expect("a checkpoint");
     let before = time();
@@ -44,7 +44,7 @@ fn a_sweep_trains_what_is_not_done_and_ends_with_one_table() {
     assert_eq!(succeeds(&sweep).lines().count(), 4);
     assert_eq!(time(), before);
 
-    // A run whose last checkpoint is damaged goes on and ends where it did.
+    // A run whose last checkpoint is damaged continues and ends where it did before.
     let kept = fs::read(&checkpoint).expect("a checkpoint");
     fs::write(&checkpoint, &kept[..kept.len() - 100]).expect("it can be cut");
     succeeds(&sweep);
@@ -75,7 +75,7 @@ fn a_sweep_trains_what_is_not_done_and_ends_with_one_table() {
         assert!(compared.contains(part), "no {part} in\n{compared}");
     }
     assert!(!compared.contains("training.batch"), "{compared}");
-    // In continuous time no grid matters.
+    // In continuous time the grid does not matter.
     let only =
         ["evaluate", &run("0.003"), "--split", "validation", "--grid", "entropy", "--steps", "2,inf", "--limit", "30"];
     fs::remove_dir_all(Path::new(&run("0.003")).join("evaluations")).expect("it can be removed");
@@ -84,7 +84,7 @@ fn a_sweep_trains_what_is_not_done_and_ends_with_one_table() {
     assert!(compared.contains("entropy grid") && compared.contains("   inf "), "{compared}");
 }
 
-/// A folder is named after what is tried alone, so that it may hold the run of other settings.
+/// A complete run with other settings is not taken as a result: a folder's name has only the settings that are tried.
 #[test]
 fn a_complete_run_of_other_settings_is_no_result_of_the_sweep() {
     let folder = Folder::new();
@@ -96,7 +96,7 @@ fn a_complete_run_of_other_settings_is_no_result_of_the_sweep() {
     folder.write("rates.toml", &with("\"ema.decay\" = 0.5\n"));
     ends_with(1, &sweep, &["ema.decay differs from the complete run in", "--out", "1 of 1 runs failed"]);
     assert!(succeeds(&[&sweep[..], &["--dry-run"]].concat()).contains("differs"));
-    // More steps are the same run, which goes on.
+    // With more steps the run is the same and continues.
     let more = with("\"ema.decay\" = 0.9\n\"training.decay\" = \"constant\"\n");
     let other = folder.path("other");
     let sweep = ["sweep", &file, "--out", &other];

@@ -14,8 +14,10 @@ use bfn_data::{Purpose, Seed};
 use bfn_nets::Checkpoint;
 use tempfile::TempDir;
 
-/// Everything that could spoil a resumed run: dropout, binarisation afresh in each epoch, warm-up, accumulation,
-/// prefetching, validation with the best checkpoint kept, epochs that end within a step.
+/// An experiment with everything that could spoil a resumed run.
+///
+/// It has dropout, new binarisation in each epoch, warm-up, accumulation, prefetching, validation that keeps the best
+/// checkpoint, and epochs that end within a step.
 const EXPERIMENT: &str = r#"
 ema.decay = 0.9
 [data.mnist]
@@ -56,7 +58,7 @@ every = 5
 keep = 2
 "#;
 
-/// A folder with made-up images in the files of MNIST, an experiment on them, and its runs.
+/// A folder with made-up images in MNIST's files, an experiment on them, and its runs.
 pub(super) struct Bench {
     pub(super) folder: TempDir,
     settings: Vec<String>,
@@ -67,7 +69,7 @@ impl Bench {
         Self::with_images(150, settings)
     }
 
-    /// With so many images to train on, of which one in a hundred is for validation.
+    /// Creates a bench with this many images to train on, of which one in a hundred is for validation.
     pub(super) fn with_images(images: u32, settings: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         for (part, count) in [("train", images), ("t10k", 20)] {
@@ -91,16 +93,16 @@ impl Bench {
         self.folder.path().join(name)
     }
 
-    /// `bfn train` with some arguments, on the data of this folder.
+    /// Returns the command `bfn train` with these arguments, on the data of this folder.
     pub(super) fn bfn_train(&self, arguments: &[&OsStr]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bfn"));
         command.arg("train").args(arguments).env("BFN_DATA", self.folder.path());
-        // Tests run side by side: with more threads each they would wait for one another.
+        // Tests run in parallel: with more threads each, they would wait for one another.
         command.env("OMP_NUM_THREADS", "1");
         command
     }
 
-    /// The experiment into a run.
+    /// Returns the command that trains the experiment into a run.
     pub(super) fn train(&self, run: &str, more: &[&str]) -> Command {
         let (experiment, run) = (self.path("experiment.toml"), self.path(run));
         let mut command = self.bfn_train(&[experiment.as_os_str(), "--out".as_ref(), run.as_os_str()]);
@@ -111,7 +113,7 @@ impl Bench {
         command
     }
 
-    /// A run that trains, once its folder is there.
+    /// Starts training into a run and returns once the run's folder is there.
     pub(super) fn begun(&self, run: &str) -> Running {
         let running = Running::start(self.train(run, &[]));
         while !self.path(run).join("run.json").exists() {
@@ -124,7 +126,7 @@ impl Bench {
         self.path(run).join(format!("checkpoints/step-{step:010}.safetensors"))
     }
 
-    /// All tensors of the last checkpoint are the same to the bit, and so is the best validation.
+    /// Checks that two runs end with the same checkpoint tensors to the bit, the same best validation and the same log.
     pub(super) fn assert_same_end(&self, one: &str, other: &str) {
         let read = |run: &str| Checkpoint::read(&self.checkpoint(run, 60)).expect("the last checkpoint");
         let (one_end, other_end) = (read(one), read(other));
@@ -143,7 +145,7 @@ impl Bench {
         assert_eq!(self.log(one), self.log(other));
     }
 
-    /// What was logged, but for what time and memory it took.
+    /// Returns the lines of the log without the time and memory taken.
     fn log(&self, run: &str) -> Vec<serde_json::Value> {
         let text = fs::read_to_string(self.path(run).join("metrics.jsonl")).expect("metrics");
         let lines = text.lines().map(|line| {
@@ -157,13 +159,13 @@ impl Bench {
         lines.collect()
     }
 
-    /// The steps at which something was logged.
+    /// Returns the steps at which something was logged.
     pub(super) fn logged(&self, run: &str) -> Vec<u64> {
         self.log(run).iter().map(|line| line["step"].as_u64().expect("a step")).collect()
     }
 }
 
-/// When to kill.
+/// The moment at which a process is killed.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Moment {
     After(Duration),
@@ -174,7 +176,7 @@ pub(super) enum Moment {
 /// A training process whose stderr is read.
 pub(super) struct Running {
     child: Child,
-    /// Whether it has begun to validate.
+    /// Whether the process has begun to validate.
     pub(super) validates: Arc<AtomicBool>,
     reader: JoinHandle<String>,
 }
@@ -197,7 +199,7 @@ impl Running {
         Self { child, validates, reader }
     }
 
-    /// Kills the process at this moment, unless it ends before; whether it was killed.
+    /// Kills the process at this moment, unless it ends before, and returns whether it was killed.
     pub(super) fn kill_at(mut self, moment: Moment, checkpoints: &Path) -> bool {
         let started = Instant::now();
         let writes = || {
@@ -222,12 +224,12 @@ impl Running {
                 assert!(!errors.contains("panicked"), "{errors}");
                 return true;
             }
-            // Short enough to catch a checkpoint that is being written.
+            // Short enough to catch a checkpoint while it is being written.
             sleep(Duration::from_micros(200));
         }
     }
 
-    /// Sends a signal once it validates.
+    /// Sends a signal once the process validates.
     pub(super) fn signal_in_validation(&self, signal: &str) {
         while !self.validates.load(Ordering::Relaxed) {
             sleep(Duration::from_millis(1));

@@ -38,7 +38,7 @@ fn kill_again_and_again(settings: &[&str], kills: usize) {
             ended += 1;
         }
     }
-    // The last one is still under way.
+    // The last run is still incomplete.
     let run = format!("killed-{ended}");
     let (status, errors) = Running::start(bench.train(&run, &["--resume"])).wait();
     assert!(status.success(), "{errors}");
@@ -46,7 +46,7 @@ fn kill_again_and_again(settings: &[&str], kills: usize) {
     eprintln!("{killed} kills, {} runs ended as the whole one", ended + 1);
 }
 
-/// How many kills: more under `cargo xtask test --long`.
+/// Returns the number of kills: `usual`, or `long` under `cargo xtask test --long`.
 fn kills(usual: usize, long: usize) -> usize {
     if std::env::var_os("BFN_TEST_LONG").is_some() { long } else { usual }
 }
@@ -75,7 +75,7 @@ fn signals_and_max_time_stop_a_run_that_can_be_resumed() {
             errors.contains(&format!("stopped by SIG{signal}")) && errors.contains("bfn train --resume"),
             "{errors}"
         );
-        // The run knows its experiment.
+        // The run holds its own experiment.
         let resume = bench.bfn_train(&["--resume".as_ref(), bench.path(run).as_os_str()]);
         let (status, errors) = Running::start(resume).wait();
         assert!(status.success(), "{errors}");
@@ -95,10 +95,10 @@ fn signals_and_max_time_stop_a_run_that_can_be_resumed() {
     bench.assert_same_end("whole", "in-slices");
 }
 
-/// All steps are done then, but the run is not.
+/// A run stopped in its last validation, with all steps done, is not complete and can be resumed.
 #[test]
 fn a_run_that_is_stopped_in_its_last_validation_can_be_resumed() {
-    // Fifty images take long enough to be stopped in.
+    // Validation on fifty images takes long enough to be stopped.
     let bench = Bench::with_images(5_000, &["validation.every=60"]);
     let running = Running::start(bench.train("stopped", &[]));
     running.signal_in_validation("TERM");
@@ -112,7 +112,7 @@ fn a_run_that_is_stopped_in_its_last_validation_can_be_resumed() {
     bench.assert_same_end("whole", "stopped");
 }
 
-/// What a run is started with to outlive its terminal, and a terminal that is gone.
+/// A run started so that it outlives its terminal continues after the terminal is gone.
 #[test]
 fn a_run_that_nobody_listens_to_goes_on() {
     let bench = Bench::new(&[]);
@@ -147,7 +147,7 @@ fn two_processes_do_not_train_one_run() {
     assert_eq!(status.code(), Some(1), "{errors}");
     assert!(errors.contains("another process is training in"), "{errors}");
     assert!(first.kill_at(Moment::After(Duration::ZERO), &bench.path("run")));
-    // The lock has died with the process.
+    // The lock ended with the process.
     let (status, errors) = Running::start(bench.train("run", &["--resume", "--max-time", "0s"])).wait();
     assert_eq!(status.code(), Some(75), "{errors}");
 }
@@ -165,12 +165,14 @@ fn a_damaged_checkpoint_costs_only_the_steps_since_the_one_before() {
     let (status, errors) = Running::start(bench.train("damaged", &["--resume"])).wait();
     assert!(status.success(), "{errors}");
     assert!(errors.contains("passing over a checkpoint"), "{errors}");
-    // The best by validation is the one after 56 steps.
+    // The best checkpoint by validation is the one after 56 steps.
     assert!(errors.contains("continuing at step 56"), "{errors}");
     bench.assert_same_end("whole", "damaged");
 }
 
-/// A limit on the size of files stands in for a disk that is full: no checkpoint fits, of the log the beginning.
+/// A full disk costs checkpoints but not the run.
+///
+/// A limit on the size of files stands in for the full disk: no checkpoint fits, and only the beginning of the log.
 #[test]
 fn a_full_disk_costs_checkpoints_but_not_the_run() {
     let bench = Bench::new(&[]);
@@ -185,10 +187,10 @@ fn a_full_disk_costs_checkpoints_but_not_the_run() {
     assert!(error.starts_with("error: cannot write") && error.contains("step-0000000060"), "{errors}");
     assert_eq!(error.matches("os error").count(), 1, "{error}");
     assert!(fs::read_dir(bench.path("run").join("checkpoints")).expect("a folder").next().is_none());
-    // No line of the log is there by half.
+    // The log has no incomplete line.
     assert!(errors.contains("metrics.jsonl: File too large"), "{errors}");
     assert!(bench.logged("run").len() > 10);
-    // With room again the run ends as one that never lacked it.
+    // With space again, the run ends like one that never lacked it.
     assert!(Running::start(bench.train("run", &["--resume"])).wait().0.success());
     assert!(Running::start(bench.train("whole", &[])).wait().0.success());
     bench.assert_same_end("whole", "run");
@@ -197,7 +199,7 @@ fn a_full_disk_costs_checkpoints_but_not_the_run() {
 #[test]
 fn a_folder_that_cannot_be_written_to_is_named() {
     let bench = Bench::new(&[]);
-    // The kernel's own file system takes no folders, not even from root.
+    // The kernel's own file system accepts no new folders, not even from root.
     let run = Path::new("/proc/bfn-run");
     let train = bench.bfn_train(&[bench.path("experiment.toml").as_os_str(), "--out".as_ref(), run.as_os_str()]);
     let (status, errors) = Running::start(train).wait();
@@ -207,13 +209,13 @@ fn a_folder_that_cannot_be_written_to_is_named() {
 
 #[test]
 fn a_loss_that_is_not_finite_stops_the_run_and_its_batch_is_kept() {
-    // A learning rate so large that the weights run away at once.
+    // The learning rate is so large that the weights diverge at once.
     let wild = ["optimiser.learning_rate=1e18", "training.warm_up=0", "training.clip=inf", "checkpoint.every=100"];
     for policy in ["stop", "skip"] {
         let bench = Bench::new(&wild);
         let setting = format!("training.not_finite={policy}");
         let (status, errors) = Running::start(bench.train("run", &["--set", &setting])).wait();
-        // Even where such steps are skipped: here nothing else comes.
+        // The run fails even where such steps are skipped, because no other steps follow.
         assert_eq!(status.code(), Some(1), "{errors}");
         assert!(errors.contains("the loss is") && errors.contains("training.not_finite"), "{errors}");
         let files = fs::read_dir(bench.path("run")).expect("a folder").flatten();

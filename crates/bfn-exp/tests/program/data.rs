@@ -1,4 +1,4 @@
-//! Data of all kinds, known and of one's own.
+//! Data of all kinds: known data sets and custom files.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -44,7 +44,7 @@ fn missing_and_damaged_data_are_named() {
     train(&["train-images-idx3-ubyte"]);
 }
 
-/// A table of all kinds of columns, with missing values, from its CSV file to samples in CSV.
+/// A table with all kinds of columns and missing values is trained on from a CSV file and sampled as CSV.
 #[test]
 fn a_table_is_trained_evaluated_and_sampled() {
     let folder = Folder::new();
@@ -70,7 +70,7 @@ fn a_table_is_trained_evaluated_and_sampled() {
     small.iter().for_each(|setting| train.extend(["--set", setting]));
     succeeds(&train);
     let table = succeeds(&["evaluate", &run, "--steps", "5,inf", "--limit", "20"]);
-    // The height, the rating, whether the height is missing, the colour.
+    // The variables are the height, the rating, whether the height is missing, and the colour.
     assert!(table.contains("20 examples of 4 variables") && !table.contains("histogram"), "{table}");
     let samples = folder.path("samples.csv");
     succeeds(&["sample", &run, "--steps", "4", "--count", "30", "--out", &samples]);
@@ -88,12 +88,12 @@ fn a_table_is_trained_evaluated_and_sampled() {
     }
     let record = fs::read_to_string(Path::new(&run).join("run.json")).expect("the record");
     assert!(record.contains("knots") && record.contains("green"), "{record}");
-    // Another file of the same name is not taken for the one that was trained on.
+    // Another file of the same name is not mistaken for the one the run was trained on.
     fs::write(&file, format!("rating,height,colour\n{text}4,150,red\n")).expect("it can be written");
     fails(&["evaluate", &run, "--limit", "20"], &["not of the form"]);
 }
 
-/// Images, arrays and texts of a user's own are trained on, too; and whatever is wrong with the file is said.
+/// A user's own images, arrays and texts can be trained on as well, and errors in the file are reported.
 #[test]
 fn data_of_ones_own_are_trained_on_and_shown() {
     let folder = Folder::new();
@@ -129,7 +129,7 @@ fn known_data_are_listed_verified_and_shown() {
     let bfn = |arguments: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bfn"));
         command.args(["data"]).args(arguments).env("BFN_DATA", &root).env("XDG_CACHE_HOME", &root);
-        // A port where nobody listens stands for a network that is not there.
+        // A port on which nobody listens stands in for a missing network connection.
         let command = command.env("HTTPS_PROXY", "http://127.0.0.1:9").env("HTTP_PROXY", "http://127.0.0.1:9");
         let output = command.output().expect("bfn runs");
         (output.status.code(), text(&output.stdout), text(&output.stderr))
@@ -142,7 +142,7 @@ fn known_data_are_listed_verified_and_shown() {
     let (code, _, errors) = bfn(&["verify", "text8"]);
     assert_eq!(code, Some(1));
     assert!(errors.contains("text8/text8.zip is missing"), "{errors}");
-    // Its beginning is there, and what is to be trained on; nobody has published its sum.
+    // Only the beginning of text8 is there and is to be trained on; nobody has published its checksum.
     fs::create_dir_all(Path::new(&root).join("text8")).expect("a folder");
     fs::write(Path::new(&root).join("text8/text8-prefix"), "the quick brown fox").expect("a file");
     let (code, told, _) = bfn(&["verify", "text8"]);
@@ -187,7 +187,7 @@ fn known_data_are_listed_verified_and_shown() {
     }
 }
 
-/// A proxy that refuses everything, and remembers what it was asked for.
+/// Downloads go through the proxy named by the variables; here it refuses every request and records it.
 #[test]
 fn data_are_fetched_through_the_proxy_of_the_variables() {
     let folder = Folder::new();

@@ -1,4 +1,4 @@
-//! The program as its users run it, on the embedded digits.
+//! The program, run as users run it, on the embedded digits.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -10,7 +10,7 @@ use std::path::Path;
 
 use support::{Folder, bfn, experiments, fails, text};
 
-/// A network and a run small enough for a test.
+/// Settings of a network and a run that are small enough for a test.
 const TINY: [&str; 7] = [
     "network.unet.width=16",
     "network.unet.norm_groups=4",
@@ -82,7 +82,7 @@ fn trains_evaluates_and_samples() {
     succeeds(&[&["evaluate", &run], &arguments[..]].concat());
     let floored: serde_json::Value =
         serde_json::from_str(&fs::read_to_string(&floored).expect("a file")).expect("JSON");
-    // After so little training no bin's probability is under the floor: only the order of operations differs.
+    // After so little training no bin's probability is below the floor: only the order of operations differs.
     for (row, floored) in results.iter().zip(floored["results"].as_array().expect("a list")) {
         let total = |row: &serde_json::Value| row["total_nats_per_dim"].as_f64().expect("a number");
         assert!((total(row) / total(floored) - 1.0).abs() < 1e-5, "{row} {floored}");
@@ -91,7 +91,7 @@ fn trains_evaluates_and_samples() {
     let picture = folder.path("samples.png");
     succeeds(&["sample", &run, "--steps", "3", "--count", "5", "--out", &picture]);
     assert!(fs::read(&picture).expect("a picture").starts_with(b"\x89PNG"));
-    // A sample does not depend on how many are drawn with it.
+    // A sample does not depend on how many others are drawn with it.
     let (few, many) = (folder.path("few.safetensors"), folder.path("many.safetensors"));
     succeeds(&["sample", &run, "--steps", "3", "--count", "5", "--out", &few]);
     succeeds(&["sample", &run, "--steps", "3", "--count", "5", "--out", &many]);
@@ -168,13 +168,13 @@ fn a_run_is_never_overwritten_and_changes_are_refused() {
     folder.training_fails("run", &["training.steps=2"], &[], &["exists already", "--resume"]);
     let changed = ["training.steps=2", "optimiser.learning_rate=0.5"];
     folder.training_fails("run", &changed, &["--resume"], &["optimiser.learning_rate"]);
-    // With an experiment there is something to begin, without one there is not.
+    // With an experiment, `--resume` can begin a new run; without one, there is nothing to begin.
     folder.trained("new", &["training.steps=2"], &["--resume"]);
     fails(&["train", "--resume", &folder.path("none")], &["no run in", "none"]);
     fails(&["train", "--resume"], &["which experiment"]);
     folder.training_fails("a", &[], &["--resume", &folder.path("b")], &["name two runs"]);
     fails(&["train", "--resume", &folder.path("run"), "--out", &folder.path("b")], &["name two runs"]);
-    // How often to validate may change, also from never.
+    // The interval between validations may change, even from never.
     folder.trained("never", &["training.steps=2", "training.decay=\"constant\""], &[]);
     let experiment = Path::new(&folder.path("never")).join("experiment.toml");
     let text = fs::read_to_string(&experiment).expect("the experiment");
@@ -190,7 +190,7 @@ fn a_run_is_never_overwritten_and_changes_are_refused() {
     ];
     folder.trained("never", &more, &["--resume"]);
     assert!(fs::read_to_string(&experiment).expect("the experiment").contains("[validation]"));
-    // What is refused changes nothing.
+    // A refused command changes nothing.
     let before = fs::read_to_string(&experiment).expect("the experiment");
     folder.training_fails("never", &["training.batch=3"], &["--resume"], &["training.batch"]);
     assert_eq!(fs::read_to_string(&experiment).expect("the experiment"), before);

@@ -1,10 +1,10 @@
-//! Networks that are told classes: training without some labels, samples of a class, guidance.
+//! Networks conditioned on classes: training without some labels, samples of a class, guidance.
 
 use std::fs;
 
 use crate::{Folder, TINY, experiments, fails, succeeds};
 
-/// A run on the digits whose network is told labels.
+/// Trains a run on the digits whose network is conditioned on labels.
 fn told(folder: &Folder, run: &str, more: &[&str]) -> String {
     let experiment = fs::read_to_string(experiments().join("small/digits_classes.toml")).expect("the experiment");
     folder.trained(run, &experiment, more)
@@ -26,7 +26,7 @@ fn classes_and_guidance_change_samples() {
     let (none, _) = draw(&[]);
     assert_eq!(none, draw(&["--class", "none"]).0);
     assert!(three != none && three != each);
-    // Sample 13 is of class 3 under `each`, and draws from the same noise.
+    // Sample 13 has class 3 under `each` and is drawn from the same noise.
     let differing = |a: &tch::Tensor, b: &tch::Tensor, sample: i64| {
         a.get(sample)
             .not_equal_tensor(&b.get(sample))

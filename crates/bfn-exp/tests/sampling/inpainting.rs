@@ -6,7 +6,7 @@ use image::{GrayImage, Luma, RgbImage};
 
 use crate::{Folder, fails, succeeds};
 
-/// A picture of 8 by 8 pixels whose levels are levels of the digits, and a mask of its right half.
+/// Writes a picture of 8 by 8 pixels with grey levels of the digits, and a mask of its right half.
 fn picture_and_mask(folder: &Folder) -> (String, String) {
     let (picture, mask) = (folder.path("picture.png"), folder.path("mask.png"));
     let level = |x: u32, y: u32| Luma([((x + 2 * y) % 17 * 255 / 16) as u8]);
@@ -47,7 +47,7 @@ fn known_pixels_stay_and_others_are_drawn() {
     let (weighed, told) = draw(&["--particles", "8", "--batch", "16"]);
     assert!(weighed != plain && told.contains("effective particles of 8: "), "{told}");
     assert!(told.contains("ln p(known) = -") && told.contains("in 48 evaluations"), "{told}");
-    // A particle alone is the ancestral sampler.
+    // With a single particle the method is the ancestral sampler.
     let (alone, told) = draw(&["--particles", "1"]);
     assert!(told.contains("effective particles of 1: 1.0 at the end"), "{told}");
     assert_eq!(alone.size(), plain.size());
@@ -69,7 +69,7 @@ fn pictures_show_input_mask_completions_and_truth() {
         assert_eq!(pixel(0, 1, x), pixel(7, 1, x), "column {x}");
         (2..7).for_each(|sample| assert_eq!(pixel(sample, 1, x), pixel(7, 1, x), "column {x}"));
     }
-    // What `bfn sample` writes can be read again.
+    // An image that `bfn inpaint` has written can be read again.
     let images = folder.path("images");
     succeeds(&[&common[..], &["--out", &images]].concat());
     let first = format!("{images}/000000.png");
@@ -125,7 +125,7 @@ fn empty_cells_are_filled() {
         }
     }
     succeeds(&["inpaint", &run, "--input", &input, "--steps", "4", "--particles", "4", "--out", &out]);
-    // What is known stays as it is written, in its column, also where the network is told of the nearest it knows.
+    // A known cell stays as written, in its column, even where the network is given the nearest value that it knows.
     fs::write(&input, "note,colour,size,count\nany,,1e6,\n").expect("a file");
     let told = succeeds(&["inpaint", &run, "--input", &input, "--steps", "4", "--out", &out]);
     assert!(told.contains("size = 1000000, known from"), "{told}");

@@ -1,4 +1,4 @@
-//! Networks that are told small versions of images: training, samples like them, guidance, and what is refused.
+//! Networks conditioned on small versions of images: training, samples like them, guidance, and refused commands.
 
 use std::fs;
 
@@ -11,14 +11,14 @@ use serde_json::Value;
 use crate::support::images;
 use crate::{Folder, experiments, fails, succeeds};
 
-/// A run on the digits whose network is told their 4×4 versions.
+/// Trains a run on the digits whose network is conditioned on their 4×4 versions.
 fn told(folder: &Folder, run: &str, more: &[&str]) -> String {
     let experiment = fs::read_to_string(experiments().join("digits.toml")).expect("the experiment");
     let settings = ["network.unet.low_resolution=2", "training.condition_dropout=0.2"];
     folder.trained(run, &experiment, &[&settings[..], more].concat())
 }
 
-/// The first examples of the test split, values as they are stored, and how they are reduced.
+/// Returns the first examples of the test split, as stored values, and the reduction to small images.
 fn truth(count: usize) -> (Vec<f64>, Reduction) {
     let data = digits(Split::Test).expect("embedded");
     let mut example = Values::zeros(data.storage(), 1, 64);
@@ -54,7 +54,7 @@ fn samples_are_like_the_small_images_that_are_told() {
     };
     let (whole, reduction) = truth(20);
     let small = reduction.reduce(&whole);
-    // Sample s is told small image s modulo 20; another image of the same is 7 further on.
+    // Sample s is conditioned on small image s modulo 20; the image 7 further on serves as a different one.
     let errors = |samples: &[f64]| {
         let found = reduction.reduce(samples);
         let of = |shift: usize| {
@@ -81,7 +81,7 @@ fn samples_are_like_the_small_images_that_are_told() {
         assert!(errors(&guided)[0] < 0.25 * of_none, "{:?}", errors(&guided));
     }
 
-    // The bound is that given the small images: lower than that of a network that is told none.
+    // The bound is conditioned on the small images, and lower than that of a network without conditioning.
     let blind = folder.digits_like("blind", &steps);
     let bits = |run: &str| {
         let out = folder.path("evaluation.json");
@@ -102,7 +102,7 @@ fn a_picture_has_a_row_for_each_small_image() {
     let sample = ["sample", &run, "--steps", "2", "--out", &out];
     succeeds(&[&sample[..], &["--like", "test:2-3", "--count", "5"]].concat());
     let picture = image::open(&out).expect("a picture").into_luma8();
-    // Two rows of a small image, three samples and the truth: 8 pixels, enlarged seven times, with gaps of two.
+    // Two rows, each of a small image, three samples and the truth: 8 pixels, enlarged seven times, with gaps of two.
     assert_eq!(picture.dimensions(), (5 * 58 + 2, 2 * 58 + 2));
     let pixel = |row: u32, column: u32, y: u32, x: u32| {
         picture.get_pixel(2 + 58 * column + 7 * x + 3, 2 + 58 * row + 7 * y + 3).0[0]
@@ -115,11 +115,11 @@ fn a_picture_has_a_row_for_each_small_image() {
         let level = whole[example * 64 + (y * 8 + x) as usize];
         assert_eq!(pixel(row, 4, y, x), (level * 255.0 / 16.0) as u8);
     }
-    // Pictures at validations are such rows as well.
+    // Pictures at validations consist of such rows as well.
     let shown = image::open(folder.path("run/samples/step-0000000004.png")).expect("a picture");
     assert_eq!((shown.width(), shown.height()), (3 * 58 + 2, 3 * 58 + 2));
 
-    // A small image from a file, black and white where the data are.
+    // A small image is read from a file, with black and white as in the data.
     let file = folder.path("small.png");
     GrayImage::from_fn(4, 4, |x, y| Luma([small[48 + (y * 4 + x) as usize]])).save(&file).expect("a picture");
     succeeds(&[&sample[..], &["--low-resolution", &file, "--count", "2"]].concat());
@@ -128,7 +128,7 @@ fn a_picture_has_a_row_for_each_small_image() {
     (0..8).for_each(|x| assert_eq!(again.get_pixel(2 + 7 * x + 3, 30), picture.get_pixel(2 + 7 * x + 3, 58 + 30)));
 }
 
-/// Each of three small images has two samples: more than were asked for.
+/// A small validation split is shown whole: its three small images have two samples each, more than were asked for.
 #[test]
 fn a_small_validation_split_is_shown_whole() {
     let folder = Folder::new();
@@ -137,7 +137,7 @@ fn a_small_validation_split_is_shown_whole() {
     for file in ["samples/step-0000000004.png", "flow/step-0000000004-strip.png"] {
         assert!(image::open(format!("{run}/{file}")).is_ok(), "no {file}");
     }
-    // Three images have no three neighbours each.
+    // Among three images, none has three neighbours.
     fails(&["quality", &run, "--like", "test"], &["the test split of", "has 3 examples", "needs 4"]);
 }
 
@@ -168,7 +168,7 @@ fn every_command_takes_a_run_that_is_told_small_images() {
     succeeds(&["check", &experiment]);
     succeeds(&["bench", "train", &experiment, "--steps", "1", "--warm-up", "0"]);
     succeeds(&["bench", "sample", &experiment, "--steps", "1", "--warm-up", "0", "--count", "2"]);
-    // Stopped half-way and resumed, it ends with the same weights.
+    // A run that is stopped half-way and resumed ends with the same weights.
     let half = told(&folder, "half", &["training.steps=2", "checkpoint.every=2", "training.decay=\"constant\""]);
     let whole = told(&folder, "whole", &["training.decay=\"constant\""]);
     succeeds(&["train", "--resume", &half, "--set", "training.steps=4"]);

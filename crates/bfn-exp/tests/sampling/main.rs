@@ -1,4 +1,4 @@
-//! Everything that draws from a trained network, as its users run it, on the embedded digits.
+//! All commands that draw from a trained network, run as users run them, on the embedded digits.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -17,7 +17,7 @@ use bfn_nets::Checkpoint;
 
 use support::{Folder, bfn, experiments, fails, text};
 
-/// A network and a run small enough for a test.
+/// Settings of a network and a run that are small enough for a test.
 const TINY: [&str; 8] = [
     "network.unet.width=16",
     "network.unet.norm_groups=4",
@@ -32,7 +32,7 @@ const TINY: [&str; 8] = [
 /// Text for a run on text, with an alphabet of 27 symbols.
 const TEXT: &str = "the quick brown fox jumps over the lazy dog and the cat sat on the mat while it rained ";
 
-/// What a command that succeeds prints, results and progress.
+/// Runs a command that must succeed and returns its output, both results and progress.
 fn succeeds(arguments: &[&str]) -> String {
     let output = bfn(arguments);
     assert!(output.status.success(), "{arguments:?}\n{}", text(&output.stderr));
@@ -44,23 +44,23 @@ impl Folder {
         fs::read(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
-    /// A run on the digits.
+    /// Trains a run on the digits.
     fn digits(&self, run: &str) -> String {
         self.digits_like(run, &[])
     }
 
-    /// The same with other settings.
+    /// Trains such a run with other settings.
     fn digits_like(&self, run: &str, more: &[&str]) -> String {
         let experiment = fs::read_to_string(experiments().join("digits.toml")).expect("the experiment");
         self.trained(run, &experiment, more)
     }
 
-    /// A run on a line of text again and again.
+    /// Trains a run on a repeated line of text.
     fn text(&self, run: &str) -> String {
         self.text_like(run, &[])
     }
 
-    /// The same with other settings.
+    /// Trains such a run with other settings.
     fn text_like(&self, run: &str, more: &[&str]) -> String {
         let file = self.path("text.txt");
         fs::write(&file, TEXT.repeat(60)).expect("a file");
@@ -73,12 +73,12 @@ impl Folder {
         self.train(run, &experiment, &settings)
     }
 
-    /// A run on a table with a column of each kind.
+    /// Trains a run on a table with a column of each kind.
     fn table(&self, run: &str) -> String {
         self.table_like(run, &[])
     }
 
-    /// The same with other settings.
+    /// Trains such a run with other settings.
     fn table_like(&self, run: &str, more: &[&str]) -> String {
         let file = self.path("rows.csv");
         let rows: String = (0..60)
@@ -116,7 +116,7 @@ impl Folder {
         out
     }
 
-    /// The bins or classes of samples in a .safetensors file.
+    /// Reads the bins or classes of the samples in a .safetensors file.
     fn samples(&self, name: &str) -> tch::Tensor {
         let path = self.path(name);
         Checkpoint::read(Path::new(&path)).and_then(|file| file.tensor("samples")).expect("samples")

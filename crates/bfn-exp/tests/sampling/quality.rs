@@ -1,4 +1,4 @@
-//! `bfn quality`: measures, what is kept, and what is refused.
+//! `bfn quality`: its measures, the files that it keeps, and refused commands.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -37,7 +37,7 @@ fn images_are_compared_in_the_features_of_a_classifier() {
     };
     let data = values(&quality["data"]);
     for row in rows {
-        // Four steps of training draw nothing like digits; training data are much like test data.
+        // After four training steps the samples are nothing like digits; training data are much like test data.
         let found = values(&row["values"]);
         assert!(found[0] > 2.0 * data[0] && found[1] < data[1] && found[3] > data[3], "{found:?}, data {data:?}");
     }
@@ -69,7 +69,7 @@ fn images_of_one_class_are_compared_by_their_pixels() {
     assert!(!fs::exists(folder.path("run/classifier.safetensors")).expect("a folder"));
 }
 
-/// A signal in the second row, which would take minutes.
+/// Completed rows are kept when a signal stops the command in the second row, which would take minutes.
 #[test]
 fn rows_that_are_done_when_it_is_stopped_are_kept() {
     let folder = Folder::new();

@@ -1,7 +1,7 @@
-//! Steps and predictions that are recorded: what is trained, evaluated and drawn is the same.
+//! Recorded training steps and predictions give the same training, evaluation and samples.
 //!
-//! On a CPU nothing is recorded, but all goes the same way: through inputs that stay where they are and gradients that
-//! are never dropped, without numbers from the host that change.
+//! On a CPU nothing is recorded, but the code path is the same: inputs stay in place, gradients are never dropped, and
+//! no changing numbers come from the host.
 
 use std::path::Path;
 
@@ -9,10 +9,10 @@ use bfn_nets::Checkpoint;
 
 use super::{Folder, succeeds};
 
-/// As many passes as a recording takes, and some repetitions.
+/// Settings for as many passes as a recording takes, and some repetitions.
 const STEPS: [&str; 3] = ["training.steps=4", "training.accumulation=2", "training.deterministic=true"];
 
-/// Trains as `train` does with such settings, with recording and without, and compares.
+/// Runs `train` with these settings, with and without recording, and checks that the results are the same.
 fn assert_same(folder: &Folder, told: &[&str], train: impl Fn(&str, &[&str]) -> String) {
     let runs = ["plain", "recorded"].map(|name| {
         let recording = if name == "recorded" { "training.cuda_graphs=true" } else { "training.cuda_graphs=false" };

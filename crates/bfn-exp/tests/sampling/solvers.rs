@@ -28,7 +28,7 @@ fn every_solver_draws_digits_and_text() {
             assert!(samples.max().int64_value(&[]) < *values, "{solver}");
             seen.push(samples);
         }
-        // Ordinary equations may well end in the same text, but not in the same grey levels.
+        // Ordinary differential equations may well end in the same text, but not in the same grey levels.
         let apart = |number: usize| seen[..number].iter().all(|other| *other != seen[number]);
         assert!(*values == 27 || (1..seen.len()).all(apart), "two solvers draw the same");
     }
@@ -46,7 +46,7 @@ fn options_of_a_solver_change_what_is_drawn() {
     };
     let plain = draw(&[]);
     assert_eq!(plain, draw(&["--grid", "uniform", "--start-time", "0", "--choice", "draw", "--last", "evaluate"]));
-    // Under the paper's schedule of discretised data the uniform grid is the entropy grid, up to rounding.
+    // Under the paper's schedule for discretised data the uniform grid is the entropy grid, up to rounding.
     let entropy = draw(&["--grid", "entropy"]);
     assert!(differing(&plain, &entropy) < 0.05, "{}", differing(&plain, &entropy));
     for more in [
@@ -73,9 +73,9 @@ fn the_noise_of_a_sample_is_its_own() {
     for solver in ["ancestral", "ode2"] {
         let seven = draw(solver, "7", "4");
         assert_eq!(seven, draw(solver, "7", "4"), "{solver}: the same command");
-        // Bit for bit where the batches are the same, whatever follows.
+        // Samples agree bit for bit where the batches are the same, whatever batches follow.
         assert_eq!(seven.narrow(0, 0, 4), draw(solver, "4", "4"), "{solver}: fewer samples");
-        // Otherwise as closely as the network rounds: a bin is rarely another.
+        // Otherwise they agree up to the network's rounding: a bin rarely differs.
         let apart = differing(&seven, &draw(solver, "7", "3"));
         assert!(apart < 0.01, "{solver}: {apart} of the pixels differ between batches of 4 and of 3");
     }
@@ -99,7 +99,7 @@ fn samples_are_written_for_other_programs() {
     assert_eq!((images.shape(), bins.shape()), (&[5, 8, 8, 1][..], &[5, 8, 8, 1][..]));
     assert_eq!((images.into_raw_vec_and_offset().0, bins.into_raw_vec_and_offset().0), (grey.clone(), expected));
 
-    // With a slash at its end, and with what a program that was killed has left.
+    // The name ends with a slash, and a killed program has left a partial folder.
     fs::create_dir(folder.path("images.bfn-partial")).expect("a folder");
     fs::write(folder.path("images.bfn-partial/000099.png"), "stale").expect("a file");
     sample("images/");
@@ -134,12 +134,12 @@ fn trajectories_are_moving_pictures_and_strips() {
         let frames = GifDecoder::new(Cursor::new(folder.bytes("flow.gif"))).expect("a GIF").into_frames();
         assert_eq!(frames.collect_frames().expect("frames").len(), 8);
         let strip = image::open(folder.path("flow-strip.png")).expect("a strip");
-        // Long ways are thinned out; their ends are there.
+        // Long trajectories are thinned out, but keep their ends.
         succeeds(&[&common[..], &["--steps", "150", "--trajectory", &png]].concat());
         assert!(image::open(&png).is_ok());
         let long = image::open(folder.path("flow-strip.png")).expect("a strip");
         assert_eq!(long.height(), strip.height());
-        // Of text both strips are thinned out to six times, of images to eleven.
+        // For text both strips are thinned out to six times, for images to eleven.
         assert_eq!((long.width() > strip.width(), long.width() < 2 * strip.width()), (!thinned, true));
         if thinned {
             let words = String::from_utf8(folder.bytes("flow-strip.txt")).expect("text");
@@ -178,7 +178,7 @@ fn what_no_solver_can_do_is_refused() {
 fn a_fitted_grid_is_that_of_the_weights_it_was_measured_with() {
     let folder = Folder::new();
     let run = folder.digits("run");
-    // Costs that were measured on other weights are not those of the network.
+    // Costs measured with other weights are not those of this network.
     let grid = succeeds(&["grid", &run, "--fine", "4", "--steps", "2", "--examples", "8", "--weights", "last"]);
     assert!(grid.contains("bits/dim"), "{grid}");
     let sample = ["sample", &run, "--grid", "fitted", "--steps", "2", "--count", "2"];
@@ -189,7 +189,7 @@ fn a_fitted_grid_is_that_of_the_weights_it_was_measured_with() {
     assert!(grid.contains("bits/char") && !grid.contains("bits/dim"), "{grid}");
 }
 
-/// The share of numbers that differ.
+/// Returns the share of numbers that differ.
 fn differing(a: &tch::Tensor, b: &tch::Tensor) -> f64 {
     a.not_equal_tensor(b).to_kind(Kind::Float).mean(Kind::Float).double_value(&[])
 }

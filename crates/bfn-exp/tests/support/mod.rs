@@ -1,4 +1,4 @@
-//! What several test programs need to run `bfn` as its users do.
+//! Helpers with which several test programs run `bfn` as users do.
 #![allow(dead_code, reason = "each test program needs some of it")]
 
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-/// The folder of the experiment files.
+/// Returns the folder of the experiment files.
 pub(crate) fn experiments() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments")
 }
@@ -19,7 +19,7 @@ pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Fails with an error that holds all of `expected`, and without a panic.
+/// Checks that a command fails without a panic, with an error that contains all of `expected`.
 pub(crate) fn fails(arguments: &[&str], expected: &[&str]) {
     let output = bfn(arguments);
     let errors = text(&output.stderr);
@@ -44,7 +44,7 @@ impl Folder {
     }
 }
 
-/// An array of bytes as NumPy writes it; `shape` as in Python.
+/// Returns an array of bytes as NumPy writes it; `shape` is given as in Python.
 pub(crate) fn npy(shape: &str, values: impl Iterator<Item = u8>) -> Vec<u8> {
     let header = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}");
     let mut bytes = b"\x93NUMPY\x01\x00\x76\x00".to_vec();
@@ -55,7 +55,7 @@ pub(crate) fn npy(shape: &str, values: impl Iterator<Item = u8>) -> Vec<u8> {
     bytes
 }
 
-/// The experiment on the digits with so many labelled images of the same size in their place, and classes by number.
+/// Returns the experiment on the digits with `count` labelled images of the same size instead, and numbered classes.
 pub(crate) fn images(folder: &Folder, count: u32, label: impl Fn(u32) -> u8) -> String {
     let [x, y] = ["x.npy", "y.npy"].map(|name| folder.path(name));
     let pixels = (0..count * 64).map(|place| (place * 7 % 256) as u8);

@@ -1,10 +1,10 @@
-//! The reader of checkpoints of the published code, on any bytes.
+//! Fuzzes the reader of checkpoints of the published code with arbitrary bytes.
 //!
 //! ```text
 //! LD_LIBRARY_PATH=../../.libtorch/lib cargo +nightly fuzz run state_dict    (in the folder of the crate)
 //! ```
 //!
-//! Built for fuzzing, the reader passes over wrong checksums, which would keep every change of a pickle from being read.
+//! In a fuzzing build the reader ignores wrong checksums, which would otherwise keep changed pickles from being read.
 #![no_main]
 
 #[path = "../../tests/fuzz/state_dict.rs"]

@@ -226,6 +226,7 @@ pub(super) const PUBLISHED_POSITION_BANDS: i64 = 64;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::LowResolution;
     use super::*;
 
     /// With one input and one output number per variable, unfolding undoes folding.
@@ -240,6 +241,30 @@ mod tests {
             assert_eq!(folded.size()[1..], size);
             assert!(folded.is_contiguous());
             assert_eq!(canvas.unfold(&folded).squeeze_dim(-1), input);
+        }
+    }
+
+    /// Pixel (y, x) of the extra channels holds number (⌊y/2⌋, ⌊x/2⌋) of the small image, and the last channel is 1.
+    #[test]
+    fn each_low_resolution_number_is_repeated_over_its_pixels() {
+        let shape = Shape::Image { height: 4, width: 6, channels: 2 };
+        let variables = Variables { shape, inputs_per_variable: 1, outputs_per_variable: 1 };
+        let checks = Checks { table: "test" };
+        let canvas = Canvas::new(checks, &variables, 1, 0).unwrap().told_of(checks, Some(2)).unwrap();
+        let number = |y: i64, x: i64, channel: i64| (1 + (y * 3 + x) * 2 + channel) as f64;
+        let values = Tensor::arange(12, (Kind::Float, Device::Cpu)).reshape([1, 12]) + 1.0;
+        for told in [1.0, 0.0] {
+            let low_resolution =
+                LowResolution { values: values.shallow_clone(), told: Tensor::from_slice(&[told as f32]) };
+            let condition = Condition::of_low_resolution(low_resolution);
+            let x = Tensor::zeros([1, 2, 4, 6], (Kind::Float, Device::Cpu));
+            let channels = canvas.told(Some(&condition), &x).unwrap();
+            assert_eq!(channels.size(), [1, 3, 4, 6]);
+            for (y, x) in (0..4).flat_map(|y| (0..6).map(move |x| (y, x))) {
+                let at = |channel: i64| channels.double_value(&[0, channel, y, x]);
+                let expected = [number(y / 2, x / 2, 0) * told, number(y / 2, x / 2, 1) * told, told];
+                assert_eq!([at(0), at(1), at(2)], expected, "pixel ({y}, {x})");
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use tch::{Device, Kind, Tensor};
 
-/// A sound file of two tensors.
+/// Returns a sound file of two tensors.
 fn sound() -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("sound.pt");
@@ -21,7 +21,7 @@ fn sound() -> Vec<u8> {
     std::fs::read(path).unwrap()
 }
 
-/// The pickle inside a sound file, and where the checksum of it stands in the directory.
+/// The position of the pickle in a sound file, and of its checksum in the directory.
 struct Places {
     pickle: std::ops::Range<usize>,
     checksum: usize,
@@ -31,12 +31,12 @@ fn places(file: &[u8]) -> Places {
     let find = |what: &[u8], from: usize| from + file[from..].windows(what.len()).position(|at| at == what).unwrap();
     let start = find(b"\x80\x02c", 0);
     let end = find(b"tRu.", start) + 4;
-    // The directory repeats the name; an entry's checksum stands 30 bytes before it.
+    // The directory repeats the name; the checksum of an entry is 30 bytes before it.
     let name = find(b"sound/data.pkl", end);
     Places { pickle: start..end, checksum: name - 30 }
 }
 
-/// Bytes that mean something to the reader: operations of pickles, extreme lengths, marks of zip archives.
+/// Bytes with a meaning for the reader: pickle operations, extreme lengths, zip archive markers.
 const MEANINGFUL: &[&[u8]] = &[
     b".",
     b"(",
@@ -91,7 +91,7 @@ fn damaged_files_never_panic() {
     }
 }
 
-/// With its checksum set right, a damaged pickle is run.
+/// A damaged pickle never causes a panic; its checksum is corrected, so that the pickle is run.
 #[test]
 fn damaged_pickles_never_panic() {
     let sound = sound();
@@ -111,7 +111,7 @@ fn damaged_pickles_never_panic() {
     assert!(read > 100, "damage that is never read past tells little: {read} files read");
 }
 
-/// Ten thousand names for one large storage would be a file of a megabyte that makes ten gigabytes.
+/// Views of one storage are bounded: ten thousand names for a large one would turn a megabyte into ten gigabytes.
 #[test]
 fn tensors_that_share_one_storage_are_bounded() {
     let folder = tempfile::tempdir().unwrap();
@@ -130,7 +130,7 @@ fn tensors_that_share_one_storage_are_bounded() {
         let key = [b"X", &(n.to_string().len() as u32).to_le_bytes()[..], n.to_string().as_bytes(), b"X"].concat();
         let at = program.windows(key.len()).position(|window| window == key).unwrap();
         let digits = n.to_string().len();
-        // Keys keep their length: "0" with a leading zero names no entry, so that only keys of one digit change.
+        // Keys keep their length. "0" with a leading zero names no entry, so only keys of one digit are changed.
         if digits > 1 {
             continue;
         }

@@ -1,11 +1,11 @@
-//! What must hold for any bytes at all: the reader returns, and what it returns is no larger than the file bears.
+//! A property of any bytes: the reader returns, and its result is bounded by the size of the file.
 
 use std::path::Path;
 
 use bfn_nets::published::parse_state_dict;
 use tch::Kind;
 
-/// Reads the bytes as a state dict, and every number of what comes of it.
+/// Reads the bytes as a state dict, and every number in the result.
 pub(crate) fn state_dict(bytes: &[u8]) {
     let Ok(tensors) = parse_state_dict(bytes, Path::new("fuzzed")) else { return };
     let mut total = 0;

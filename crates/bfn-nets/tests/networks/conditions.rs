@@ -1,11 +1,11 @@
-//! Networks that are told of classes.
+//! Networks conditioned on classes or on low-resolution images.
 
 use bfn_nets::networks::{Condition, LowResolution, Mode, NetworkConfig, Shape, Variables, parameters};
 use tch::{Device, Kind, Tensor};
 
 use super::{Built, build, examples, image, small_unet};
 
-/// The examples, each told of four classes.
+/// The examples that take class labels, each with four classes.
 fn told_of_classes() -> Vec<(&'static str, NetworkConfig, Variables)> {
     let mut examples = examples();
     examples.retain_mut(|(_, config, _)| {
@@ -13,7 +13,7 @@ fn told_of_classes() -> Vec<(&'static str, NetworkConfig, Variables)> {
             NetworkConfig::Unet(config) => config.classes = Some(4),
             NetworkConfig::VdmUnet(config) => config.classes = Some(4),
             NetworkConfig::Transformer(config) => config.classes = Some(4),
-            // These are told of none.
+            // These take no class labels.
             NetworkConfig::Mlp(_) | NetworkConfig::Own(_) => return false,
         }
         true
@@ -57,7 +57,7 @@ fn a_condition_that_a_network_does_not_take_panics() {
     let _ = network.forward(&input, &t, Some(&condition), Mode::Evaluate);
 }
 
-/// One label would be that of all.
+/// A batch of three examples needs three labels: a single label would apply to all of them.
 #[test]
 #[should_panic(expected = "labels: expected shape [3], found [1]")]
 fn each_example_has_its_label() {
@@ -67,7 +67,7 @@ fn each_example_has_its_label() {
     let _ = network.forward(&input, &t, Some(&condition), Mode::Evaluate);
 }
 
-/// The U-Nets among the examples, each told of images of half the height and width.
+/// The U-Nets among the examples, each conditioned on images of half the height and width.
 fn told_of_low_resolution() -> Vec<(&'static str, NetworkConfig, Variables)> {
     let mut examples = examples();
     examples.retain_mut(|(_, config, _)| {
@@ -103,10 +103,10 @@ fn low_resolution_images_matter_where_they_are_told() {
             difference > 1e-5 * untold.abs().max().double_value(&[])
         };
         assert!(differs(0, &untold) && !differs(1, &untold) && differs(2, &untold), "{name}");
-        // An image of zeros is not the same as none.
+        // An image of zeros differs from no image.
         let zeros = told(&values.zeros_like(), [1.0; 3]);
         assert!(differs(0, &zeros) && differs(1, &zeros), "{name}");
-        // Where it is told, another image is another prediction, and only there.
+        // Another image changes the prediction, but only of the examples that are conditioned on it.
         let others = values.copy();
         let _ = others.narrow(0, 0, 2).fill_(0.5);
         let other = told(&others, [1.0, 0.0, 1.0]);
@@ -114,9 +114,9 @@ fn low_resolution_images_matter_where_they_are_told() {
     }
 }
 
-/// A convolution sees its neighbours alone: the last pixel of a network without attention does not know the first number.
+/// A number of the small image enters the network in its own channel and in no other channel of an image.
 #[test]
-fn each_number_reaches_the_pixels_that_it_stands_for() {
+fn each_number_enters_its_own_channel() {
     let values = |first: f32| {
         let mut numbers = vec![0.0; 4 * 4 * 2];
         numbers[2 * (4 + 2) + 1] = first;
@@ -135,7 +135,7 @@ fn each_number_reaches_the_pixels_that_it_stands_for() {
     let network = NetworkConfig::VdmUnet(config).build(&image(8, 8, 2, 1), &store.root()).unwrap();
     let weight = store.variables().remove("conv_in.weight").unwrap();
     assert_eq!(weight.size(), [8, 2 + 3, 3, 3]);
-    // The gradient of the output in the input's weights sees which channel is lit at how many pixels.
+    // The gradient with respect to the input weights shows which channels are not zero.
     let condition =
         Condition::of_low_resolution(LowResolution { values: values(1.0), told: Tensor::from_slice(&[1f32]) });
     let (input, t) = (Tensor::zeros([1, 128], (Kind::Float, Device::Cpu)), Tensor::from_slice(&[0.5f32]));
@@ -149,7 +149,8 @@ fn each_number_reaches_the_pixels_that_it_stands_for() {
     let by_channel =
         Vec::<f64>::try_from(weight.grad().abs().sum_dim_intlist([0i64, 2, 3].as_slice(), false, Kind::Double))
             .unwrap();
-    // Two channels of the image at 0, the first channel of the small image at 0, its second, and the one that says so.
+    // Two channels of the image at 0, the first channel of the small image at 0, its second channel, and the channel
+    // that marks its presence.
     assert!(
         by_channel[..3].iter().all(|sum| *sum == 0.0) && by_channel[3] > 0.0 && by_channel[4] > 0.0,
         "{by_channel:?}"

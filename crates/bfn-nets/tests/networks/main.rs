@@ -1,4 +1,4 @@
-//! The networks by themselves: sizes, gradients, modes, starting values, settings.
+//! Tests of the networks on their own: sizes, gradients, modes, initial values, settings.
 #![allow(clippy::unwrap_used)]
 
 mod conditions;
@@ -40,7 +40,7 @@ fn count(config: &NetworkConfig, variables: &Variables) -> usize {
     store.trainable_variables().iter().map(Tensor::numel).sum()
 }
 
-/// Small networks of every kind and with every option, on variables of every kind.
+/// Small networks of every kind and with every option, for variables of every kind.
 fn examples() -> Vec<(&'static str, NetworkConfig, Variables)> {
     let unet = small_unet();
     let patched = UNetConfig { patch: 2, attention_levels: vec![1], position_bands: 3, ..small_unet() };
@@ -129,7 +129,7 @@ struct Built {
     output_size: Vec<i64>,
 }
 
-/// A network whose zero-initialised layers are not zero, as after some training, and an input.
+/// Builds a network whose zero-initialised layers are not zero, as after some training, with an input.
 fn build(config: &NetworkConfig, variables: &Variables) -> Built {
     const BATCH: i64 = 3;
     let store = VarStore::new(Device::Cpu);
@@ -224,7 +224,7 @@ fn bf16_autocast_changes_the_digits_and_not_the_kind() {
     }
 }
 
-/// Only the last linear map tells: every residual branch ends in a layer that starts at zero.
+/// At first the output does not depend on t: every residual branch ends in a layer that starts at zero.
 #[test]
 fn unets_start_blind_to_time_in_their_blocks() {
     let store = VarStore::new(Device::Cpu);
@@ -256,7 +256,7 @@ fn starting_values_have_the_published_distributions() {
     let config = NetworkConfig::Unet(UNetConfig { width: 64, ..UNetConfig::published_mnist() });
     config.build(&MNIST, &store.root()).unwrap();
     let weights = store.variables();
-    // Uniform in ±1/√(9·64): the largest of many is near the bound, the deviation is the bound over √3.
+    // Uniform in ±1/√(9·64): the largest of many values is near the bound, the deviation is the bound over √3.
     let bound = 1.0 / (9.0 * 64.0f64).sqrt();
     let weight = &weights["input_blocks.1.0.in_layers.2.weight"];
     let largest = weight.abs().max().double_value(&[]);

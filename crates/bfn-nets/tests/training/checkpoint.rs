@@ -17,7 +17,7 @@ fn progress() -> Progress {
     Progress { step: 12_345, best: 0.1 + 0.2, note: "größer \"als\" \\ je\n".to_owned() }
 }
 
-/// Tensors of every type and of odd shapes, with values that rounding or a change of type would betray.
+/// Tensors of every type and of odd shapes, with values that reveal rounding or a change of type.
 fn tensors(device: Device) -> Vec<NamedTensor> {
     let odd = Tensor::from_slice(&[0.1, -0.0, 1e-40, f64::MAX, f64::MIN_POSITIVE, f64::NEG_INFINITY, f64::NAN]);
     let integers = Tensor::from_slice(&[i64::MIN, -1, 0, 3, i64::MAX]);
@@ -36,7 +36,7 @@ fn tensors(device: Device) -> Vec<NamedTensor> {
     list
 }
 
-/// The bytes of a tensor's values, in order.
+/// Returns the bytes of a tensor's values, in order.
 fn bytes(tensor: &Tensor) -> Vec<u8> {
     let host = tensor.detach().to_device(Device::Cpu).contiguous();
     let mut bytes = vec![0; host.numel() * host.kind().elt_size_in_bytes()];
@@ -82,7 +82,7 @@ fn one_content_gives_one_file() {
     let folder = tempfile::tempdir().unwrap();
     let (first, second) = (folder.path().join("first"), folder.path().join("second"));
     snapshot(Device::Cpu).write(&first).unwrap();
-    // On another thread, as a training loop would.
+    // On another thread, as in a training loop.
     let (snapshot, path) = (snapshot(Device::Cpu), second.clone());
     std::thread::spawn(move || snapshot.write(&path)).join().unwrap().unwrap();
     assert_eq!(fs::read(first).unwrap(), fs::read(second).unwrap());
@@ -98,7 +98,7 @@ fn another_reader_of_the_format_agrees() {
     let matrix = other.tensor("model.transposed").unwrap();
     assert_eq!(matrix.shape(), [4, 3]);
     assert_eq!(matrix.data()[4..8], 4_f32.to_le_bytes());
-    // Every tensor lies where its type may lie.
+    // Every tensor is aligned to the size of its type.
     for (name, tensor) in other.tensors() {
         let offset = tensor.data().as_ptr() as usize - file.as_ptr() as usize;
         assert_eq!(offset % tensor.dtype().bitsize().div_ceil(8), 0, "{name}");
@@ -169,7 +169,7 @@ proptest! {
     fn any_bytes_are_refused_without_a_panic(file in prop::collection::vec(any::<u8>(), 0..200)) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("noise.safetensors");
-        // Half of them with a header length that fits, so that the header is looked at.
+        // The second file has a matching header length, so that the header is parsed.
         let mut fitting = (file.len() as u64).to_le_bytes().to_vec();
         fitting.extend(&file);
         for content in [file, fitting] {
@@ -228,7 +228,7 @@ fn a_write_that_fails_leaves_the_old_file() {
     let path = folder.path().join("kept.safetensors");
     snapshot(Device::Cpu).write(&path).unwrap();
     let before = fs::read(&path).unwrap();
-    // A folder in the place of the temporary file stops the write even for a user who may write anywhere.
+    // A folder in the place of the temporary file stops the write, even for a user who may write anywhere.
     fs::create_dir(folder.path().join("kept.safetensors.bfn-partial")).unwrap();
     match Snapshot::new().write(&path) {
         Err(Error::Io { path: named, .. }) => assert_eq!(named, path),

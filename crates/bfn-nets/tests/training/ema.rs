@@ -3,7 +3,7 @@ use tch::{Device, Kind};
 
 use crate::{parameters, same_bits, values};
 
-/// Moves every weight, differently at each step.
+/// Changes every weight, differently at each step.
 fn train(parameters: &[Parameter], step: u64) {
     let _no_grad = tch::no_grad_guard();
     for one in parameters {

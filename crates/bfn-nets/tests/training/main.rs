@@ -1,4 +1,4 @@
-//! What stands between gradients and a run that can be resumed: optimiser, average, checkpoints.
+//! What lies between gradients and a resumable run: optimiser, moving average, checkpoints.
 
 #![allow(clippy::unwrap_used)]
 
@@ -9,7 +9,7 @@ mod optimiser;
 use bfn_nets::Parameter;
 use tch::{Device, Kind, Tensor};
 
-/// The parameters of a small made-up network: some decay, some do not, one is a scalar and one is empty.
+/// Returns the parameters of a small made-up network: some decay, some do not, one is a scalar, one is empty.
 fn parameters(kind: Kind, device: Device) -> Vec<Parameter> {
     let shapes: [(&str, &[i64], bool); 5] = [
         ("layer.weight", &[5, 7], true),
@@ -39,13 +39,13 @@ fn backward(parameters: &[Parameter], step: u64) {
     total.unwrap().backward();
 }
 
-/// All values of a tensor, in f64.
+/// Returns all values of a tensor, in f64.
 fn values(tensor: &Tensor) -> Vec<f64> {
     let flat = tensor.detach().to_device(Device::Cpu).to_kind(Kind::Double).flatten(0, -1);
     Vec::try_from(flat).unwrap()
 }
 
-/// Whether two lists of parameters are equal to the bit.
+/// Checks whether two lists of parameters are equal to the bit.
 fn same_bits(left: &[Parameter], right: &[Parameter]) -> bool {
     left.len() == right.len() && left.iter().zip(right).all(|(a, b)| a.tensor.equal(&b.tensor))
 }

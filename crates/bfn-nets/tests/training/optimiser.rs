@@ -8,12 +8,12 @@ use crate::{backward, parameters, same_bits, values};
 const CONFIG: OptimiserConfig =
     OptimiserConfig { learning_rate: 1e-2, beta_1: 0.9, beta_2: 0.98, epsilon: 1e-8, weight_decay: 0.05, muon: None };
 
-/// The learning rate of a step, changing as under a schedule.
+/// Returns the learning rate of a step, which changes as under a schedule.
 fn learning_rate(step: u64) -> f64 {
     CONFIG.learning_rate / (1.0 + step as f64 / 10.0)
 }
 
-/// AdamW as the formula says it, for one number.
+/// AdamW for one number, written directly from the formula.
 struct Plain {
     value: f64,
     m: f64,
@@ -127,7 +127,7 @@ fn a_restored_state_continues_to_the_bit() {
             assert!(left.tensor.equal(&right.tensor), "{}", left.name);
         }
 
-        // Without the optimiser's state the end is another: the test above can fail.
+        // Without the optimiser's state the result differs, so the test above can fail.
         let forgetful = parameters(Kind::Float, device);
         checkpoint.load_into("model", &bfn_nets::parameter::named(&forgetful)).unwrap();
         run(&forgetful, &mut Optimiser::new(&forgetful, CONFIG).unwrap(), 7..=15);
@@ -135,7 +135,7 @@ fn a_restored_state_continues_to_the_bit() {
     }
 }
 
-/// Of two optimisers one is given broken gradients in between: they leave no trace.
+/// Broken gradients leave no trace in an optimiser: it stays equal to one that never received them.
 #[test]
 fn a_step_from_a_gradient_that_is_not_finite_leaves_no_trace() {
     for device in device::available() {
@@ -226,7 +226,7 @@ fn two_parameters_of_one_name_are_a_mistake() {
     let _ = Optimiser::new(&twice, CONFIG);
 }
 
-/// AdamW for what is no matrix, Muon for the rest.
+/// AdamW for parameters that are not matrices, Muon for the rest.
 const WITH_MUON: OptimiserConfig = OptimiserConfig { muon: Some(MuonConfig { momentum: 0.9 }), ..CONFIG };
 
 /// A bias, two matrices of one shape and a convolution's kernel; the second matrix does not decay.
@@ -241,7 +241,7 @@ fn matrices(device: Device) -> Vec<Parameter> {
     shapes.into_iter().map(parameter).collect()
 }
 
-/// A few steps; every second one is tried with a broken gradient first.
+/// Runs a few steps; with `broken`, each step is first tried with a broken gradient.
 fn run(parameters: &[Parameter], optimiser: &mut Optimiser, steps: std::ops::RangeInclusive<u64>, broken: Option<f64>) {
     for step in steps {
         for factor in broken.into_iter().chain([1.0]) {
@@ -267,7 +267,7 @@ fn muon_steps_have_the_size_of_adamws_and_decay_what_decays() {
             let decay = if one.decays { learning_rate(1) * WITH_MUON.weight_decay } else { 0.0 };
             let step = (before * (1.0 - decay) - &one.tensor) / learning_rate(1);
             let size = step.square().mean(Kind::Float).sqrt().double_value(&[]);
-            // AdamW's first step has size 1, Muon's 0.2 times what the singular values leave of √(max/min) on a side.
+            // AdamW's first step has an RMS of 1, Muon's 0.2 times the RMS of the singular values of its update.
             assert!((0.1..=1.01).contains(&size), "{}: {size}", one.name);
         }
     }

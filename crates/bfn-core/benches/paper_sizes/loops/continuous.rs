@@ -4,7 +4,7 @@ use super::normal::{NormalBelief, Ratios};
 use super::{Loops, constant, values};
 use crate::inputs::{ALPHA, Inputs, Precision};
 
-/// Continuous data, by the point mass.
+/// Continuous data with the point mass as output distribution.
 pub(crate) struct ContinuousLoops<'a, F: Precision> {
     normal: NormalBelief<'a, F>,
     sigma_1: f64,

@@ -5,7 +5,7 @@ use bfn_core::{QuadraticSchedule, Schedule};
 use super::{Loops, constant, values};
 use crate::inputs::{ALPHA, BEFORE, FROM, Inputs, Precision, TO};
 
-/// Discrete data, by logits.
+/// Discrete data in terms of logits.
 pub(crate) struct DiscreteLoops<'a, F: Precision> {
     inputs: &'a Inputs<F>,
     schedule: QuadraticSchedule,
@@ -59,7 +59,7 @@ impl<'a, F: Precision> DiscreteLoops<'a, F> {
         out
     }
 
-    /// The logits of a variable; for two classes the network has one.
+    /// Writes the logits of a variable; for two classes the network outputs only one.
     fn logits(&self, variable: usize, logits: &mut [F]) {
         match self.inputs.size.network_outputs {
             1 => (logits[0], logits[1]) = (F::zero(), self.network[variable]),
@@ -67,7 +67,7 @@ impl<'a, F: Precision> DiscreteLoops<'a, F> {
         }
     }
 
-    /// e^(logits − their largest), their sum, and the largest.
+    /// Writes e^(logits − their largest), and returns their sum and the largest logit.
     fn exponentials(&self, variable: usize, p: &mut [F]) -> (F, F) {
         self.logits(variable, p);
         let peak = p.iter().fold(F::neg_infinity(), |peak, logit| peak.max(*logit));

@@ -6,7 +6,7 @@ use super::normal::{NormalBelief, Ratios};
 use super::{Loops, constant};
 use crate::inputs::{ALPHA, Inputs, Precision};
 
-/// Discretised data, by the discretised normal.
+/// Discretised data with the discretised normal as output distribution.
 pub(crate) struct DiscretisedLoops<'a, F: Precision> {
     normal: NormalBelief<'a, F>,
     x: Vec<usize>,
@@ -27,7 +27,7 @@ impl<'a, F: Precision> DiscretisedLoops<'a, F> {
         self.normal.inputs.size.classes
     }
 
-    /// The mean and the deviation of the data, in f64 like the functions of the normal distribution.
+    /// Computes the mean and the deviation of the data, in f64 like the functions of the normal distribution.
     fn prediction(&self, i: usize, mu: F, ratios: Ratios<F>) -> (f64, f64) {
         let (mean, ln_sigma) = (self.normal.network[2 * i], self.normal.network[2 * i + 1]);
         let limit = |x: F, low: f64, high: f64| x.max(constant(low)).min(constant(high));
@@ -44,7 +44,7 @@ impl<'a, F: Precision> DiscretisedLoops<'a, F> {
         constant(1.0 - 1.0 / bins as f64 - 2.0 / bins as f64 * sum)
     }
 
-    /// ln p_O(k).
+    /// Computes ln p_O(k).
     fn ln_p(&self, k: usize, mean: f64, deviation: f64) -> f64 {
         let bins = self.bins();
         let half = 1.0 / bins as f64;

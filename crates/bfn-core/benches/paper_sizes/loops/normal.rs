@@ -1,4 +1,4 @@
-//! What continuous and discretised data have in common.
+//! The common part of the loops for continuous and discretised data.
 
 use bfn_core::{ExponentialSchedule, Schedule};
 
@@ -63,7 +63,7 @@ impl<'a, F: Precision> NormalBelief<'a, F> {
         out
     }
 
-    /// One result per variable from μ, t and the variable's number; `f` is given 1/γ and √((1−γ)/γ).
+    /// Computes one result per variable; `f` receives its number, μ, and 1/γ, √((1−γ)/γ) and α(t)/2 at its time.
     pub(super) fn each(
         &self,
         mu: &[F],
@@ -103,7 +103,7 @@ impl<'a, F: Precision> NormalBelief<'a, F> {
     }
 }
 
-/// 1/γ, √((1−γ)/γ) and α(t)/2.
+/// The factors 1/γ, √((1−γ)/γ) and α(t)/2.
 #[derive(Clone, Copy)]
 pub(super) struct Ratios<F> {
     pub(super) scale: F,
