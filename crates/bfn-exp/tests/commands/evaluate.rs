@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::support::signal;
 use super::{Folder, ends_with, succeeds, text};
 
 fn json(path: &Path) -> Value {
@@ -164,8 +165,7 @@ fn an_interrupted_evaluation_goes_on_to_the_same_bits() {
 
     let interrupted = start(&[]);
     until(after_kill + 1);
-    let sent = Command::new("kill").args(["-s", "INT", &interrupted.id().to_string()]).status().expect("kill runs");
-    assert!(sent.success());
+    signal(&interrupted, "INT");
     let output = interrupted.wait_with_output().expect("it ends");
     let errors = text(&output.stderr);
     let after_signal = done();

@@ -14,6 +14,8 @@ use bfn_data::{Purpose, Seed};
 use bfn_nets::Checkpoint;
 use tempfile::TempDir;
 
+use super::support;
+
 /// An experiment with everything that could spoil a resumed run.
 ///
 /// It has dropout, new binarisation in each epoch, warm-up, accumulation, prefetching, validation that keeps the best
@@ -238,8 +240,7 @@ impl Running {
     }
 
     pub(super) fn signal(&self, signal: &str) {
-        let sent = Command::new("kill").args(["-s", signal, &self.child.id().to_string()]).status();
-        assert!(sent.expect("kill runs").success());
+        support::signal(&self.child, signal);
     }
 
     pub(super) fn wait(mut self) -> (ExitStatus, String) {

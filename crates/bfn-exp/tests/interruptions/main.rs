@@ -1,5 +1,8 @@
 //! Runs that are killed, stopped and resumed end as if nothing had happened.
 
+#[path = "../support/mod.rs"]
+mod support;
+
 mod bench;
 
 use std::fs;

@@ -1,12 +1,12 @@
 //! `bfn quality`: its measures, the files that it keeps, and refused commands.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::images;
+use crate::support::{images, signal, text};
 use crate::{Folder, fails, succeeds};
 
 fn kept(folder: &Folder, run: &str) -> Value {
@@ -80,12 +80,10 @@ fn rows_that_are_done_when_it_is_stopped_are_kept() {
     let mut child = command.spawn().expect("bfn starts");
     let mut lines = BufReader::new(child.stdout.take().expect("stdout")).lines();
     assert!(lines.any(|line| line.expect("a line").starts_with("ancestral")), "it prints the first row");
-    let sent = Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status().expect("kill runs");
-    assert!(sent.success());
-    let code = child.wait().expect("it ends").code();
-    let mut errors = String::new();
-    child.stderr.take().expect("stderr").read_to_string(&mut errors).expect("text");
-    assert_eq!(code, Some(75), "{errors}");
+    signal(&child, "INT");
+    let output = child.wait_with_output().expect("it ends");
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(75), "{errors}");
     assert!(errors.contains("stopped by SIGINT") && errors.contains("the rows so far are kept"), "{errors}");
     let rows = &kept(&folder, "run")["rows"];
     assert_eq!((rows.as_array().map(Vec::len), rows[0]["steps"].as_u64()), (Some(1), Some(2)));

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test program needs some of it")]
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output};
 
 use tempfile::TempDir;
 
@@ -17,6 +17,12 @@ pub(crate) fn bfn(arguments: &[&str]) -> Output {
 
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Sends a signal, such as INT, to a program that runs.
+pub(crate) fn signal(program: &Child, signal: &str) {
+    let sent = Command::new("kill").args(["-s", signal, &program.id().to_string()]).status();
+    assert!(sent.expect("kill runs").success());
 }
 
 /// Checks that a command fails without a panic, with an error that contains all of `expected`.
