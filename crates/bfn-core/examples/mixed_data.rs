@@ -104,7 +104,7 @@ fn sample(flow: &Table, noise: &mut RngNoise<Xoshiro256PlusPlus>) -> Result<(), 
     let one: Tensor = Tensor::from_nd(ndarray::ArrayD::zeros(vec![1]));
     let like = one.full(&[SAMPLES, flow.message_width()], 0.0);
     let predict = |theta: &[PartTheta<Nd>], t: f64| Ok(flow.output(theta, &network(theta), &one.full(&[1], t)));
-    let output = ancestral(flow, &like, &Grid::uniform(STEPS)?, noise, predict, |_| ())?;
+    let output = ancestral(flow, &like, &Grid::uniform(STEPS)?, noise, predict, |_| Ok(()))?;
     let drawn = output.draw(noise);
     let (reals, ratings) = (drawn.0[0].reals().to_values(), drawn.0[1].indices().to_vec());
     let colours = drawn.0[2].indices().to_vec();

@@ -31,7 +31,7 @@ fn main() -> Result<(), Error> {
             let sampler = Sampler::new(solver, Grid::uniform_in_lambda(flow.schedule(), 1e-3, n)?)?;
             let mut noise = RngNoise(Xoshiro256PlusPlus::seed_from_u64(1));
             let sampler = sampler.with_last(Last::Prediction);
-            let sample = sampler.sample(&flow, &like, &mut noise, |theta, _| predict(theta), |_| ())?;
+            let sample = sampler.sample(&flow, &like, &mut noise, |theta, _| predict(theta), |_| Ok(()))?;
             print!(" {:>9.4}", distance(sample.output.x_hat.to_values()));
         }
         println!();

@@ -109,7 +109,7 @@
 //!     &grid,
 //!     &mut noise,
 //!     |theta, t| Ok::<_, bfn_core::Error>(flow.output(theta, &network(&theta.0), &like.full(&[1], t))),
-//!     |_| (),
+//!     |_| Ok(()),
 //! )?;
 //! let drawn = output.draw(&mut noise).to_vec();
 //! let share = drawn.iter().filter(|class| **class == 2).count() as f64 / 1000.0;

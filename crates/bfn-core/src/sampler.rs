@@ -19,7 +19,7 @@
 //! let mut noise = RngNoise(Xoshiro256PlusPlus::seed_from_u64(7));
 //! // All data are 0.3; a network would be evaluated here.
 //! let predict = |theta: &Belief<Nd>, _t: f64| Ok::<_, Error>(Delta { x_hat: theta.mu.full_like(0.3) });
-//! let sample = sampler.sample(&flow, &like, &mut noise, predict, |_| ())?;
+//! let sample = sampler.sample(&flow, &like, &mut noise, predict, |_| Ok(()))?;
 //! assert_eq!(sample.output.x_hat.to_values(), [0.3; 8]);
 //! # Ok::<(), Error>(())
 //! ```
@@ -166,18 +166,18 @@ impl Sampler {
     /// `like` has the shape of a message ([`BayesianFlow::message_shape`](crate::BayesianFlow::message_shape), or
     /// `[B, W]` for mixed data), and the precision and device of the result. `predict` maps (θ, t) to the output
     /// distribution; it usually evaluates a network, or in a test an exact posterior. `observe` is called at the
-    /// beginning of every step and at the end.
+    /// beginning of every step and at the end; an error that it returns ends the sampling.
     ///
     /// # Errors
     ///
-    /// Returns any error of `predict`.
+    /// Returns the first error of `predict` or `observe`.
     pub fn sample<B, F, E>(
         &self,
         flow: &F,
         like: &Tensor<B>,
         noise: &mut dyn NoiseSource<B>,
         predict: impl FnMut(&F::State, f64) -> Result<F::Prediction, E>,
-        mut observe: impl FnMut(Moment<'_, F::State, F::Prediction>),
+        mut observe: impl FnMut(Moment<'_, F::State, F::Prediction>) -> Result<(), E>,
     ) -> Result<Sample<F::State, F::Prediction>, E>
     where
         B: Backend,
@@ -205,7 +205,7 @@ impl Sampler {
                 }
             };
             let output = predictor.at(&theta, interval.from)?;
-            observe(Moment { step, steps, t: interval.from, theta: &theta, output: &output });
+            observe(Moment { step, steps, t: interval.from, theta: &theta, output: &output })?;
             let signal = self.signal(flow, &output, like, noise);
             if self.solver == Solver::Ode2SingleStep {
                 let middle = flow.middle(interval.from, interval.to);
@@ -239,7 +239,7 @@ impl Sampler {
         }
         let t = self.grid.times()[self.grid_steps()];
         let output = predictor.at(&theta, t)?;
-        observe(Moment { step: steps, steps, t, theta: &theta, output: &output });
+        observe(Moment { step: steps, steps, t, theta: &theta, output: &output })?;
         Ok(Sample { theta, t, output, evaluations: predictor.evaluations })
     }
 

@@ -166,7 +166,10 @@ fn complete<F: Conditional<Torch>>(
     decode: impl Fn(&F::Prediction, &mut dyn NoiseSource<Torch>) -> Vec<f64>,
 ) -> Completed {
     let predict = |theta: &F::State, t: f64| Ok::<_, Infallible>(predict(theta, t));
-    let observe = |moment: Moment<'_, F::State, F::Prediction>| observe(moment.step, moment.steps);
+    let observe = |moment: Moment<'_, F::State, F::Prediction>| {
+        observe(moment.step, moment.steps);
+        Ok(())
+    };
     let known_again = |mut values: Vec<f64>| {
         let places = values.iter_mut().zip(&given.values).zip(&given.known);
         places.filter(|(_, known)| **known).for_each(|((value, truth), _)| *value = *truth);

@@ -1,6 +1,5 @@
 //! Sampling with a network, for any kind of data.
 
-use std::cell::RefCell;
 use std::fmt::Debug;
 
 use anyhow::Result;
@@ -59,24 +58,6 @@ pub struct View<'a> {
     pub(crate) prediction: &'a dyn Fn() -> Tensor,
 }
 
-/// The first error of an observer, passed to the next prediction, which ends the sampling.
-#[derive(Debug, Default)]
-pub(crate) struct Halt(RefCell<Option<anyhow::Error>>);
-
-impl Halt {
-    /// Records the error of an observation, if there is one.
-    pub(crate) fn after(&self, observed: Result<()>) {
-        if let Err(error) = observed {
-            self.0.borrow_mut().get_or_insert(error);
-        }
-    }
-
-    /// Returns the recorded error, once.
-    pub(crate) fn check(&self) -> Result<()> {
-        self.0.take().map_or(Ok(()), Err)
-    }
-}
-
 /// Parameters of an input distribution that can be shown.
 pub trait Seen {
     /// Returns means `[B, D]`, or probabilities `[B, D, K]`.
@@ -131,21 +112,17 @@ where
     ) -> Result<Drawn> {
         let flow = &self.flow;
         let like = column(&[0.0], model.device()).full(&flow.message_shape(&shape), 0.0);
-        let halt = Halt::default();
         let predict = |theta: &F::Theta, t: f64| {
-            halt.check()?;
             let t = like.full(&[shape[0]], t);
             let input = flow.network_input(theta);
             anyhow::Ok(Told::predict(told, model, &input, &t, |network| flow.output(theta, network, &t)))
         };
-        let sampled = sampler.sample(flow, &like, noise, predict, |moment| {
+        let sample = sampler.sample(flow, &like, noise, predict, |moment| {
             let belief = || moment.theta.seen();
             let prediction = || seen_signal(&flow.mean_signal(moment.output));
             let (step, steps, t) = (moment.step, moment.steps, moment.t);
-            halt.after(observe(View { step, steps, t, belief: &belief, prediction: &prediction }));
-        });
-        let sample = sampled?;
-        halt.check()?;
+            observe(View { step, steps, t, belief: &belief, prediction: &prediction })
+        })?;
         Ok(Drawn { values: sample.output.mode().decode(self.values), evaluations: sample.evaluations })
     }
 }

@@ -19,7 +19,7 @@ use tch::{Device, Kind};
 use crate::config::FlowConfig;
 use crate::draws::column;
 use crate::examples::Examples;
-use crate::generative::{Drawn, Generative, Halt, View};
+use crate::generative::{Drawn, Generative, View};
 use crate::gridded::Gridded;
 use crate::model::Model;
 use crate::objective::{Objective, Term};
@@ -207,21 +207,17 @@ impl Generative for Mixed {
     ) -> Result<Drawn> {
         let flow = &self.flow;
         let like = column(&[0.0], model.device()).full(&[shape[0], flow.message_width()], 0.0);
-        let halt = Halt::default();
         let predict = |theta: &Vec<mixed::PartTheta<Torch>>, t: f64| {
-            halt.check()?;
             let t = like.full(&[shape[0]], t);
             let input = flow.network_input(theta);
             anyhow::Ok(Told::predict(told, model, &input, &t, |network| flow.output(theta, network, &t)))
         };
-        let sampled = sampler.sample(flow, &like, noise, predict, |moment| {
+        let sample = sampler.sample(flow, &like, noise, predict, |moment| {
             let belief = || flow.network_input(moment.theta);
             let prediction = || flow.mean_signal(moment.output);
             let (step, steps, t) = (moment.step, moment.steps, moment.t);
-            halt.after(observe(View { step, steps, t, belief: &belief, prediction: &prediction }));
-        });
-        let sample = sampled?;
-        halt.check()?;
+            observe(View { step, steps, t, belief: &belief, prediction: &prediction })
+        })?;
         let values = Self::joined(&self.decide(&sample.output, noise), shape[0]);
         Ok(Drawn { values, evaluations: sample.evaluations })
     }

@@ -135,7 +135,7 @@ where
     let net = network(like, flow.outputs_per_variable());
     let run = |name: &'static str, sampler: Sampler| {
         let predict = |theta: &F::Theta, t: f64| Ok::<_, Error>(flow.output(theta, &net, &like.full(&[1], t)));
-        let sample = built(sampler.sample(flow, &message, &mut Table { seed: 8 }, predict, |_| ()));
+        let sample = built(sampler.sample(flow, &message, &mut Table { seed: 8 }, predict, |_| Ok(())));
         Named { name, tensor: parameters(&sample.theta) }
     };
     let on = |solver| built(Sampler::new(solver, built(Grid::uniform_from(0.125, 4))));
@@ -283,7 +283,14 @@ where
     let message = like.full(&flow.message_shape(&SHAPE), 0.0);
     let net = network(like, flow.outputs_per_variable());
     let predict = |theta: &F::Theta, t: f64| Ok::<_, Error>(flow.output(theta, &net, &like.full(&[1], t)));
-    match ancestral(flow, &message, &Grid::uniform(3).expect("three steps"), &mut Table { seed: 6 }, predict, |_| ()) {
+    match ancestral(
+        flow,
+        &message,
+        &Grid::uniform(3).expect("three steps"),
+        &mut Table { seed: 6 },
+        predict,
+        |_| Ok(()),
+    ) {
         Ok(output) => result(&output),
         Err(error) => panic!("{error}"),
     }

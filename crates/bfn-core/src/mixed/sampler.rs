@@ -15,14 +15,14 @@ use crate::{Backend, BayesianFlow, Grid, Indices, Interval, NoiseSource, OutputD
 ///
 /// # Errors
 ///
-/// Returns any error of `predict`.
+/// Returns the first error of `predict` or `observe`.
 pub fn ancestral<B, C, X, D, E>(
     flow: &MixedFlow<B, C, X, D>,
     like: &Tensor<B>,
     grid: &Grid,
     noise: &mut dyn NoiseSource<B>,
     mut predict: impl FnMut(&[PartTheta<B>], f64) -> Result<Predicted<B, C, X, D>, E>,
-    observe: impl FnMut(Moment<'_, Vec<PartTheta<B>>, Predicted<B, C, X, D>>),
+    observe: impl FnMut(Moment<'_, Vec<PartTheta<B>>, Predicted<B, C, X, D>>) -> Result<(), E>,
 ) -> Result<Predicted<B, C, X, D>, E>
 where
     B: Backend,

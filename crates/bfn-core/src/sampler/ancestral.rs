@@ -12,11 +12,12 @@ use crate::{Backend, BayesianFlow, Grid, Interval, NoiseSource, OutputDistributi
 ///
 /// `like` has the shape of a message ([`BayesianFlow::message_shape`]), and the precision and device of the result.
 /// `grid` usually consists of n equal steps from 0 to 1, [`Grid::uniform`]. `predict` maps (θ, t) to the output
-/// distribution; it usually evaluates a network, or in a test an exact posterior.
+/// distribution; it usually evaluates a network, or in a test an exact posterior. `observe` is called at the beginning
+/// of every step and at the end; an error that it returns ends the sampling.
 ///
 /// # Errors
 ///
-/// Returns any error of `predict`.
+/// Returns the first error of `predict` or `observe`.
 ///
 /// Source: Graves et al. 2023, section 3.
 pub fn ancestral<B, F, E>(
@@ -25,7 +26,7 @@ pub fn ancestral<B, F, E>(
     grid: &Grid,
     noise: &mut dyn NoiseSource<B>,
     predict: impl FnMut(&F::Theta, f64) -> Result<F::Output, E>,
-    observe: impl FnMut(Moment<'_, F::Theta, F::Output>),
+    observe: impl FnMut(Moment<'_, F::Theta, F::Output>) -> Result<(), E>,
 ) -> Result<F::Output, E>
 where
     B: Backend,
@@ -44,18 +45,18 @@ pub(crate) fn exchange<Theta, Output, E>(
     prior: Theta,
     grid: &Grid,
     mut predict: impl FnMut(&Theta, f64) -> Result<Output, E>,
-    mut observe: impl FnMut(Moment<'_, Theta, Output>),
+    mut observe: impl FnMut(Moment<'_, Theta, Output>) -> Result<(), E>,
     mut receive: impl FnMut(&Theta, &Output, Interval) -> Theta,
 ) -> Result<Output, E> {
     let steps = grid.count();
     let mut theta = prior;
     for (step, interval) in grid.steps().enumerate() {
         let output = predict(&theta, interval.from)?;
-        observe(Moment { step, steps, t: interval.from, theta: &theta, output: &output });
+        observe(Moment { step, steps, t: interval.from, theta: &theta, output: &output })?;
         theta = receive(&theta, &output, interval);
     }
     let t = grid.last();
     let output = predict(&theta, t)?;
-    observe(Moment { step: steps, steps, t, theta: &theta, output: &output });
+    observe(Moment { step: steps, steps, t, theta: &theta, output: &output })?;
     Ok(output)
 }

@@ -92,7 +92,7 @@ impl Particles {
     ///
     /// # Errors
     ///
-    /// Returns any error of `predict`.
+    /// Returns the first error of `predict` or `observe`.
     ///
     /// # Panics
     ///
@@ -104,7 +104,7 @@ impl Particles {
         like: &Tensor<B>,
         noise: &mut dyn NoiseSource<B>,
         mut predict: impl FnMut(&F::State, f64) -> Result<F::Prediction, E>,
-        mut observe: impl FnMut(Moment<'_, F::State, F::Prediction>),
+        mut observe: impl FnMut(Moment<'_, F::State, F::Prediction>) -> Result<(), E>,
     ) -> Result<Filtered<F::State, F::Prediction>, E>
     where
         B: Backend,
@@ -124,7 +124,7 @@ impl Particles {
         for (step, interval) in self.grid.steps().enumerate() {
             let (from, to) = (interval.from, interval.to);
             let output = predict(&theta, from)?;
-            observe(Moment { step, steps, t: from, theta: &theta, output: &output });
+            observe(Moment { step, steps, t: from, theta: &theta, output: &output })?;
             let epsilon = noise.normal(like);
             let epsilon = conditioned.choose(&epsilon.select_rows(&first), &epsilon);
             population.weigh(&of_known(flow.message_weight(&observed.values, &output, from, to, &epsilon)));
@@ -141,7 +141,7 @@ impl Particles {
         }
         let t = self.grid.last();
         let output = predict(&theta, t)?;
-        observe(Moment { step: steps, steps, t, theta: &theta, output: &output });
+        observe(Moment { step: steps, steps, t, theta: &theta, output: &output })?;
         population.weigh(&of_known(flow.last_weight(&observed.values, &output)));
         effective.push(population.effective());
         let (weights, ln_evidence) = population.finish();

@@ -77,7 +77,7 @@ fn unweighed(passes: Passes, rows: usize) -> [f64; 2] {
     let sampler = Sampler::new(Solver::Ancestral, Grid::uniform(100).unwrap()).unwrap().with_passes(passes);
     let predict = |theta: &Logits<Nd>, _: f64| Ok::<_, Infallible>(marginals(theta));
     let mut noise = source(301);
-    let Ok(sample) = sampler.sample(&conditioned, &like, &mut noise, predict, |_| ());
+    let Ok(sample) = sampler.sample(&conditioned, &like, &mut noise, predict, |_| Ok(()));
     shares(&sample.output.draw(&mut noise).to_vec(), &vec![1.0; rows])
 }
 
@@ -95,7 +95,7 @@ fn filtered_by(
     let rows = groups * count;
     let particles = Particles::new(Grid::uniform(steps).unwrap(), count).unwrap().with_threshold(threshold).unwrap();
     let predict = |theta: &Logits<Nd>, _: f64| Ok::<_, Infallible>(marginals(theta));
-    let Ok(filtered) = particles.sample(flow, &first_is_0(rows), &like(rows), &mut source(302), predict, |_| ());
+    let Ok(filtered) = particles.sample(flow, &first_is_0(rows), &like(rows), &mut source(302), predict, |_| Ok(()));
     filtered
 }
 
@@ -198,7 +198,7 @@ fn what_is_known_learns_as_in_training() {
             let grid = Grid::uniform_from(start, 12).unwrap();
             let sampler = Sampler::new(solver, grid).unwrap().with_passes(Passes::new(passes, 5).unwrap());
             let sampler = sampler.with_temperature(temperature).unwrap();
-            let Ok(sample) = sampler.sample(&conditioned, &like, &mut source(305), predict, |_| ());
+            let Ok(sample) = sampler.sample(&conditioned, &like, &mut source(305), predict, |_| Ok(()));
             let gamma = 1.0 - 0.2_f64.powi(2);
             let deviation = (gamma * (1.0 - gamma)).sqrt();
             let mu = sample.theta.mu.to_values();
@@ -324,7 +324,7 @@ fn cells_of_rows_are_filled_in() {
     let predict = |theta: &Vec<PartTheta<Nd>>, t: f64| {
         Ok::<_, Infallible>(flow.output(theta, &mixed::posterior(theta), &row(&[t])))
     };
-    let Ok(filtered) = particles.sample(&flow, &observed, &like, &mut source(309), predict, |_| ());
+    let Ok(filtered) = particles.sample(&flow, &observed, &like, &mut source(309), predict, |_| Ok(()));
     let drawn = filtered.output.draw(&mut source(310));
     let (reals, bins) = (drawn.0[0].reals().to_values(), drawn.0[1].indices().to_vec());
     let chosen = filtered.draw(&[0.5; 30]);
@@ -349,6 +349,7 @@ fn the_way_goes_back_between_passes() {
         let observe = |moment: bfn_core::sampler::Moment<'_, Belief<Nd>, Delta<Nd>>| {
             assert_eq!((moment.step, moment.steps), (times.len(), sampler.steps()));
             times.push((moment.t * 5.0).round() as usize);
+            Ok(())
         };
         let Ok(sample) = sampler.sample(&flow, &like, &mut source(311), predict, observe);
         assert_eq!(sample.evaluations, times.len());
@@ -371,7 +372,7 @@ fn what_makes_no_sense_is_refused() {
     let panics = std::panic::catch_unwind(|| {
         let predict = |theta: &Logits<Nd>, _: f64| Ok::<_, Infallible>(marginals(theta));
         let particles = Particles::new(grid(), 3).unwrap();
-        particles.sample(&discrete(), &first_is_0(4), &like(4), &mut source(1), predict, |_| ()).map(drop)
+        particles.sample(&discrete(), &first_is_0(4), &like(4), &mut source(1), predict, |_| Ok(())).map(drop)
     });
     let message = *panics.unwrap_err().downcast::<String>().unwrap();
     assert!(message.contains("4 rows") && message.contains("3 particles"), "{message}");
@@ -391,5 +392,5 @@ fn the_choice_of_a_value_does_not_touch_what_is_known() {
     assert_eq!(conditioned.mean_signal(&output).to_values()[3..9], plain[3..9]);
     let sampler = Sampler::new(Solver::Ancestral, Grid::uniform(2).unwrap()).unwrap().with_choice(Choice::Mode);
     let predict = |theta: &Logits<Nd>, _: f64| Ok::<_, Infallible>(marginals(theta));
-    assert!(sampler.sample(&conditioned, &like, &mut source(1), predict, |_| ()).is_ok());
+    assert!(sampler.sample(&conditioned, &like, &mut source(1), predict, |_| Ok(())).is_ok());
 }

@@ -240,7 +240,10 @@ fn the_sampler_draws_whole_rows() {
         &Grid::uniform(50).unwrap(),
         &mut noise,
         |theta, t| Ok::<_, Error>(flow.output(theta, &posterior(theta), &row(&[t]))),
-        |_| steps += 1,
+        |_| {
+            steps += 1;
+            Ok(())
+        },
     )
     .unwrap();
     assert_eq!(steps, 51);

@@ -1,11 +1,12 @@
 //! The distribution of the samples from the ancestral sampler.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 
 use bfn_core::continuous::{Belief, Reconstruction};
 use bfn_core::discrete::Logits;
 use bfn_core::distribution::{Categorical, Delta, DiscretisedNormal, Probability};
-use bfn_core::sampler::ancestral;
+use bfn_core::sampler::{Moment, Observed, Particles, Sampler, Solver, ancestral};
 use bfn_core::special::normal_cdf;
 use bfn_core::{
     BayesianFlow, ContinuousFlow, DiscreteFlow, DiscretisedFlow, Error, Grid, Nd, OutputDistribution, Schedule,
@@ -27,7 +28,7 @@ fn discrete_samples_follow_the_mixture_of_an_exact_predictor() {
         let predict =
             |theta: &Logits<Nd>, _: f64| Ok::<_, Infallible>(Categorical::from_logits(&(&theta.0 + &ln_weights)));
         let mut noise = source(41);
-        let output = ancestral(&flow, &like, &Grid::uniform(steps).unwrap(), &mut noise, predict, |_| ()).unwrap();
+        let output = ancestral(&flow, &like, &Grid::uniform(steps).unwrap(), &mut noise, predict, |_| Ok(())).unwrap();
         assert_frequencies(&output.draw(&mut noise).to_vec(), &weights);
     }
 }
@@ -57,7 +58,7 @@ fn discretised_samples_follow_the_mixture_of_an_exact_predictor() {
     };
     let like = tensor(&[COUNT], &vec![0.0; COUNT]);
     let mut noise = source(42);
-    let output = ancestral(&flow, &like, &Grid::uniform(5).unwrap(), &mut noise, predict, |_| ()).unwrap();
+    let output = ancestral(&flow, &like, &Grid::uniform(5).unwrap(), &mut noise, predict, |_| Ok(())).unwrap();
     assert_frequencies(&output.draw(&mut noise).to_vec(), &weights);
 }
 
@@ -84,6 +85,7 @@ fn a_certain_predictor_leads_along_the_flow_distribution() {
             let mu = moment.theta.mu.to_values();
             assert_follows(&mu, |mu| normal_cdf((mu - gamma * 0.4) / deviation));
         }
+        Ok(())
     })
     .unwrap();
 }
@@ -97,6 +99,7 @@ fn the_observer_sees_every_step_and_the_last_prediction() {
     ancestral(&flow, &like, &Grid::uniform(4).unwrap(), &mut source(44), predict, |moment| {
         assert_eq!(moment.steps, 4);
         seen.push((moment.step, moment.t));
+        Ok(())
     })
     .unwrap();
     assert_eq!(seen, [(0, 0.0), (1, 0.25), (2, 0.5), (3, 0.75), (4, 1.0)]);
@@ -108,7 +111,8 @@ fn the_same_noise_gives_the_same_sample() {
     let like = tensor(&[5, 3], &[0.0; 15]);
     let sample = |seed| {
         let predict = |theta: &Logits<Nd>, _: f64| Ok::<_, Infallible>(Categorical::from_logits(&theta.0));
-        let output = ancestral(&flow, &like, &Grid::uniform(6).unwrap(), &mut source(seed), predict, |_| ()).unwrap();
+        let output =
+            ancestral(&flow, &like, &Grid::uniform(6).unwrap(), &mut source(seed), predict, |_| Ok(())).unwrap();
         bfn_core::FiniteDistribution::probabilities(&output).to_values()
     };
     assert_eq!(sample(1), sample(1));
@@ -124,9 +128,38 @@ fn a_predictors_error_ends_the_loop() {
         if t < 0.5 { Ok(Categorical::from_logits(&theta.0)) } else { Err(failure.clone()) }
     };
     let mut observed = 0;
-    let result = ancestral(&flow, &like, &Grid::uniform(4).unwrap(), &mut source(45), predict, |_| observed += 1);
+    let result = ancestral(&flow, &like, &Grid::uniform(4).unwrap(), &mut source(45), predict, |_| {
+        observed += 1;
+        Ok(())
+    });
     assert_eq!(result.unwrap_err(), failure);
     assert_eq!(observed, 2);
+}
+
+/// This holds for all loops: of the paper's sampler, of the solvers and of particles.
+#[test]
+fn an_observers_error_ends_the_loop() {
+    let flow = ContinuousFlow::new(0.2, Reconstruction::Density { deviation: 0.2 }).unwrap();
+    let (like, grid) = (tensor(&[2, 3], &[0.0; 6]), Grid::uniform(4).unwrap());
+    let evaluations = Cell::new(0);
+    let predict = |theta: &Belief<Nd>, _: f64| {
+        evaluations.set(evaluations.get() + 1);
+        Ok::<_, usize>(Delta { x_hat: theta.mu.clone() })
+    };
+    for last in 0..=4 {
+        let ended = |error: Result<(), usize>| {
+            assert_eq!(error, Err(last));
+            assert_eq!(evaluations.take(), last + 1);
+        };
+        let observe =
+            |moment: Moment<'_, Belief<Nd>, Delta<Nd>>| if moment.step < last { Ok(()) } else { Err(moment.step) };
+        ended(ancestral(&flow, &like, &grid, &mut source(46), predict, observe).map(drop));
+        let sampler = Sampler::new(Solver::Sde2, grid.clone()).unwrap();
+        ended(sampler.sample(&flow, &like, &mut source(46), predict, observe).map(drop));
+        let observed = Observed { values: like.clone(), known: like.full_like(0.0) };
+        let particles = Particles::new(grid.clone(), 2).unwrap();
+        ended(particles.sample(&flow, &observed, &like, &mut source(46), predict, observe).map(drop));
+    }
 }
 
 #[test]

@@ -92,7 +92,7 @@ fn stochastic_equations_of_continuous_data_are_solved_to_their_weak_order() {
         let predict = |theta: &Belief<Nd>, _: f64| {
             Ok::<_, std::convert::Infallible>(Delta { x_hat: data.predict(theta).x_hat * 0.8 + 0.1 })
         };
-        let Ok(sample) = sampler.sample(&flow, &like, &mut Impulses(0), predict, |_| ());
+        let Ok(sample) = sampler.sample(&flow, &like, &mut Impulses(0), predict, |_| Ok(()));
         let mu = sample.theta.mu.to_values();
         let mean = mu[n + 1];
         [mean, mu[..=n].iter().map(|mu| (mu - mean).powi(2)).sum::<f64>()]
@@ -147,7 +147,7 @@ fn stochastic_equations_of_discrete_data_are_solved_to_their_weak_order() {
         let sampler = Sampler::new(solver, Grid::uniform_from(0.1, n).unwrap()).unwrap();
         let mut noise = Summed { fine: &fine, weights: &weights, stride: FINE / n, next: 0 };
         let predict = |theta: &Logits<Nd>, _: f64| Ok::<_, std::convert::Infallible>(posterior(theta, &ln_weights));
-        let Ok(sample) = sampler.sample(&flow, &like, &mut noise, predict, |_| ());
+        let Ok(sample) = sampler.sample(&flow, &like, &mut noise, predict, |_| Ok(()));
         let theta = sample.theta.probabilities().select_last(0);
         theta.square().to_values().iter().sum::<f64>() / COUNT as f64
     };

@@ -68,7 +68,7 @@ pub(crate) fn run<F: Dynamics<Nd>>(
     predict: impl Fn(&F::Theta) -> F::Output,
 ) -> Sample<F::Theta, F::Output> {
     let predict = |theta: &F::Theta, _: f64| Ok::<_, Infallible>(predict(theta));
-    let Ok(sample) = sampler.sample(flow, like, &mut source(seed), predict, |_| ());
+    let Ok(sample) = sampler.sample(flow, like, &mut source(seed), predict, |_| Ok(()));
     sample
 }
 
@@ -81,12 +81,14 @@ fn sde_1_of_continuous_data_is_the_ancestral_sampler() {
     let mut expected = Vec::new();
     let Ok(_) = ancestral(&flow, &like, &Grid::uniform(20).unwrap(), &mut source(5), predict, |moment| {
         expected.push([moment.theta.mu.clone(), moment.theta.rho.clone()]);
+        Ok(())
     });
     for solver in [Solver::Sde1, Solver::Ancestral] {
         let sampler = Sampler::new(solver, Grid::uniform(20).unwrap()).unwrap();
         let mut found = Vec::new();
         let Ok(_) = sampler.sample(&flow, &like, &mut source(5), predict, |moment| {
             found.push([moment.theta.mu.clone(), moment.theta.rho.clone()]);
+            Ok(())
         });
         assert_eq!(found.len(), expected.len());
         for (found, expected) in found.iter().flatten().zip(expected.iter().flatten()) {
@@ -101,17 +103,17 @@ fn the_ancestral_solver_is_the_ancestral_sampler_for_finite_data() {
     let ln_weights = row(&[0.2, 0.3, 0.5]).ln();
     let like = tensor(&[50, 3], &[0.0; 150]);
     let predict = |theta: &Logits<Nd>, _: f64| Ok::<_, Infallible>(posterior(theta, &ln_weights));
-    let Ok(expected) = ancestral(&discrete, &like, &Grid::uniform(9).unwrap(), &mut source(6), predict, |_| ());
+    let Ok(expected) = ancestral(&discrete, &like, &Grid::uniform(9).unwrap(), &mut source(6), predict, |_| Ok(()));
     let sampler = Sampler::new(Solver::Ancestral, Grid::uniform(9).unwrap()).unwrap();
-    let Ok(found) = sampler.sample(&discrete, &like, &mut source(6), predict, |_| ());
+    let Ok(found) = sampler.sample(&discrete, &like, &mut source(6), predict, |_| Ok(()));
     assert_close(&found.output.probabilities().to_values(), &expected.probabilities().to_values(), 1e-11);
 
     let discretised = DiscretisedFlow::new(16, 0.1).unwrap();
     let like = tensor(&[50], &[0.0; 50]);
     let network = tensor(&[50, 2], &[0.3; 100]);
     let predict = |theta: &Belief<Nd>, t: f64| Ok::<_, Infallible>(discretised.output(theta, &network, &row(&[t])));
-    let Ok(expected) = ancestral(&discretised, &like, &Grid::uniform(9).unwrap(), &mut source(7), predict, |_| ());
-    let Ok(found) = sampler.sample(&discretised, &like, &mut source(7), predict, |_| ());
+    let Ok(expected) = ancestral(&discretised, &like, &Grid::uniform(9).unwrap(), &mut source(7), predict, |_| Ok(()));
+    let Ok(found) = sampler.sample(&discretised, &like, &mut source(7), predict, |_| Ok(()));
     assert_close(&found.output.mean().to_values(), &expected.mean().to_values(), 1e-11);
 }
 
@@ -169,7 +171,7 @@ fn choices_stand_for_the_prediction() {
                 &row(&[0.2]),
             ))
         };
-        let Ok(sample) = sampler.sample(&flow, &like, &mut source(9), predict, |_| ());
+        let Ok(sample) = sampler.sample(&flow, &like, &mut source(9), predict, |_| Ok(()));
         let noise = bfn_core::NoiseSource::<Nd>::normal(&mut source(9), &like).to_values()[0];
         let gamma: f64 = Schedule::<f64>::gamma(flow.schedule(), &0.5);
         ((sample.theta.mu.to_values()[0] - (gamma * (1.0 - gamma)).sqrt() * noise) / gamma, sample.output)
@@ -230,6 +232,7 @@ fn fixed_noise_is_drawn_once() {
             .map(|epsilon| if moment.step == 0 { 0.0 } else { 0.4 * gamma + (gamma * (1.0 - gamma)).sqrt() * epsilon })
             .collect();
         assert_close(&moment.theta.mu.to_values(), &expected, 1e-12);
+        Ok(())
     });
 }
 
@@ -256,7 +259,7 @@ fn stays_finite<F: Element, G: Dynamics<Nd<F>>>(
                 let Ok(sampler) = Sampler::new(solver, Grid::uniform_from(eta, n).unwrap()) else { continue };
                 let predict =
                     |theta: &G::Theta, t: f64| Ok::<_, Infallible>(flow.output(theta, network, &like.full(&[1], t)));
-                let Ok(sample) = sampler.sample(flow, &message, &mut source(8), predict, |_| ());
+                let Ok(sample) = sampler.sample(flow, &message, &mut source(8), predict, |_| Ok(()));
                 let values = state(&sample.theta).to_values();
                 assert!(
                     values.iter().all(|value| value.is_finite()),

@@ -68,7 +68,7 @@ fn samples_are_those_of_which_the_statement_is_true() {
     for solver in [Solver::Sde1, Solver::Sde2] {
         let sampler = Sampler::new(solver, Grid::uniform(150).unwrap()).unwrap();
         let mut noise = source(321);
-        let Ok(sample) = sampler.sample(&steered, &like, &mut noise, predict, |_| ());
+        let Ok(sample) = sampler.sample(&steered, &like, &mut noise, predict, |_| Ok(()));
         // The last prediction ignores the statement, which is added here. θ decides nearly everything by then.
         let drawn = Logits(sample.theta.0 + row(&LIKELIHOODS).ln());
         assert_frequencies(&posterior(&drawn, &row(&WEIGHTS).ln()).draw(&mut noise).to_vec(), &expected);
@@ -85,11 +85,11 @@ fn a_weight_of_nothing_changes_nothing() {
     let values = |weight: f64| {
         let sampler = Sampler::new(Solver::Ode2, Grid::uniform_from(0.1, 8).unwrap()).unwrap();
         let steered = Steered::new(&flow, score, weight);
-        let Ok(sample) = sampler.sample(&steered, &like, &mut source(322), predict, |_| ());
+        let Ok(sample) = sampler.sample(&steered, &like, &mut source(322), predict, |_| Ok(()));
         sample.theta.mu.to_values()
     };
     let sampler = Sampler::new(Solver::Ode2, Grid::uniform_from(0.1, 8).unwrap()).unwrap();
-    let Ok(plain) = sampler.sample(&flow, &like, &mut source(322), predict, |_| ());
+    let Ok(plain) = sampler.sample(&flow, &like, &mut source(322), predict, |_| Ok(()));
     assert_eq!(values(0.0), plain.theta.mu.to_values());
     assert!(values(1.0).iter().zip(plain.theta.mu.to_values()).all(|(moved, plain)| *moved > plain));
 }

@@ -48,6 +48,7 @@ fn check<F: Dynamics<Nd>>(
     let predict = |theta: &F::Theta, t: f64| Ok::<_, Infallible>(predict(theta, t));
     let Ok(_) = sampler.sample(flow, &start, &mut Recorded(noise.into_iter()), predict, |moment| {
         path.push(state(moment.theta));
+        Ok(())
     });
     let trajectory = reference.rows("trajectory");
     assert_eq!(path.len(), trajectory.len() + 1);
