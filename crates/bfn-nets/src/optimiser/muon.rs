@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
-use crate::Error;
 use crate::parameter::{NamedTensor, Parameter};
+use crate::{Error, device};
 
 /// The constants of Muon (Jordan 2024), which trains the weight matrices of a network.
 ///
@@ -107,10 +107,14 @@ impl Muon {
     /// Takes one step, unless a scalar `skip` is given that holds 1 rather than 0.
     pub(super) fn step(&mut self, learning_rate: f64, skip: Option<&Tensor>) {
         let _no_grad = tch::no_grad_guard();
+        // On a CPU, nothing waits if the number is read here.
+        let known = skip.is_none_or(|skip| skip.device() == Device::Cpu);
+        if known && skip.is_some_and(|skip| skip.double_value(&[]) == 1.0) {
+            return;
+        }
+        let skip = skip.filter(|_| !known);
         for group in &mut self.groups {
-            let never = || group.momenta.new_zeros([], (Kind::Float, group.momenta.device()));
-            let skip = skip.map_or_else(never, Tensor::shallow_clone);
-            group.step_unless(&skip, self.momentum, learning_rate);
+            group.step_unless(skip, self.momentum, learning_rate);
         }
     }
 
@@ -129,7 +133,8 @@ impl Muon {
 }
 
 impl Group {
-    fn step_unless(&mut self, skip: &Tensor, momentum: f64, learning_rate: f64) {
+    /// Takes one step, unless the scalar `skip`, which may be on a GPU that nothing is to wait for, holds 1.
+    fn step_unless(&mut self, skip: Option<&Tensor>, momentum: f64, learning_rate: f64) {
         let [count, rows, columns] = self.momenta.size3().map_or([0; 3], |(n, r, c)| [n, r, c]);
         // A parameter that the loss does not depend on has no gradient, which is taken as zero.
         let gradients: Vec<Tensor> = self
@@ -140,19 +145,27 @@ impl Group {
                 _ => one.zeros_like().reshape([rows, columns]),
             })
             .collect();
-        let gradient = Tensor::stack(&gradients, 0);
-        let keeps = skip.eq(0.0);
-        let momenta = &self.momenta * momentum + &gradient;
-        self.momenta.copy_(&momenta.where_self(&keeps, &self.momenta));
+        let mut gradient = Tensor::stack(&gradients, 0);
+        let decay = learning_rate * self.weight_decay;
         let size = learning_rate * 0.2 * (rows.max(columns) as f64).sqrt();
-        let step = orthogonal(&(gradient + momenta * momentum)) * size;
-        let step = step.where_self(&keeps, &step.zeros_like());
-        // The decay η λ, or 0 where nothing is to change.
-        let decay = keeps.to_kind(step.kind()) * (learning_rate * self.weight_decay);
+        // The factors of b, of the step and of w. With a gradient of zero, 1, 0 and 1 change nothing.
+        let mut factors = Tensor::from_slice(&[momentum, size, 1.0 - decay]).to_kind(gradient.kind());
+        if let Some(skip) = skip {
+            let keeps = skip.eq(0.0);
+            gradient = gradient.where_self(&keeps, &gradient.zeros_like());
+            let unchanged = Tensor::from_slice(&[1.0, 0.0, 1.0]).to_kind(gradient.kind());
+            let [factors_there, unchanged] = [&factors, &unchanged].map(|three| device::upload(three, keeps.device()));
+            factors = factors_there.where_self(&keeps, &unchanged);
+        }
+        let [of_momenta, of_step, of_parameters] = [0, 1, 2].map(|index| factors.get(index));
+        self.momenta *= of_momenta;
+        self.momenta += &gradient;
+        gradient += &self.momenta * momentum;
+        let step = orthogonal(gradient, &of_step);
         for index in 0..count {
             let parameter = &mut self.parameters[index as usize];
-            let change = &*parameter * &decay + step.get(index).reshape(parameter.size());
-            let _ = parameter.g_sub_(&change);
+            *parameter *= &of_parameters;
+            *parameter -= step.get(index).reshape(parameter.size());
         }
     }
 }
@@ -161,14 +174,14 @@ impl Group {
 const COEFFICIENTS: [f64; 3] = [3.4445, -4.7750, 2.0315];
 const ITERATIONS: usize = 5;
 
-/// Computes O(m) of each matrix of `[n, rows, columns]`, by a Newton–Schulz iteration on the shorter side.
-fn orthogonal(matrices: &Tensor) -> Tensor {
+/// Computes O(m) of each matrix of `[n, rows, columns]`, times `size`, by a Newton–Schulz iteration on the shorter side.
+fn orthogonal(matrices: Tensor, size: &Tensor) -> Tensor {
     let tall = matrices.size()[1] > matrices.size()[2];
-    let x = if tall { matrices.transpose(1, 2) } else { matrices.shallow_clone() };
-    let x = &x / (x.norm_scalaropt_dim(2.0, [1_i64, 2], true) + 1e-7);
+    let mut x = if tall { matrices.transpose(1, 2) } else { matrices };
+    x /= x.norm_scalaropt_dim(2.0, [1_i64, 2], true) + 1e-7;
     let long = x.size()[2] >= 2 * x.size()[1];
     // The squares need all the digits of f32, which a GPU's matrix products may not keep.
-    let x = if long && x.device() == Device::Cpu { by_squares(&x) } else { by_matrices(&x) };
+    let x = if long && x.device() == Device::Cpu { by_squares(&x, size) } else { by_matrices(&x) * size };
     if tall { x.transpose(1, 2) } else { x }
 }
 
@@ -188,7 +201,7 @@ fn by_matrices(x: &Tensor) -> Tensor {
 ///
 /// With P = a + b A + c A², the squares follow A ← P A P, and X ← P X is left to the end. For 3×3 kernels this takes
 /// two fifths of the operations.
-fn by_squares(x: &Tensor) -> Tensor {
+fn by_squares(x: &Tensor, size: &Tensor) -> Tensor {
     let [a, b, c] = COEFFICIENTS;
     let polynomial = |square: &Tensor| {
         let polynomial = square.baddbmm(square, square, b, c);
@@ -203,13 +216,12 @@ fn by_squares(x: &Tensor) -> Tensor {
         factor = polynomial(&square);
         product = factor.bmm(&product);
     }
-    product.bmm(x)
+    (product * size).bmm(x)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device;
     use tch::Kind;
 
     #[test]
@@ -218,7 +230,7 @@ mod tests {
             for [rows, columns] in [[12, 40], [40, 12], [16, 16]] {
                 tch::manual_seed(3);
                 let matrices = Tensor::randn([3, rows, columns], (Kind::Double, device)) * 50.0;
-                let found = orthogonal(&matrices);
+                let found = orthogonal(matrices.copy(), &Tensor::from(1.0));
                 let (u, _, v) = matrices.svd(true, true);
                 let inside = u.transpose(1, 2).bmm(&found).bmm(&v);
                 let diagonal = inside.diagonal(0, 1, 2);
@@ -227,6 +239,32 @@ mod tests {
                 let rest = (&inside - diagonal.diag_embed(0, 1, 2)).abs().max().double_value(&[]);
                 assert!(rest < 1e-9, "{rest}");
             }
+        }
+    }
+
+    /// A step whose scalar `skip` is not read on the host: with 1 it leaves no trace, with 0 it is the step without.
+    #[test]
+    fn a_skipped_step_leaves_no_trace_on_any_device() {
+        for device in device::available() {
+            let stepped = |skip: Option<f32>, slope: f64| {
+                tch::manual_seed(5);
+                let weight = Tensor::randn([12, 40], (Kind::Float, device)).set_requires_grad(true);
+                (&weight * slope).sum(Kind::Float).backward();
+                let config = MuonConfig { momentum: 0.9 };
+                let mut muon = Muon::new(&[&Parameter::new("weight", &weight, true)], config, 0.1);
+                let _no_grad = tch::no_grad_guard();
+                let _ = muon.groups[0].momenta.fill_(0.25);
+                let skip = skip.map(|skip| Tensor::from(skip).to_device(device));
+                muon.groups[0].step_unless(skip.as_ref(), 0.9, 0.01);
+                [weight.detach(), muon.groups[0].momenta.get(0)]
+            };
+            tch::manual_seed(5);
+            let before = Tensor::randn([12, 40], (Kind::Float, device));
+            let skipped = stepped(Some(1.0), f64::NAN);
+            assert_eq!(skipped, [before.shallow_clone(), before.ones_like() * 0.25]);
+            let taken = stepped(Some(0.0), 2.0);
+            assert_eq!(taken, stepped(None, 2.0));
+            assert_ne!(taken[0], before);
         }
     }
 
@@ -241,7 +279,7 @@ mod tests {
         let x = &matrices / matrices.norm();
         let expected = by_matrices(&x);
         for (kind, allowed) in [(Kind::Double, 1e-11), (Kind::Float, 2e-4)] {
-            let found = by_squares(&x.to_kind(kind)).to_kind(Kind::Double);
+            let found = by_squares(&x.to_kind(kind), &Tensor::from(1.0).to_kind(kind)).to_kind(Kind::Double);
             let error = (found - &expected).abs().max().double_value(&[]);
             assert!(error < allowed, "{kind:?}: {error:e}");
         }
