@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Times PyTorch's fused attention on this CPU, as it is and with widened heads, beside two products and a softmax.
 
-    python scripts/compare_attention.py [--threads N]
+    python scripts/compare_attention.py [--threads N] [--precision f32|bf16]
 
 Prints the median time of a forward and backward pass in milliseconds, then that of each layer in one block of the
-small transformer of speed.py, and the rate of one large matrix product. The choices in
+small transformer of speed.py, and the rate of one large matrix product. bf16 is autocast. The choices in
 crates/bfn-nets/src/networks/attention.rs rest on these measurements. Needs torch.
 """
 
@@ -23,13 +23,20 @@ WIDENED = 16
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--threads", type=int, default=2)
-    torch.set_num_threads(parser.parse_args().threads)
+    parser.add_argument("--precision", choices=["f32", "bf16"], default="f32")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    with torch.autocast("cpu", torch.bfloat16, enabled=arguments.precision == "bf16"):
+        measure(torch.bfloat16 if arguments.precision == "bf16" else torch.float32)
+
+
+def measure(kind):
     print("| examples, heads, positions, channels | fused | fused, 16 channels | products |")
     print("| --- | --- | --- | --- |")
     for shape in SHAPES:
         channels = shape[-1]
         ways = [lambda *qkv: fused(*qkv, channels), lambda *qkv: fused(*qkv, max(channels, WIDENED)), products]
-        times = [milliseconds(way, shape) for way in ways]
+        times = [milliseconds(way, shape, kind) for way in ways]
         print(f"| {', '.join(map(str, shape))} | " + " | ".join(f"{time:.2f}" for time in times) + " |", flush=True)
     print("\n| layer of the block | how many | each |\n| --- | --- | --- |")
     for name, count, layer, width in block(64):
@@ -51,10 +58,10 @@ def products(queries, keys, values):
     return torch.bmm(weights, values)
 
 
-def milliseconds(way, shape):
+def milliseconds(way, shape, kind):
     batch, heads, length, channels = shape
-    projected = torch.randn(batch, length, 3, heads, channels, requires_grad=True)
-    gradient = torch.randn(batch, length, heads * channels)
+    projected = torch.randn(batch, length, 3, heads, channels, dtype=kind, requires_grad=True)
+    gradient = torch.randn(batch, length, heads * channels, dtype=kind)
 
     def step():
         projected.grad = None

@@ -59,12 +59,16 @@ fn products(parts: &Tensor, dropout: f64) -> Tensor {
     dropped(weights, dropout, Mode::Train).bmm(&parts[2]).view([batch, heads, length, channels])
 }
 
-/// Returns whether [`products`] is faster, by timings of both: on a CPU in f32 for short sequences.
+/// Returns whether [`products`] is faster, by timings of both: on a CPU for short sequences.
 ///
-/// Dropout of the weights has no fused kernel on a CPU at all. Reduced precision would round the weights.
+/// Dropout of the weights has no fused kernel on a CPU at all. In bf16, the backward pass of the fused kernel is slow.
 fn prefers_products(projected: &Tensor, length: i64, dropout: f64) -> bool {
-    let shortest_fused = if projected.requires_grad() { 257 } else { 65 };
-    projected.device() == Device::Cpu && projected.kind() == Kind::Float && (length < shortest_fused || dropout > 0.0)
+    let shortest_fused = match (projected.requires_grad(), projected.kind()) {
+        (true, Kind::Float | Kind::BFloat16) => 257,
+        (false, Kind::Float) => 65,
+        _ => 0,
+    };
+    projected.device() == Device::Cpu && (length < shortest_fused || dropout > 0.0)
 }
 
 /// The number of channels of a head below which zeros are added for the fused kernel.
