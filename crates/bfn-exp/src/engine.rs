@@ -8,7 +8,7 @@ use bfn_core::times::TimeDensity;
 use bfn_data::{Batches, Dataset, Prefetch, Purpose, Seed};
 use bfn_nets::networks::{Mode, count_operations};
 use bfn_nets::optimiser::is_not_finite;
-use bfn_nets::{Checkpoint, Ema, NamedTensor, Optimiser, Recorded, Snapshot, parameter, seed_dropout};
+use bfn_nets::{Checkpoint, Ema, NamedTensor, Optimiser, Recorded, Snapshot, device, parameter, seed_dropout};
 use tch::{Kind, Tensor};
 
 use crate::config::{Experiment, TrainingConfig};
@@ -147,7 +147,9 @@ impl Trainer {
     /// Prepares the batches of some steps with all their random draws, ahead on another thread.
     pub fn prefetch(&self, steps: Range<u64>) -> Prefetch<Result<Examples>> {
         let parts = u64::from(self.experiment.training.accumulation);
-        Prefetch::new(steps.start * parts..steps.end * parts, THREADS, AHEAD, self.prepare())
+        let prepare = self.prepare();
+        let prepare = move |number| device::on_one_thread(|| prepare(number));
+        Prefetch::new(steps.start * parts..steps.end * parts, THREADS, AHEAD, prepare)
     }
 
     /// Returns the batches of one step again, for inspection.

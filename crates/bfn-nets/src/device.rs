@@ -167,6 +167,17 @@ pub fn set_threads(count: usize) {
     tch::set_num_threads(i32::try_from(count).unwrap_or(i32::MAX));
 }
 
+/// Runs `work` so that its operations on the CPU use only the thread that calls them; for background threads.
+///
+/// Otherwise OpenMP would give a background thread a team of helpers of its own. If all teams together have more
+/// threads than the machine has processors, OpenMP's threads fall asleep after each operation instead of waiting for
+/// the next, and waking them takes longer than a small operation: training steps of small networks took nearly twice
+/// as long.
+pub fn on_one_thread<R>(work: impl FnOnce() -> R) -> R {
+    let _guard = shim::OneThread::new();
+    work()
+}
+
 /// Chooses between the fastest kernels and repeatable ones, for the whole process, which works on `device`.
 ///
 /// # Errors

@@ -294,6 +294,44 @@ impl Drop for Autocast {
     }
 }
 
+/// A guard under which OpenMP gives the operations of this thread no further threads.
+///
+/// OpenMP keeps this number for each thread. Without OpenMP, nothing changes.
+#[derive(Debug)]
+pub(crate) struct OneThread {
+    former: Option<c_int>,
+    this_thread: PhantomData<*const ()>,
+}
+
+impl OneThread {
+    pub(crate) fn new() -> Self {
+        // libtorch sets a thread's number when it is first asked for, which would undo a number set before.
+        tch::get_num_threads();
+        Self { former: Self::set(1), this_thread: PhantomData }
+    }
+
+    /// Sets this thread's number and returns the former one.
+    fn set(count: c_int) -> Option<c_int> {
+        type Get = unsafe extern "C" fn() -> c_int;
+        type Set = unsafe extern "C" fn(c_int);
+        let (get, set) = (symbol(c"omp_get_max_threads")?, symbol(c"omp_set_num_threads")?);
+        // SAFETY: the OpenMP standard gives these two functions these signatures.
+        unsafe {
+            let former = std::mem::transmute::<*mut c_void, Get>(get)();
+            std::mem::transmute::<*mut c_void, Set>(set)(count);
+            Some(former)
+        }
+    }
+}
+
+impl Drop for OneThread {
+    fn drop(&mut self) {
+        if let Some(former) = self.former {
+            Self::set(former);
+        }
+    }
+}
+
 fn handle(tensor: &Tensor) -> Handle {
     tensor.as_ptr().cast_mut()
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{fs, thread};
 
 use bfn_nets::device::{self, set_determinism};
 use bfn_nets::{Determinism, seed_dropout};
@@ -46,4 +47,39 @@ fn deterministic_mode_refuses_what_cannot_be_repeated() {
     let deterministic = put();
     set_determinism(Determinism::Fast, Device::Cpu).unwrap();
     assert!(!deterministic && put());
+}
+
+/// Without the guard, the same operation has a helper, so the count is one that can change.
+#[test]
+fn a_background_thread_has_no_helpers() {
+    let _alone = alone();
+    let former = device::threads();
+    device::set_threads(2);
+    let large = || drop(Tensor::zeros([1 << 20], (Kind::Float, Device::Cpu)) + 1.0);
+    let guarded = helped_by(|| {
+        device::on_one_thread(|| {
+            assert_eq!(device::threads(), 1);
+            large();
+        });
+        assert_eq!(device::threads(), 2);
+    });
+    let unguarded = helped_by(large);
+    device::set_threads(former);
+    assert_eq!((guarded, unguarded), (0, 1));
+}
+
+/// Returns the number of threads that `work` on a thread of its own adds; they inherit the name of that thread.
+fn helped_by(work: impl FnOnce() + Send) -> usize {
+    const NAME: &str = "background";
+    let named = || {
+        let threads = fs::read_dir("/proc/self/task").unwrap();
+        let names = threads.map(|thread| fs::read_to_string(thread.unwrap().path().join("comm")).unwrap());
+        names.filter(|name| name.trim_end() == NAME).count()
+    };
+    let counted = || {
+        work();
+        named() - 1
+    };
+    thread::scope(|scope| thread::Builder::new().name(NAME.to_owned()).spawn_scoped(scope, counted).unwrap().join())
+        .unwrap()
 }
