@@ -2,7 +2,7 @@
 """Times this program and the published PyTorch code in turns: same network, batch, optimiser and precision.
 
     python scripts/speed.py --published FOLDER --work FOLDER --data FOLDER [--bfn PROGRAM] [--pairs N]
-        [--precision f32|tf32|bf16] [--device cpu|cuda] [MODEL ...]
+        [--precision f32|tf32|bf16] [--published-precision f32|tf32|bf16] [--device cpu|cuda] [MODEL ...]
 
 The folder of --published is a checkout of github.com/nnaisense/bayesian-flow-networks; this repository contains none
 of it. For each model both programs start from the same fresh weights, and must agree on the loss and on its gradient
@@ -12,7 +12,8 @@ median over the steps of a turn. The table has medians of the published time ove
 their quartiles, and the same of our peak memory over the published one (below 1: we need less; on a GPU, the memory
 that tensors take).
 
---precision bf16 is autocast in both programs. On a GPU the published code sets tf32 for itself; on a CPU tf32 is f32.
+--precision bf16 is autocast in both programs; --published-precision gives the published code a precision of its own,
+for example f32 beside our bf16. On a GPU the published code sets tf32 for itself; on a CPU tf32 is f32.
 
 Needs what parity.py needs, including its folder of data, and the example `given_draws` built beside the program.
 """
@@ -90,12 +91,16 @@ WARM_UP = 2
 def main():
     parser = parity.program_arguments(__doc__)
     parser.add_argument("--pairs", type=int, default=7, help="alternating pairs of measurements")
-    parser.add_argument("--precision", choices=["f32", "tf32", "bf16"], default="f32", help="for both networks")
+    precisions = ["f32", "tf32", "bf16"]
+    parser.add_argument("--precision", choices=precisions, default="f32", help="of both networks")
+    parser.add_argument("--published-precision", choices=precisions, help="of the published network, if another")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where both programs compute")
     parser.add_argument("--only", choices=["train", "sample", "start"], action="append", help="what to time")
     parser.add_argument("--turn", nargs=2, metavar=("WHAT", "STEPS"), help=argparse.SUPPRESS)
-    parser.add_argument("model", nargs="*", default=list(MODELS), choices=[*MODELS, []])
+    parser.add_argument("model", nargs="*", choices=[*MODELS, []])
     arguments = parser.parse_args()
+    arguments.model = arguments.model or list(MODELS)
+    arguments.published_precision = arguments.published_precision or arguments.precision
     arguments.published, arguments.work = arguments.published.resolve(), arguments.work.resolve()
     sys.path.insert(0, str(arguments.published))
     parity.MODELS = MODELS
@@ -209,8 +214,8 @@ def bench(arguments, place, what, *options):
 
 
 def own_command(arguments, place):
-    names = ["published", "work", "data", "precision", "device"]
-    options = [part for name in names for part in [f"--{name}", getattr(arguments, name)]]
+    names = ["published", "work", "data", "published_precision", "device"]
+    options = [part for name in names for part in [f"--{name.replace('_', '-')}", getattr(arguments, name)]]
     return [sys.executable, __file__, *options, place.name]
 
 
@@ -228,8 +233,8 @@ def run(command, data=None):
 
 def set_arithmetic(arguments):
     """Sets TF32 and the search for the fastest convolutions for the published code, after its files have set theirs."""
-    torch.set_float32_matmul_precision("high" if arguments.precision == "tf32" else "highest")
-    torch.backends.cudnn.allow_tf32 = arguments.precision == "tf32"
+    torch.set_float32_matmul_precision("high" if arguments.published_precision == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = arguments.published_precision == "tf32"
     torch.backends.cudnn.benchmark = True
 
 
@@ -249,7 +254,7 @@ def trained(arguments, place, steps):
 
     config = utils_train.make_config(str(place.config))
     config.data.data_dir = str(arguments.work / "data")
-    mixed_precision = "bf16" if arguments.precision == "bf16" else "no"
+    mixed_precision = "bf16" if arguments.published_precision == "bf16" else "no"
     accelerator = Accelerator(cpu=arguments.device == "cpu", mixed_precision=mixed_precision)
     set_arithmetic(arguments)
     utils_train.seed_everything(1)
@@ -290,7 +295,7 @@ def sampled(arguments, place, steps):
     forward, moments = model.net.forward, []
 
     def network(*inputs):
-        with torch.autocast(arguments.device, torch.bfloat16, enabled=arguments.precision == "bf16"):
+        with torch.autocast(arguments.device, torch.bfloat16, enabled=arguments.published_precision == "bf16"):
             output = forward(*inputs)
         synchronise(arguments)
         moments.append(time.perf_counter())
