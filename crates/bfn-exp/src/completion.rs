@@ -7,11 +7,11 @@ use bfn_core::sampler::{Conditional, Conditioned, Dynamics, Guided, Moment, Obse
 use bfn_core::{NoiseSource, OutputDistribution};
 use bfn_nets::{Tensor, Torch};
 
+use crate::conditioning::Conditioning;
 use crate::draws::column;
 use crate::mixed::Mixed;
 use crate::model::Model;
 use crate::objective::{Encoding, Stored};
-use crate::told::Told;
 
 /// Data points of which some variables are known, `[B, D]` in row-major order.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,11 +56,11 @@ pub struct Group {
 /// Conditional sampling with a Bayesian flow of any kind.
 pub trait Completing {
     /// Draws the unknown variables of a batch; `observe` receives the steps done and their total number.
-    /// `told` holds what the network is conditioned on for the batch.
+    /// `conditioning` holds what the network is conditioned on for the batch.
     fn complete(
         &self,
         model: &Model,
-        told: Option<&Told>,
+        conditioning: Option<&Conditioning>,
         way: Way<'_>,
         given: &Given,
         noise: &mut dyn NoiseSource<Torch>,
@@ -108,7 +108,7 @@ where
     fn complete(
         &self,
         model: &Model,
-        told: Option<&Told>,
+        conditioning: Option<&Conditioning>,
         way: Way<'_>,
         given: &Given,
         noise: &mut dyn NoiseSource<Torch>,
@@ -121,7 +121,9 @@ where
         let observed = given.observed(&like, variables, |stored| F::Data::encode(stored, self.values));
         let predict = |theta: &F::Theta, t: f64| {
             let t = like.full(&[rows], t);
-            Told::predict(told, model, &flow.network_input(theta), &t, |network| flow.output(theta, network, &t))
+            Conditioning::predict(conditioning, model, &flow.network_input(theta), &t, |network| {
+                flow.output(theta, network, &t)
+            })
         };
         let decode = |output: &F::Output, _: &mut dyn NoiseSource<Torch>| output.mode().decode(self.values);
         complete(flow, way, given, &observed, &like, noise, predict, observe, decode)
@@ -133,7 +135,7 @@ impl Completing for Mixed {
     fn complete(
         &self,
         model: &Model,
-        told: Option<&Told>,
+        conditioning: Option<&Conditioning>,
         way: Way<'_>,
         given: &Given,
         noise: &mut dyn NoiseSource<Torch>,
@@ -145,7 +147,9 @@ impl Completing for Mixed {
         let observed = given.observed(&like, flow.variables(), |stored| self.split(stored));
         let predict = |theta: &Vec<PartTheta<Torch>>, t: f64| {
             let t = like.full(&[rows], t);
-            Told::predict(told, model, &flow.network_input(theta), &t, |network| flow.output(theta, network, &t))
+            Conditioning::predict(conditioning, model, &flow.network_input(theta), &t, |network| {
+                flow.output(theta, network, &t)
+            })
         };
         let decode = |output: &_, noise: &mut dyn NoiseSource<Torch>| Self::joined(&self.decide(output, noise), rows);
         complete(flow, way, given, &observed, &like, noise, predict, observe, decode)

@@ -243,7 +243,7 @@ impl Experiment {
         ensure!((0.0..=1.0).contains(&dropout), "training.condition_dropout is {dropout}; it must be from 0 to 1");
         ensure!(
             dropout == 0.0 || self.network.classes().is_some() || self.network.low_resolution().is_some(),
-            "training.condition_dropout is {dropout}, but the network is told no labels; give it `classes`, or \
+            "training.condition_dropout is {dropout}, but the network is given no labels; give it `classes`, or \
              `low_resolution`"
         );
         self.optimiser.validate().context("in [optimiser]")?;

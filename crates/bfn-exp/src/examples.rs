@@ -92,7 +92,7 @@ impl Inputs for Examples {
     fn tensors(&mut self) -> Vec<&mut tch::Tensor> {
         let Self { x, t, weights, noise, sender_noise, condition } = self;
         let columns = [Some(t), weights.as_mut()].into_iter().flatten().map(|column| &mut column.rounded);
-        let told = condition.iter_mut().flat_map(Condition::tensors);
-        [Some(x), Some(noise), sender_noise.as_mut()].into_iter().flatten().chain(columns).chain(told).collect()
+        let of_condition = condition.iter_mut().flat_map(Condition::tensors);
+        [Some(x), Some(noise), sender_noise.as_mut()].into_iter().flatten().chain(columns).chain(of_condition).collect()
     }
 }

@@ -11,6 +11,7 @@ use bfn_core::Grid;
 use bfn_core::sampler::{Sampler, Solver};
 use bfn_data::Seed;
 
+use crate::conditioning::{Conditions, rounded_up};
 use crate::config::ValidationConfig;
 use crate::form::{Arrangement, Form};
 use crate::model::Model;
@@ -18,7 +19,6 @@ use crate::run::Run;
 use crate::sample::Draws;
 use crate::target::{Target, image_format};
 use crate::task::Task;
-use crate::told::{Telling, rounded_up};
 use crate::trajectory::Trajectory;
 
 /// The files that were written.
@@ -31,7 +31,7 @@ pub struct Gallery {
 }
 
 impl Gallery {
-    /// Draws samples as `telling` specifies, and writes them to `samples/step-N.…` and `flow/step-N….png` in the run.
+    /// Draws samples as `conditions` specifies, and writes them to `samples/step-N.…` and `flow/step-N….png` in the run.
     ///
     /// # Errors
     ///
@@ -41,7 +41,7 @@ impl Gallery {
         model: &Model,
         task: &Task,
         config: &ValidationConfig,
-        telling: &Telling,
+        conditions: &Conditions,
         seed: Seed,
         step: u64,
     ) -> Result<Self> {
@@ -57,13 +57,13 @@ impl Gallery {
         let moving = Trajectory::can_show(&task.form).then(|| Trajectory::new(&file("flow", "png")?, &task.form));
         let mut moving = moving.transpose()?;
         // All samples are in one batch, so that their flow is shown together.
-        let count = rounded_up(config.samples as usize, telling.images());
-        let draws = Draws { task, model, telling, sampler: &sampler, seed, batch: count as u32 };
+        let count = rounded_up(config.samples as usize, conditions.images());
+        let draws = Draws { task, model, conditions, sampler: &sampler, seed, batch: count as u32 };
         let drawn = draws.draw(count, &mut |_, view| match &mut moving {
             Some(trajectory) => trajectory.record(view),
             None => Ok(()),
         })?;
-        target.write_told(&drawn.values, &task.form, telling.images())?;
+        target.write_conditioned(&drawn.values, &task.form, conditions.images())?;
         let mut flow = moving.map(|trajectory| trajectory.write()).transpose()?.unwrap_or_default();
         // The animation, which comes first, is meant for browsers and is left out.
         flow.drain(..flow.len().min(1));

@@ -9,15 +9,15 @@ use bfn_core::sampler::{Dynamics, Guided, Sampler};
 use bfn_core::{NoiseSource, OutputDistribution};
 use bfn_nets::{Tensor, Torch};
 
+use crate::conditioning::Conditioning;
 use crate::draws::column;
 use crate::model::Model;
 use crate::objective::{Encoding, Stored};
-use crate::told::Told;
 
 /// The samplers of a Bayesian flow of any kind.
 pub trait Generative {
     /// Draws a batch of B samples of D variables, `shape` = \[B, D\].
-    /// `told` holds what the network is conditioned on. `observe` is called at every step and at the end.
+    /// `conditioning` holds what the network is conditioned on. `observe` is called at every step and at the end.
     ///
     /// # Errors
     ///
@@ -25,7 +25,7 @@ pub trait Generative {
     fn sample(
         &self,
         model: &Model,
-        told: Option<&Told>,
+        conditioning: Option<&Conditioning>,
         sampler: &Sampler,
         shape: [usize; 2],
         noise: &mut dyn NoiseSource<Torch>,
@@ -104,7 +104,7 @@ where
     fn sample(
         &self,
         model: &Model,
-        told: Option<&Told>,
+        conditioning: Option<&Conditioning>,
         sampler: &Sampler,
         shape: [usize; 2],
         noise: &mut dyn NoiseSource<Torch>,
@@ -115,7 +115,9 @@ where
         let predict = |theta: &F::Theta, t: f64| {
             let t = like.full(&[shape[0]], t);
             let input = flow.network_input(theta);
-            anyhow::Ok(Told::predict(told, model, &input, &t, |network| flow.output(theta, network, &t)))
+            anyhow::Ok(Conditioning::predict(conditioning, model, &input, &t, |network| {
+                flow.output(theta, network, &t)
+            }))
         };
         let sample = sampler.sample(flow, &like, noise, predict, |moment| {
             let belief = || moment.theta.seen();

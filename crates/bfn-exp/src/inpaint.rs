@@ -13,6 +13,7 @@ use clap::Args;
 
 use self::given::{Task, read};
 use crate::completion::{Given, Group, Way};
+use crate::conditioning::{ConditionArgs, Conditions};
 use crate::draws::SampleNoise;
 use crate::form::Arrangement;
 use crate::mask::MaskArgs;
@@ -21,7 +22,6 @@ use crate::run::{Trained, Which};
 use crate::solver::{GridName, LastName, SolverArgs, SolverName};
 use crate::target::{Target, texts};
 use crate::task::Arithmetic;
-use crate::told::{ConditionArgs, Telling};
 
 /// Arguments of `bfn inpaint`.
 #[derive(Debug, Args)]
@@ -89,14 +89,14 @@ pub struct InpaintArgs {
 /// does not fit the data.
 pub fn command(args: &InpaintArgs) -> Result<()> {
     let trained = Trained::load(&args.run, args.which, args.device, Arithmetic::default())?;
-    let telling = Telling::new(&args.condition, &trained, args.count as usize)?;
+    let conditions = Conditions::new(&args.condition, &trained, args.count as usize)?;
     let form = &trained.task.form;
     let path = args.out.clone().unwrap_or_else(|| Target::default_path(&args.run, "inpainted", &form.arrangement));
     let target = Target::new(&path, &form.arrangement)?;
     let Task { given, whole, table } = read(args, &trained)?;
     let way = Drawing::new(args, &trained)?;
 
-    let drawn = way.draw(args, &trained, &telling, &given)?;
+    let drawn = way.draw(args, &trained, &conditions, &given)?;
     let variables = form.dimensions();
     match (&form.arrangement, path.extension()) {
         (Arrangement::Image { .. }, Some(ending)) if ending.eq_ignore_ascii_case("png") => {
@@ -156,7 +156,7 @@ impl Drawing {
         Ok(Self::Particles(Particles::new(grid, count as usize).context("in --grid")?))
     }
 
-    fn draw(&self, args: &InpaintArgs, trained: &Trained, telling: &Telling, given: &Given) -> Result<AllDrawn> {
+    fn draw(&self, args: &InpaintArgs, trained: &Trained, conditions: &Conditions, given: &Given) -> Result<AllDrawn> {
         let _no_gradient = tch::no_grad_guard();
         let (variables, count) = (trained.task.form.dimensions(), args.count as usize);
         let (way, rows_each, steps) = match self {
@@ -173,15 +173,21 @@ impl Drawing {
             let rows: Vec<u64> = (points.start * rows_each..points.end * rows_each).map(|row| row as u64).collect();
             // All particles of a completion have the same condition.
             let completions: Vec<u64> = rows.iter().map(|row| row / rows_each as u64).collect();
-            let told = telling.of(&completions, trained.model.device());
+            let conditioning = conditions.of(&completions, trained.model.device());
             let given = wanted.part(variables, points).repeated(variables, rows_each);
             let mut noise = SampleNoise::new(Seed(args.seed), rows);
             let mut observe = |step: usize, _steps: usize| progress.message((number * steps + step) as u64, "steps");
-            let completed =
-                trained.task.objective.complete(&trained.model, told.as_ref(), way, &given, &mut noise, &mut observe);
+            let completed = trained.task.objective.complete(
+                &trained.model,
+                conditioning.as_ref(),
+                way,
+                &given,
+                &mut noise,
+                &mut observe,
+            );
             drawn.values.extend(completed.values);
             drawn.groups.extend(completed.groups);
-            drawn.evaluations = completed.evaluations * rows_each * telling.calls();
+            drawn.evaluations = completed.evaluations * rows_each * conditions.calls();
         }
         progress.finish();
         Ok(drawn)

@@ -16,6 +16,7 @@ use bfn_nets::networks::Mode;
 use bfn_nets::{Indices, Tensor, Torch};
 use tch::{Device, Kind};
 
+use crate::conditioning::Conditioning;
 use crate::config::FlowConfig;
 use crate::draws::column;
 use crate::examples::Examples;
@@ -24,7 +25,6 @@ use crate::gridded::Gridded;
 use crate::model::Model;
 use crate::objective::{Objective, Term};
 use crate::task::Arithmetic;
-use crate::told::Told;
 
 /// The network's prediction for rows.
 type Output = Predicted<Torch, ContinuousFlow, DiscretisedFlow, DiscreteFlow>;
@@ -199,7 +199,7 @@ impl Generative for Mixed {
     fn sample(
         &self,
         model: &Model,
-        told: Option<&Told>,
+        conditioning: Option<&Conditioning>,
         sampler: &Sampler,
         shape: [usize; 2],
         noise: &mut dyn NoiseSource<Torch>,
@@ -210,7 +210,9 @@ impl Generative for Mixed {
         let predict = |theta: &Vec<mixed::PartTheta<Torch>>, t: f64| {
             let t = like.full(&[shape[0]], t);
             let input = flow.network_input(theta);
-            anyhow::Ok(Told::predict(told, model, &input, &t, |network| flow.output(theta, network, &t)))
+            anyhow::Ok(Conditioning::predict(conditioning, model, &input, &t, |network| {
+                flow.output(theta, network, &t)
+            }))
         };
         let sample = sampler.sample(flow, &like, noise, predict, |moment| {
             let belief = || flow.network_input(moment.theta);

@@ -73,7 +73,7 @@ fn keep_batch(run: &Run, trainer: &Trainer, step: u64, readings: &Readings) -> R
             ("noise", Some(examples.noise.shallow_clone())),
             ("labels", condition.and_then(Condition::labels).map(Tensor::shallow_clone)),
             ("low_resolution", small.map(|small| small.values.shallow_clone())),
-            ("low_resolution_told", small.map(|small| small.told.shallow_clone())),
+            ("low_resolution_given", small.map(|small| small.given.shallow_clone())),
         ];
         let named: Vec<NamedTensor> =
             tensors.iter().filter_map(|(name, tensor)| Some(NamedTensor::new(*name, tensor.as_ref()?))).collect();

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use self::images::Images;
 use self::tables::Tables;
 use self::texts::Texts;
+use crate::conditioning::{ConditionArgs, ConditionRecord, Conditions};
 use crate::form::Arrangement;
 use crate::outputs::check_file;
 use crate::progress::say;
@@ -26,7 +27,6 @@ use crate::sample::Draws;
 use crate::solver::{GridName, LastName, SolverArgs, SolverName};
 use crate::stop::{Stop, Stopped};
 use crate::task::Arithmetic;
-use crate::told::{Asked, ConditionArgs, Telling};
 
 /// Arguments of `bfn quality`.
 #[derive(Debug, Args)]
@@ -83,7 +83,8 @@ pub struct Quality {
     pub weights: String,
     /// The condition of the samples.
     #[serde(flatten)]
-    pub told: Asked,
+    #[serde(alias = "told")]
+    pub condition: ConditionRecord,
     /// The time of the first step; absent for the default of `bfn sample` for each solver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<f64>,
@@ -173,7 +174,7 @@ pub fn command(args: &QualityArgs) -> Result<()> {
     let trained = Trained::load(&args.run, args.which, args.device, Arithmetic::default())?;
     let (json, picture) = (args.run.join("quality.json"), args.run.join("quality.svg"));
     check_file(&json)?;
-    let telling = Telling::new(&args.condition, &trained, args.count as usize)?;
+    let conditions = Conditions::new(&args.condition, &trained, args.count as usize)?;
     let mut samplers = Vec::new();
     for solver in &args.solver {
         for steps in &args.steps {
@@ -195,7 +196,7 @@ pub fn command(args: &QualityArgs) -> Result<()> {
     let reference = test.values(0..args.reference as usize)?;
     let judge: Box<dyn Judge> = match &form.arrangement {
         Arrangement::Image { .. } => {
-            Box::new(Images::new(args, &trained, &train, &test, &reference, telling.class_of(0).is_some())?)
+            Box::new(Images::new(args, &trained, &train, &test, &reference, conditions.class_of(0).is_some())?)
         }
         Arrangement::Table { columns } => Box::new(Tables::new(columns, &reference)),
         Arrangement::Sequence { .. } => anyhow::bail!("bfn quality judges images, texts and tables, not sequences"),
@@ -204,11 +205,11 @@ pub fn command(args: &QualityArgs) -> Result<()> {
     let count = args.count as usize;
     let labels: Vec<Option<u32>> =
         (0..count.min(train.dataset.len())).map(|index| train.dataset.label(index)).collect();
-    let wanted: Vec<Option<u32>> = (0..count).map(|sample| telling.class_of(sample as u64)).collect();
+    let wanted: Vec<Option<u32>> = (0..count).map(|sample| conditions.class_of(sample as u64)).collect();
     let mut quality = Quality {
         step: trained.standing.step,
         weights: trained.weights.to_string(),
-        told: Asked::of(&args.condition, &telling),
+        condition: ConditionRecord::of(&args.condition, &conditions),
         start_time: args.start_time,
         last: args.last,
         count,
@@ -227,7 +228,7 @@ pub fn command(args: &QualityArgs) -> Result<()> {
     let mut measure = |steps: u32, sampler: &Sampler| -> Result<()> {
         let model = &trained.model;
         let (task, seed) = (&trained.task, Seed(args.seed));
-        let draws = Draws { task, model, telling: &telling, sampler, seed, batch: args.batch };
+        let draws = Draws { task, model, conditions: &conditions, sampler, seed, batch: args.batch };
         let samples = draws.draw(count, &mut |_, _| {
             let how = "the rows so far are kept in the run; the same command measures all";
             stop.reason().map_or(Ok(()), |reason| Err(Stopped::new(reason, how).into()))

@@ -5,6 +5,7 @@ use bfn_core::sampler::Sampler;
 use bfn_data::Seed;
 
 use crate::cli::SampleArgs;
+use crate::conditioning::{Conditions, rounded_up};
 use crate::draws::SampleNoise;
 use crate::generative::View;
 use crate::model::Model;
@@ -12,7 +13,6 @@ use crate::progress::{Progress, say};
 use crate::run::Trained;
 use crate::target::Target;
 use crate::task::{Arithmetic, Task};
-use crate::told::{Telling, rounded_up};
 use crate::trajectory::Trajectory;
 
 /// Draws samples and writes them to a file.
@@ -22,8 +22,8 @@ use crate::trajectory::Trajectory;
 /// Returns an error if the run is missing or incomplete, or if the file's extension does not fit the data.
 pub fn command(args: &SampleArgs) -> Result<()> {
     let trained = Trained::load(&args.run, args.which, args.device, Arithmetic::default())?;
-    let telling = Telling::new(&args.condition, &trained, args.count as usize)?;
-    let count = rounded_up(args.count as usize, telling.images());
+    let conditions = Conditions::new(&args.condition, &trained, args.count as usize)?;
+    let count = rounded_up(args.count as usize, conditions.images());
     let task = &trained.task;
     let path = args.out.clone().unwrap_or_else(|| Target::default_path(&args.run, "samples", &task.form.arrangement));
     let target = Target::new(&path, &task.form.arrangement)?;
@@ -31,7 +31,7 @@ pub fn command(args: &SampleArgs) -> Result<()> {
     let sampler = args.solver.sampler(&trained, args.steps as usize)?;
 
     let (model, seed) = (&trained.model, Seed(args.seed));
-    let draws = Draws { task, model, telling: &telling, sampler: &sampler, seed, batch: args.batch };
+    let draws = Draws { task, model, conditions: &conditions, sampler: &sampler, seed, batch: args.batch };
     let samples = draws.draw(count, &mut |batch, view| {
         // The samples that are shown are in the first batch.
         match trajectory.as_mut().filter(|_| batch == 0) {
@@ -39,7 +39,7 @@ pub fn command(args: &SampleArgs) -> Result<()> {
             None => Ok(()),
         }
     })?;
-    target.write_told(&samples.values, &task.form, telling.images())?;
+    target.write_conditioned(&samples.values, &task.form, conditions.images())?;
     say(format_args!("{count} samples in {} evaluations of the network each: {}", samples.evaluations, path.display()));
     if let Some(trajectory) = trajectory {
         let paths: Vec<String> = trajectory.write()?.iter().map(|path| path.display().to_string()).collect();
@@ -56,7 +56,7 @@ pub struct Draws<'a> {
     /// The network.
     pub model: &'a Model,
     /// The conditions of the samples.
-    pub telling: &'a Telling,
+    pub conditions: &'a Conditions,
     /// The sampler.
     pub sampler: &'a Sampler,
     /// The seed of all noise.
@@ -91,16 +91,22 @@ impl Draws<'_> {
             let members: Vec<u64> =
                 (number * batch..count.min((number + 1) * batch)).map(|sample| sample as u64).collect();
             let shape = [members.len(), variables];
-            let told = self.telling.of(&members, self.model.device());
+            let conditioning = self.conditions.of(&members, self.model.device());
             let mut noise = SampleNoise::new(self.seed, members);
             let mut show = |view: View<'_>| {
                 progress.message((number * steps + view.step) as u64, "steps");
                 observe(number, &view)
             };
-            let drawn =
-                self.task.objective.sample(self.model, told.as_ref(), self.sampler, shape, &mut noise, &mut show)?;
+            let drawn = self.task.objective.sample(
+                self.model,
+                conditioning.as_ref(),
+                self.sampler,
+                shape,
+                &mut noise,
+                &mut show,
+            )?;
             samples.values.extend(drawn.values);
-            samples.evaluations = drawn.evaluations * self.telling.calls();
+            samples.evaluations = drawn.evaluations * self.conditions.calls();
         }
         progress.finish();
         Ok(samples)

@@ -67,19 +67,19 @@ impl Side {
     ///
     /// Labels and images are dropped together. The seed and the examples' positions in the run determine which ones.
     pub fn dropped_condition(&self, batch: &Batch, share: f64, seed: Seed) -> Option<Condition> {
-        let is_told = |position: u64| seed.stream(CONDITION_DROPOUT, 0, position).uniform() >= share;
-        self.condition_where(batch, |position| share == 0.0 || is_told(position))
+        let is_given = |position: u64| seed.stream(CONDITION_DROPOUT, 0, position).uniform() >= share;
+        self.condition_where(batch, |position| share == 0.0 || is_given(position))
     }
 
-    fn condition_where(&self, batch: &Batch, is_told: impl Fn(u64) -> bool) -> Option<Condition> {
-        let told: Vec<bool> = batch.positions.iter().map(|position| is_told(*position)).collect();
+    fn condition_where(&self, batch: &Batch, is_given: impl Fn(u64) -> bool) -> Option<Condition> {
+        let given: Vec<bool> = batch.positions.iter().map(|position| is_given(*position)).collect();
         let labels = self.classes.and(batch.labels.as_deref()).map(|labels| {
-            let each = labels.iter().zip(&told).map(|(label, told)| if *told { i64::from(*label) } else { -1 });
+            let each = labels.iter().zip(&given).map(|(label, given)| if *given { i64::from(*label) } else { -1 });
             each.collect::<Vec<_>>()
         });
         let images = self.reduction.map(|reduction| {
-            let values = (0..told.len()).flat_map(|example| reduction.reduce_row(&batch.values, example)).collect();
-            SmallImages { values, told }
+            let values = (0..given.len()).flat_map(|example| reduction.reduce_row(&batch.values, example)).collect();
+            SmallImages { values, given }
         });
         condition(labels, images)
     }
@@ -88,17 +88,17 @@ impl Side {
 /// Small images of some examples, and which of them the network receives.
 pub(crate) struct SmallImages {
     pub(crate) values: Vec<f32>,
-    pub(crate) told: Vec<bool>,
+    pub(crate) given: Vec<bool>,
 }
 
 /// Converts labels and small images to a network's condition, on the CPU; `None` if there are neither.
 pub(crate) fn condition(labels: Option<Vec<i64>>, images: Option<SmallImages>) -> Option<Condition> {
     let labels = labels.map(|labels| Condition::of_labels(tch::Tensor::from_slice(&labels)));
-    let Some(SmallImages { values, told }) = images else { return labels };
-    let count = told.len() as i64;
-    let told: Vec<f32> = told.into_iter().map(|told| f32::from(u8::from(told))).collect();
+    let Some(SmallImages { values, given }) = images else { return labels };
+    let count = given.len() as i64;
+    let given: Vec<f32> = given.into_iter().map(|given| f32::from(u8::from(given))).collect();
     let values = tch::Tensor::from_slice(&values).reshape([count, values.len() as i64 / count.max(1)]);
-    let images = LowResolution { values, told: tch::Tensor::from_slice(&told) };
+    let images = LowResolution { values, given: tch::Tensor::from_slice(&given) };
     Some(labels.unwrap_or_default().with_low_resolution(images))
 }
 

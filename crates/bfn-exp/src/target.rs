@@ -11,11 +11,11 @@ use ndarray::{ArrayD, IxDyn};
 use ndarray_npy::{NpzWriter, WritableElement};
 use tch::Kind;
 
+use crate::conditioning::Images;
 use crate::form::{Arrangement, Form, Variable};
 use crate::outputs::{check_file, check_folder, write_whole_folder};
 use crate::picture::{Format, Picture, shades};
 use crate::run::write_file;
-use crate::told::Images;
 
 /// The destination of samples, checked before anything is drawn.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,7 +101,7 @@ impl Target {
     /// # Errors
     ///
     /// Returns an error in the same cases as [`write`](Self::write).
-    pub fn write_told(&self, values: &[f64], form: &Form, images: Option<&Images>) -> Result<()> {
+    pub fn write_conditioned(&self, values: &[f64], form: &Form, images: Option<&Images>) -> Result<()> {
         match images.filter(|_| self.kind == Kinds::Png) {
             Some(images) => images.picture(values, form)?.write(&self.path),
             None => self.write(values, form),

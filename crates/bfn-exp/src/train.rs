@@ -13,6 +13,7 @@ use crate::bound::Estimator;
 use crate::checkpoints::{Best, Choice, Standing, Writer};
 use crate::cli::TrainArgs;
 use crate::clock::Clock;
+use crate::conditioning::Conditions;
 use crate::config::{Experiment, Times, TrainingConfig, ValidationConfig};
 use crate::engine::Trainer;
 use crate::evaluate::{Rows, TIME_BINS};
@@ -30,7 +31,6 @@ use crate::stop::{Reason, Stop, Stopped};
 use crate::tally::{Readings, Tally};
 use crate::task::{Arithmetic, Source, Task};
 use crate::tensorboard::Board;
-use crate::told::Telling;
 use plan::Plan;
 
 /// The entry of a checkpoint that holds [`Readings`].
@@ -260,8 +260,8 @@ impl Session {
         };
         let Some(source) = &self.validation else { return Ok(()) };
         let (run, step, seed) = (&self.run, self.standing.step, Seed(self.experiment.training.seed));
-        let telling = Telling::of_examples(self.trainer.task().side, source, config.samples as usize)?;
-        let draw = |model: &Model, task: &Task| Gallery::draw(run, model, task, config, &telling, seed, step);
+        let conditions = Conditions::of_examples(self.trainer.task().side, source, config.samples as usize)?;
+        let draw = |model: &Model, task: &Task| Gallery::draw(run, model, task, config, &conditions, seed, step);
         let gallery = self.trainer.with_average(draw)?;
         self.show(|board| board.gallery(step, &gallery), progress);
         Ok(())

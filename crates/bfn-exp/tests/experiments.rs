@@ -7,6 +7,7 @@ use bfn_data::{Alphabet, Seed, Split, Windows};
 use bfn_exp::config::{DataConfig, Experiment};
 use bfn_exp::form::{Arrangement, Form, Variable};
 use bfn_exp::model::Model;
+use bfn_exp::sweep::Plan;
 use bfn_exp::task::{Arithmetic, Task};
 use tch::Device;
 
@@ -37,11 +38,12 @@ fn form(experiment: &Experiment) -> Form {
     Form { arrangement: Arrangement::Text { length, alphabet }, variable: Variable::Discrete(27) }
 }
 
-fn files() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments");
+/// Returns the files of these folders below `experiments`.
+fn files(folders: &[&str]) -> Vec<PathBuf> {
+    let experiments = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments");
     let mut files = Vec::new();
-    for folder in [folder.clone(), folder.join("small")] {
-        for entry in std::fs::read_dir(folder).expect("the folder experiments is there") {
+    for folder in folders {
+        for entry in std::fs::read_dir(experiments.join(folder)).expect("the folder is there") {
             let path = entry.expect("it can be read").path();
             if path.extension().is_some_and(|ending| ending == "toml") {
                 files.push(path);
@@ -63,7 +65,7 @@ fn every_file_parses_and_builds() {
         ("cifar10_16_discretised.toml", 30_722_584),
         ("cifar10_superres.toml", 30_727_192),
     ]);
-    let files = files();
+    let files = files(&["", "small"]);
     for path in &files {
         let experiment = Experiment::read(path, &[]).unwrap_or_else(|error| panic!("{error:#}"));
         let task = Task::new(&experiment, form(&experiment), Arithmetic::default())
@@ -80,4 +82,19 @@ fn every_file_parses_and_builds() {
         assert_eq!(Experiment::parse(&written).expect("it can be read back"), experiment, "{}", path.display());
     }
     assert!(expected.is_empty(), "there is no file for {expected:?}");
+}
+
+#[test]
+fn every_sweep_parses_and_fits_its_experiment() {
+    let files = files(&["sweeps"]);
+    assert!(!files.is_empty());
+    for path in files {
+        let plan = Plan::read(&path).unwrap_or_else(|error| panic!("{error:#}"));
+        for trial in plan.trials() {
+            let overrides = plan.overrides(&trial).unwrap_or_else(|error| panic!("{}: {error:#}", path.display()));
+            let experiment = Experiment::read(&plan.base, &overrides).unwrap_or_else(|error| panic!("{error:#}"));
+            let task = Task::new(&experiment, form(&experiment), Arithmetic::default()).expect("the base's task");
+            experiment.network.check(&task.variables).unwrap_or_else(|error| panic!("{}: {error}", trial.name));
+        }
+    }
 }

@@ -6,9 +6,9 @@ use bfn_nets::device::DeviceChoice;
 use clap::Args;
 
 use super::SplitName;
+use crate::conditioning::ConditionArgs;
 use crate::run::Which;
 use crate::solver::SolverArgs;
-use crate::told::ConditionArgs;
 
 /// Arguments of `bfn sample`.
 #[derive(Debug, Args)]

@@ -53,7 +53,7 @@ fn unet(mut net: Section, input: ImageInput, output: ImageOutput) -> Result<Net>
     net.only("conv_resample", true, "resampling is by convolution")?;
     net.only("dims", 2_usize, "images have two dimensions")?;
     net.only("use_scale_shift_norm", false, "the time is added, not multiplied")?;
-    net.only("num_classes", None::<usize>, "the published network with classes is never told one")?;
+    net.only("num_classes", None::<usize>, "the published network with classes is never given one")?;
     net.ignore(&["use_checkpoint"]);
     net.finish("these are all that a UNetModel has here")?;
 

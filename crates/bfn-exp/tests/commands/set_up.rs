@@ -160,9 +160,9 @@ fn labels_that_only_validation_would_meet_are_found() {
 fn results_that_are_cut_off_end_a_command_quietly() {
     let script = "set -o pipefail; \"$0\" data list | sleep 0; echo $?";
     let output = Command::new("bash").args(["-c", script, env!("CARGO_BIN_EXE_bfn")]).output().expect("bash runs");
-    let (told, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (printed, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     // 0 if the command finished before the reader was gone, otherwise 128 plus the number of SIGPIPE.
-    assert!(["0", "141"].contains(&told.trim()) && errors.is_empty(), "{told}{errors}");
+    assert!(["0", "141"].contains(&printed.trim()) && errors.is_empty(), "{printed}{errors}");
 }
 
 #[test]

@@ -145,8 +145,8 @@ fn known_data_are_listed_verified_and_shown() {
     // Only the beginning of text8 is there and is to be trained on; nobody has published its checksum.
     fs::create_dir_all(Path::new(&root).join("text8")).expect("a folder");
     fs::write(Path::new(&root).join("text8/text8-prefix"), "the quick brown fox").expect("a file");
-    let (code, told, _) = bfn(&["verify", "text8"]);
-    assert!(code == Some(0) && told.contains("text8-prefix: a text of 19 characters"), "{told}");
+    let (code, printed, _) = bfn(&["verify", "text8"]);
+    assert!(code == Some(0) && printed.contains("text8-prefix: a text of 19 characters"), "{printed}");
     assert!(bfn(&["list"]).1.contains("there:"), "the beginning is not listed");
     let mnist = Path::new(&root).join("mnist");
     fs::create_dir_all(&mnist).expect("a folder");

@@ -5,7 +5,7 @@ use std::fs;
 use crate::{Folder, TINY, experiments, fails, succeeds};
 
 /// Trains a run on the digits whose network is conditioned on labels.
-fn told(folder: &Folder, run: &str, more: &[&str]) -> String {
+fn trained(folder: &Folder, run: &str, more: &[&str]) -> String {
     let experiment = fs::read_to_string(experiments().join("small/digits_classes.toml")).expect("the experiment");
     folder.trained(run, &experiment, more)
 }
@@ -13,12 +13,12 @@ fn told(folder: &Folder, run: &str, more: &[&str]) -> String {
 #[test]
 fn classes_and_guidance_change_samples() {
     let folder = Folder::new();
-    let run = told(&folder, "run", &["training.steps=40", "checkpoint.every=40"]);
+    let run = trained(&folder, "run", &["training.steps=40", "checkpoint.every=40"]);
     let draw = |more: &[&str]| {
         let out = folder.path("samples.safetensors");
         let common = ["sample", &run, "--steps", "6", "--count", "20", "--out", &out];
-        let told = succeeds(&[&common[..], more].concat());
-        (folder.samples("samples.safetensors"), told)
+        let printed = succeeds(&[&common[..], more].concat());
+        (folder.samples("samples.safetensors"), printed)
     };
     let (each, message) = draw(&["--class", "each"]);
     assert!(message.contains("in 7 evaluations"), "{message}");
@@ -76,8 +76,8 @@ fn classes_and_guidance_change_samples() {
 #[test]
 fn labels_are_dropped_in_training_alone() {
     let folder = Folder::new();
-    let always = told(&folder, "always", &["training.condition_dropout=0.0"]);
-    let often = told(&folder, "often", &["training.condition_dropout=0.9"]);
+    let always = trained(&folder, "always", &["training.condition_dropout=0.0"]);
+    let often = trained(&folder, "often", &["training.condition_dropout=0.9"]);
     let weights = |run: &str| {
         let name = format!("{run}.safetensors");
         succeeds(&["export", &folder.path(run), "--out", &folder.path(&name)]);

@@ -23,7 +23,7 @@ fn known_pixels_stay_and_others_are_drawn() {
     let draw = |more: &[&str]| {
         let out = folder.path("filled.safetensors");
         let common = ["inpaint", &run, "--input", &picture, "--mask", &mask, "--steps", "5", "--count", "6"];
-        let told = succeeds(&[&common[..], &["--out", &out], more].concat());
+        let printed = succeeds(&[&common[..], &["--out", &out], more].concat());
         let filled = folder.samples("filled.safetensors");
         assert_eq!(filled.size(), [6, 8, 8, 1]);
         let at = |sample: i64, y: i64, x: i64| filled.int64_value(&[sample, y, x, 0]);
@@ -33,23 +33,23 @@ fn known_pixels_stay_and_others_are_drawn() {
             }
         }
         assert!((1..6).any(|sample| (0..8).any(|y| (4..8).any(|x| at(sample, y, x) != at(0, y, x)))), "{more:?}");
-        (filled, told)
+        (filled, printed)
     };
-    let (plain, told) = draw(&[]);
-    assert!(told.contains("6 completions of 32 unknown among 64"), "{told}");
+    let (plain, printed) = draw(&[]);
+    assert!(printed.contains("6 completions of 32 unknown among 64"), "{printed}");
     assert_eq!(plain, draw(&[]).0, "the same command");
     assert_ne!(plain, draw(&["--seed", "1"]).0);
-    let (again, told) = draw(&["--passes", "3", "--stretch", "2"]);
-    assert!(again != plain && told.contains("in 16 evaluations"), "{told}");
+    let (again, printed) = draw(&["--passes", "3", "--stretch", "2"]);
+    assert!(again != plain && printed.contains("in 16 evaluations"), "{printed}");
     let _ = draw(&["--solver", "ode2"]);
     let _ = draw(&["--solver", "sde2", "--start-time", "0.1", "--batch", "4"]);
 
-    let (weighed, told) = draw(&["--particles", "8", "--batch", "16"]);
-    assert!(weighed != plain && told.contains("effective particles of 8: "), "{told}");
-    assert!(told.contains("ln p(known) = -") && told.contains("in 48 evaluations"), "{told}");
+    let (weighed, printed) = draw(&["--particles", "8", "--batch", "16"]);
+    assert!(weighed != plain && printed.contains("effective particles of 8: "), "{printed}");
+    assert!(printed.contains("ln p(known) = -") && printed.contains("in 48 evaluations"), "{printed}");
     // With a single particle the method is the ancestral sampler.
-    let (alone, told) = draw(&["--particles", "1"]);
-    assert!(told.contains("effective particles of 1: 1.0 at the end"), "{told}");
+    let (alone, printed) = draw(&["--particles", "1"]);
+    assert!(printed.contains("effective particles of 1: 1.0 at the end"), "{printed}");
     assert_eq!(alone.size(), plain.size());
 }
 
@@ -87,12 +87,12 @@ fn blanks_in_text_are_filled() {
     let folder = Folder::new();
     let run = folder.text("text");
     let out = folder.path("filled.txt");
-    let told = succeeds(&["inpaint", &run, "--text", "the c__ sat", "--steps", "4", "--count", "3", "--out", &out]);
+    let printed = succeeds(&["inpaint", &run, "--text", "the c__ sat", "--steps", "4", "--count", "3", "--out", &out]);
     let lines = String::from_utf8(folder.bytes("filled.txt")).expect("text");
     assert_eq!(lines.lines().count(), 3);
     for line in lines.lines() {
         assert_eq!(line.chars().count(), 16);
-        assert!(line.starts_with("the c") && &line[7..11] == " sat" && told.contains(line), "{line:?}");
+        assert!(line.starts_with("the c") && &line[7..11] == " sat" && printed.contains(line), "{line:?}");
     }
     succeeds(&["inpaint", &run, "--text", "a??t", "--blank", "?", "--particles", "3", "--steps", "3", "--out", &out]);
 
@@ -127,8 +127,8 @@ fn empty_cells_are_filled() {
     succeeds(&["inpaint", &run, "--input", &input, "--steps", "4", "--particles", "4", "--out", &out]);
     // A known cell stays as written, in its column, even where the network is given the nearest value that it knows.
     fs::write(&input, "note,colour,size,count\nany,,1e6,\n").expect("a file");
-    let told = succeeds(&["inpaint", &run, "--input", &input, "--steps", "4", "--out", &out]);
-    assert!(told.contains("size = 1000000, known from"), "{told}");
+    let printed = succeeds(&["inpaint", &run, "--input", &input, "--steps", "4", "--out", &out]);
+    assert!(printed.contains("size = 1000000, known from"), "{printed}");
     let filled = String::from_utf8(folder.bytes("filled.csv")).expect("text");
     assert!(filled.starts_with("note,colour,size,count\nany,") && filled.contains(",1e6,"), "{filled}");
     fs::write(&input, "size,count,colour\n1.5,,green\n").expect("a file");

@@ -12,7 +12,7 @@ use crate::support::images;
 use crate::{Folder, experiments, fails, succeeds};
 
 /// Trains a run on the digits whose network is conditioned on their 4×4 versions.
-fn told(folder: &Folder, run: &str, more: &[&str]) -> String {
+fn trained(folder: &Folder, run: &str, more: &[&str]) -> String {
     let experiment = fs::read_to_string(experiments().join("digits.toml")).expect("the experiment");
     let settings = ["network.unet.low_resolution=2", "training.condition_dropout=0.2"];
     folder.trained(run, &experiment, &[&settings[..], more].concat())
@@ -45,12 +45,12 @@ fn samples_are_like_the_small_images_that_are_told() {
         "optimiser.learning_rate=0.004",
         "ema.decay=0.9",
     ];
-    let run = told(&folder, "run", &steps);
+    let run = trained(&folder, "run", &steps);
     let draw = |more: &[&str]| {
         let out = folder.path("samples.safetensors");
-        let told = succeeds(&[&["sample", &run, "--steps", "10", "--count", "40", "--out", &out], more].concat());
+        let printed = succeeds(&[&["sample", &run, "--steps", "10", "--count", "40", "--out", &out], more].concat());
         let samples = Vec::<f64>::try_from(folder.samples("samples.safetensors").to_kind(tch::Kind::Double).view(-1));
-        (samples.expect("numbers"), told)
+        (samples.expect("numbers"), printed)
     };
     let (whole, reduction) = truth(20);
     let small = reduction.reduce(&whole);
@@ -70,7 +70,7 @@ fn samples_are_like_the_small_images_that_are_told() {
     assert!(own < 0.25 * other, "{own} from its own small image, {other} from another's");
     let (none, _) = draw(&[]);
     let [of_none, _] = errors(&none);
-    assert!(own < 0.25 * of_none, "{own} where it is told, {of_none} where it is not");
+    assert!(own < 0.25 * of_none, "{own} where it is given, {of_none} where it is not");
 
     let guided = |guide: &str, weight: &str| draw(&["--like", "test:0-19", "--guidance", weight, "--guide", guide]);
     assert_eq!((&guided("output", "0").0, &guided("parameters", "0").0), (&like, &like));
@@ -97,7 +97,7 @@ fn samples_are_like_the_small_images_that_are_told() {
 #[test]
 fn a_picture_has_a_row_for_each_small_image() {
     let folder = Folder::new();
-    let run = told(&folder, "run", &["validation.every=4", "validation.samples=3", "validation.sample_steps=2"]);
+    let run = trained(&folder, "run", &["validation.every=4", "validation.samples=3", "validation.sample_steps=2"]);
     let out = folder.path("grid.png");
     let sample = ["sample", &run, "--steps", "2", "--out", &out];
     succeeds(&[&sample[..], &["--like", "test:2-3", "--count", "5"]].concat());
@@ -144,7 +144,7 @@ fn a_small_validation_split_is_shown_whole() {
 #[test]
 fn every_command_takes_a_run_that_is_told_small_images() {
     let folder = Folder::new();
-    let run = told(&folder, "run", &[]);
+    let run = trained(&folder, "run", &[]);
     succeeds(&["grid", &run, "--fine", "4", "--steps", "2", "--examples", "8"]);
     succeeds(&["sample", &run, "--steps", "2", "--count", "3", "--grid", "fitted", "--like", "validation:1"]);
     let out = folder.path("filled.png");
@@ -169,8 +169,8 @@ fn every_command_takes_a_run_that_is_told_small_images() {
     succeeds(&["bench", "train", &experiment, "--steps", "1", "--warm-up", "0"]);
     succeeds(&["bench", "sample", &experiment, "--steps", "1", "--warm-up", "0", "--count", "2"]);
     // A run that is stopped half-way and resumed ends with the same weights.
-    let half = told(&folder, "half", &["training.steps=2", "checkpoint.every=2", "training.decay=\"constant\""]);
-    let whole = told(&folder, "whole", &["training.decay=\"constant\""]);
+    let half = trained(&folder, "half", &["training.steps=2", "checkpoint.every=2", "training.decay=\"constant\""]);
+    let whole = trained(&folder, "whole", &["training.decay=\"constant\""]);
     succeeds(&["train", "--resume", &half, "--set", "training.steps=4"]);
     let last = |run: &str| {
         let name = format!("{run}.safetensors");
@@ -183,7 +183,7 @@ fn every_command_takes_a_run_that_is_told_small_images() {
 #[test]
 fn labels_and_small_images_are_told_together() {
     let folder = Folder::new();
-    let run = told(&folder, "run", &["network.unet.classes=10"]);
+    let run = trained(&folder, "run", &["network.unet.classes=10"]);
     let out = folder.path("samples.safetensors");
     let sample = ["sample", &run, "--steps", "2", "--count", "2", "--out", &out];
     let draw = |more: &[&str]| {
@@ -204,7 +204,7 @@ fn labels_and_small_images_are_told_together() {
 #[test]
 fn small_images_that_do_not_fit_are_refused() {
     let folder = Folder::new();
-    let run = told(&folder, "run", &[]);
+    let run = trained(&folder, "run", &[]);
     let (large, text, out) = (folder.path("large.png"), folder.path("text.png"), folder.path("x.png"));
     GrayImage::new(8, 8).save(&large).expect("a picture");
     fs::write(&text, "no picture").expect("a file");
@@ -222,7 +222,7 @@ fn small_images_that_do_not_fit_are_refused() {
     let plain = folder.digits("plain");
     refused(&plain, &["--like", "test:0"], &["without small images", "low_resolution"]);
     refused(&plain, &["--guidance", "1"], &["--guidance", "low_resolution"]);
-    let always = told(&folder, "always", &["training.condition_dropout=0.0"]);
+    let always = trained(&folder, "always", &["training.condition_dropout=0.0"]);
     refused(&always, &[], &["of which small image?", "condition_dropout is 0", "--like"]);
     refused(&always, &["--like", "test:0", "--guidance", "1"], &["--guidance 1", "condition_dropout is 0"]);
 

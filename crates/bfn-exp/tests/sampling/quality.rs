@@ -23,8 +23,8 @@ fn images_are_compared_in_the_features_of_a_classifier() {
     let run = folder.digits("run");
     let common = ["quality", &run, "--count", "60", "--reference", "100", "--steps", "2,4"];
     let measure = |more: &[&str]| succeeds(&[&common[..], more].concat());
-    let told = measure(&["--solver", "ancestral,ode2", "--classifier-steps", "150"]);
-    assert!(told.contains("a classifier of 10 classes, trained for 150 steps from seed 0"), "{told}");
+    let printed = measure(&["--solver", "ancestral,ode2", "--classifier-steps", "150"]);
+    assert!(printed.contains("a classifier of 10 classes, trained for 150 steps from seed 0"), "{printed}");
     let quality = kept(&folder, "run");
     let expected =
         ["classifier_frechet", "classifier_precision", "classifier_recall", "pixel_means", "pixel_deviations"];
@@ -63,8 +63,8 @@ fn images_are_compared_in_the_features_of_a_classifier() {
 fn images_of_one_class_are_compared_by_their_pixels() {
     let folder = Folder::new();
     let run = folder.trained("run", &images(&folder, 60, |_| 0), &[]);
-    let told = succeeds(&["quality", &run, "--count", "20", "--steps", "2", "--solver", "ancestral"]);
-    assert!(told.contains("labels of one class alone"), "{told}");
+    let printed = succeeds(&["quality", &run, "--count", "20", "--steps", "2", "--solver", "ancestral"]);
+    assert!(printed.contains("labels of one class alone"), "{printed}");
     assert_eq!(names(&kept(&folder, "run")), ["pixel_means", "pixel_deviations"]);
     assert!(!fs::exists(folder.path("run/classifier.safetensors")).expect("a folder"));
 }
@@ -93,8 +93,8 @@ fn rows_that_are_done_when_it_is_stopped_are_kept() {
 fn texts_are_compared_by_their_spelling() {
     let folder = Folder::new();
     let run = folder.text("text");
-    let told = succeeds(&["quality", &run, "--count", "20", "--steps", "3", "--solver", "ancestral,redraw"]);
-    assert!(told.contains("16 different words"), "{told}");
+    let printed = succeeds(&["quality", &run, "--count", "20", "--steps", "3", "--solver", "ancestral,redraw"]);
+    assert!(printed.contains("16 different words"), "{printed}");
     let quality = kept(&folder, "text");
     assert_eq!(names(&quality), ["spelling", "symbols", "pairs", "triples"]);
     assert_eq!(quality["data"][0].as_f64(), Some(1.0), "the training text is spelt like itself");

@@ -13,7 +13,7 @@ use super::{Folder, succeeds};
 const STEPS: [&str; 3] = ["training.steps=4", "training.accumulation=2", "training.deterministic=true"];
 
 /// Runs `train` with these settings, with and without recording, and checks that the results are the same.
-fn assert_same(folder: &Folder, told: &[&str], train: impl Fn(&str, &[&str]) -> String) {
+fn assert_same(folder: &Folder, condition: &[&str], train: impl Fn(&str, &[&str]) -> String) {
     let runs = ["plain", "recorded"].map(|name| {
         let recording = if name == "recorded" { "training.cuda_graphs=true" } else { "training.cuda_graphs=false" };
         train(name, &[&STEPS[..], &[recording]].concat())
@@ -39,7 +39,7 @@ fn assert_same(folder: &Folder, told: &[&str], train: impl Fn(&str, &[&str]) -> 
             let name = format!("{number}-{solver}.safetensors");
             let file = folder.path(&name);
             let sample = ["sample", &runs[number], "--count", "4", "--steps", "7", "--solver", solver, "--out", &file];
-            succeeds(&[&sample, told].concat());
+            succeeds(&[&sample, condition].concat());
             folder.samples(&name)
         });
         assert!(one.equal(&other), "{solver}");
@@ -49,8 +49,8 @@ fn assert_same(folder: &Folder, told: &[&str], train: impl Fn(&str, &[&str]) -> 
 #[test]
 fn bins_of_images_are_modelled_the_same() {
     let folder = Folder::new();
-    let told = ["--class", "3", "--guidance", "0.5"];
-    assert_same(&folder, &told, |run, settings| {
+    let condition = ["--class", "3", "--guidance", "0.5"];
+    assert_same(&folder, &condition, |run, settings| {
         let labels = ["network.unet.classes=10", "training.condition_dropout=0.2", "training.time_density=[1.0, 0.5]"];
         folder.digits_like(run, &[settings, &labels].concat())
     });

@@ -20,9 +20,9 @@ fn every_solver_draws_digits_and_text() {
         for solver in ["ancestral", "sde1", "sde2", "ode1", "ode2", "ode2-single", "redraw", "fixed-noise"] {
             let out = folder.path("samples.safetensors");
             let common = ["sample", run, "--steps", "4", "--count", "6", "--out", &out];
-            let told = succeeds(&[&common[..], &["--solver", solver]].concat());
+            let printed = succeeds(&[&common[..], &["--solver", solver]].concat());
             let evaluations = if solver == "ode2-single" { 9 } else { 5 };
-            assert!(told.contains(&format!("in {evaluations} evaluations")), "{solver}: {told}");
+            assert!(printed.contains(&format!("in {evaluations} evaluations")), "{solver}: {printed}");
             let samples = folder.samples("samples.safetensors");
             assert_eq!(samples.size(), *shape, "{solver}");
             assert!(samples.max().int64_value(&[]) < *values, "{solver}");

@@ -24,7 +24,7 @@ pub struct LowResolution {
     /// \[B, H/f · W/f · C\] for a factor f, channels fastest as in the images themselves; from −1, black, to 1.
     pub values: Tensor,
     /// \[B\]: 1 where the network is given the values, 0 where it is not and they make no difference.
-    pub told: Tensor,
+    pub given: Tensor,
 }
 
 impl Condition {
@@ -73,7 +73,7 @@ impl Condition {
     }
 
     fn map(&self, each: impl Fn(&Tensor) -> Tensor) -> Self {
-        let small = |small: &LowResolution| LowResolution { values: each(&small.values), told: each(&small.told) };
+        let small = |small: &LowResolution| LowResolution { values: each(&small.values), given: each(&small.given) };
         Self { labels: self.labels.as_ref().map(&each), low_resolution: self.low_resolution.as_ref().map(small) }
     }
 }
@@ -81,7 +81,7 @@ impl Condition {
 impl Inputs for Condition {
     fn tensors(&mut self) -> Vec<&mut Tensor> {
         let Self { labels, low_resolution } = self;
-        let small = low_resolution.iter_mut().flat_map(|LowResolution { values, told }| [values, told]);
+        let small = low_resolution.iter_mut().flat_map(|LowResolution { values, given }| [values, given]);
         labels.iter_mut().chain(small).collect()
     }
 }

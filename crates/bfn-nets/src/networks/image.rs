@@ -73,7 +73,7 @@ impl Canvas {
     }
 
     /// Returns the same canvas for a network that also takes images smaller by `factor`, if there is one.
-    pub(super) fn told_of(self, checks: Checks, factor: Option<usize>) -> Result<Self, Error> {
+    pub(super) fn conditioned_on(self, checks: Checks, factor: Option<usize>) -> Result<Self, Error> {
         let Some(factor) = factor else { return Ok(self) };
         let sides = [self.unfolded_height, self.unfolded_width];
         let fits = (2..1 << 16).contains(&factor) && sides.iter().all(|side| side % factor as i64 == 0);
@@ -84,8 +84,8 @@ impl Canvas {
         Ok(Self { low_resolution: Some(factor as i64), ..self })
     }
 
-    /// Returns the number of channels of [`told`](Self::told).
-    pub(super) fn told_channels(&self) -> i64 {
+    /// Returns the number of channels of [`condition`](Self::condition).
+    pub(super) fn condition_channels(&self) -> i64 {
         if self.low_resolution.is_none() { 0 } else { (self.unfolded_channels + 1) * self.patch * self.patch }
     }
 
@@ -93,25 +93,25 @@ impl Canvas {
     ///
     /// Each number is repeated over the pixels that it stands for. A further channel is 1 where there is such an
     /// image. All channels are 0 where there is none. The result is `None` for a network that takes no such images.
-    pub(super) fn told(&self, condition: Option<&Condition>, x: &Tensor) -> Option<Tensor> {
+    pub(super) fn condition(&self, condition: Option<&Condition>, x: &Tensor) -> Option<Tensor> {
         let Some(factor) = self.low_resolution else {
             expect_no_low_resolution(condition);
             return None;
         };
         let batch = x.size()[0];
         let options = (x.kind(), x.device());
-        let Some(told) = condition.and_then(Condition::low_resolution) else {
-            return Some(Tensor::zeros([batch, self.told_channels(), self.height, self.width], options));
+        let Some(small_images) = condition.and_then(Condition::low_resolution) else {
+            return Some(Tensor::zeros([batch, self.condition_channels(), self.height, self.width], options));
         };
         let (channels, sides) = (self.unfolded_channels, [self.unfolded_height, self.unfolded_width]);
         let small = sides.map(|side| side / factor);
-        expect_shape("low-resolution images", &told.values, &[batch, small[0] * small[1] * channels]);
-        expect_shape("which low-resolution images are told", &told.told, &[batch]);
-        let is_told = told.told.to_kind(x.kind()).reshape([batch, 1, 1, 1]);
-        let values = told.values.to_kind(x.kind()).reshape([batch, small[0], small[1], channels]);
-        let values = values.permute([0, 3, 1, 2]).contiguous().upsample_nearest2d(sides, None, None) * &is_told;
-        let told = Tensor::cat(&[values, is_told.expand([batch, 1, sides[0], sides[1]], false)], 1);
-        Some(if self.patch == 1 { told } else { told.pixel_unshuffle(self.patch) })
+        expect_shape("low-resolution images", &small_images.values, &[batch, small[0] * small[1] * channels]);
+        expect_shape("which low-resolution images are given", &small_images.given, &[batch]);
+        let is_given = small_images.given.to_kind(x.kind()).reshape([batch, 1, 1, 1]);
+        let values = small_images.values.to_kind(x.kind()).reshape([batch, small[0], small[1], channels]);
+        let values = values.permute([0, 3, 1, 2]).contiguous().upsample_nearest2d(sides, None, None) * &is_given;
+        let beside = Tensor::cat(&[values, is_given.expand([batch, 1, sides[0], sides[1]], false)], 1);
+        Some(if self.patch == 1 { beside } else { beside.pixel_unshuffle(self.patch) })
     }
 
     /// Returns the position features that the published input adapter holds, even if nothing reads them.
@@ -250,19 +250,19 @@ mod tests {
         let shape = Shape::Image { height: 4, width: 6, channels: 2 };
         let variables = Variables { shape, inputs_per_variable: 1, outputs_per_variable: 1 };
         let checks = Checks { table: "test" };
-        let canvas = Canvas::new(checks, &variables, 1, 0).unwrap().told_of(checks, Some(2)).unwrap();
+        let canvas = Canvas::new(checks, &variables, 1, 0).unwrap().conditioned_on(checks, Some(2)).unwrap();
         let number = |y: i64, x: i64, channel: i64| (1 + (y * 3 + x) * 2 + channel) as f64;
         let values = Tensor::arange(12, (Kind::Float, Device::Cpu)).reshape([1, 12]) + 1.0;
-        for told in [1.0, 0.0] {
+        for given in [1.0, 0.0] {
             let low_resolution =
-                LowResolution { values: values.shallow_clone(), told: Tensor::from_slice(&[told as f32]) };
+                LowResolution { values: values.shallow_clone(), given: Tensor::from_slice(&[given as f32]) };
             let condition = Condition::of_low_resolution(low_resolution);
             let x = Tensor::zeros([1, 2, 4, 6], (Kind::Float, Device::Cpu));
-            let channels = canvas.told(Some(&condition), &x).unwrap();
+            let channels = canvas.condition(Some(&condition), &x).unwrap();
             assert_eq!(channels.size(), [1, 3, 4, 6]);
             for (y, x) in (0..4).flat_map(|y| (0..6).map(move |x| (y, x))) {
                 let at = |channel: i64| channels.double_value(&[0, channel, y, x]);
-                let expected = [number(y / 2, x / 2, 0) * told, number(y / 2, x / 2, 1) * told, told];
+                let expected = [number(y / 2, x / 2, 0) * given, number(y / 2, x / 2, 1) * given, given];
                 assert_eq!([at(0), at(1), at(2)], expected, "pixel ({y}, {x})");
             }
         }

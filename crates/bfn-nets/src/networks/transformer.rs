@@ -164,15 +164,15 @@ impl Transformer {
                 input * 2.0 - 1.0
             }
         };
-        let mut told = self.t_embedding.forward(&(t.to_kind(x.kind()) * 2.0 - 1.0).unsqueeze(-1));
+        let mut everywhere = self.t_embedding.forward(&(t.to_kind(x.kind()) * 2.0 - 1.0).unsqueeze(-1));
         if let Some(label) = LabelEmbedding::forward(self.label_emb.as_ref(), condition, batch) {
-            told += label;
+            everywhere += label;
         }
         // The stream that the blocks add to stays in f32, even if matrix products are in bf16.
         let mut embedded = self.inp_embedding.forward(&x).to_kind(self.positions.kind());
         // In place: the gradient of a linear map does not need its output.
         embedded += &self.positions;
-        embedded += told.unsqueeze(1);
+        embedded += everywhere.unsqueeze(1);
         embedded
     }
 }

@@ -62,7 +62,7 @@ impl UNet {
             0 => 0,
             bands => 4 * bands + 2,
         };
-        let gathered = canvas.channels + 1 + position_channels + canvas.told_channels();
+        let gathered = canvas.channels + 1 + position_channels + canvas.condition_channels();
         let features = config.input_features.map_or(gathered, |features| features as i64);
         // As in the published code, there is no map if the number of features is already right.
         let adapter = path / "input_adapter" / "output_projection";
@@ -177,8 +177,8 @@ impl UNet {
         let plane = [batch, 1, self.canvas.height, self.canvas.width];
         let time = (t.to_kind(x.kind()) * 2.0 - 1.0).reshape([batch, 1, 1, 1]).expand(plane, false);
         let positions = self.positions.as_ref().map(|positions| positions.expand([batch, -1, -1, -1], false));
-        let told = self.canvas.told(condition, &x);
-        let gathered = Tensor::cat(&[x, time].into_iter().chain(positions).chain(told).collect::<Vec<_>>(), 1);
+        let of_condition = self.canvas.condition(condition, &x);
+        let gathered = Tensor::cat(&[x, time].into_iter().chain(positions).chain(of_condition).collect::<Vec<_>>(), 1);
         match &self.input_adapter {
             None => gathered,
             Some(adapter) => adapter.over_channels(&gathered),

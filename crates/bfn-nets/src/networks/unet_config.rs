@@ -121,6 +121,6 @@ impl UNetConfig {
         if let Some(classes) = self.classes {
             CHECKS.at_least_one("classes", classes)?;
         }
-        Canvas::new(CHECKS, variables, self.patch, levels - 1)?.told_of(CHECKS, self.low_resolution)
+        Canvas::new(CHECKS, variables, self.patch, levels - 1)?.conditioned_on(CHECKS, self.low_resolution)
     }
 }

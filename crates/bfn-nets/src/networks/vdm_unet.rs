@@ -96,7 +96,7 @@ impl VdmUNetConfig {
         if let Some(classes) = self.classes {
             CHECKS.at_least_one("classes", classes)?;
         }
-        Canvas::new(CHECKS, variables, self.patch, 0)?.told_of(CHECKS, self.low_resolution)
+        Canvas::new(CHECKS, variables, self.patch, 0)?.conditioned_on(CHECKS, self.low_resolution)
     }
 }
 
@@ -148,7 +148,7 @@ impl VdmUNet {
         ];
         let label_emb = LabelEmbedding::new(path, config.classes, 4 * width, 1.0);
         let exponents = &config.fourier_exponents;
-        let entering = canvas.channels * (1 + 2 * exponents.len() as i64) + canvas.told_channels();
+        let entering = canvas.channels * (1 + 2 * exponents.len() as i64) + canvas.condition_channels();
         let conv_in = Convolution::new(path / "conv_in", entering, width, Start::Uniform);
         let blocks = path / "down_blocks";
         let down = (0..config.blocks).map(|index| stage(&blocks / index, width)).collect();
@@ -207,9 +207,9 @@ impl Network for VdmUNet {
         }
         let time = embedded.silu();
 
-        let entering = match self.canvas.told(condition, &x) {
+        let entering = match self.canvas.condition(condition, &x) {
             None => self.fourier(&x),
-            Some(told) => Tensor::cat(&[self.fourier(&x), told], 1),
+            Some(of_condition) => Tensor::cat(&[self.fourier(&x), of_condition], 1),
         };
         let mut h = self.conv_in.forward(&entering);
         let mut skips = Vec::with_capacity(self.up.len());

@@ -27,18 +27,18 @@ fn labels_matter_and_a_negative_one_tells_nothing() {
     for (name, config, variables) in told_of_classes() {
         assert_eq!(config.classes(), Some(4));
         let Built { store, network, input, t, .. } = build(&config, &variables);
-        let told = |labels: [i64; 3]| {
+        let output_of = |labels: [i64; 3]| {
             let condition = Condition::of_labels(Tensor::from_slice(&labels));
             tch::no_grad(|| network.forward(&input, &t, Some(&condition), Mode::Evaluate))
         };
         let untold = tch::no_grad(|| network.forward(&input, &t, None, Mode::Evaluate));
-        let output = told([3, -1, 0]);
+        let output = output_of([3, -1, 0]);
         let differs = |example: i64, other: &Tensor| {
             let difference = (output.get(example) - other.get(example)).abs().max().double_value(&[]);
             difference > 1e-5 * untold.abs().max().double_value(&[])
         };
         assert!(differs(0, &untold) && !differs(1, &untold) && differs(2, &untold), "{name}");
-        assert!(differs(0, &told([2, -1, 0])) && !differs(2, &told([2, -1, 0])), "{name}");
+        assert!(differs(0, &output_of([2, -1, 0])) && !differs(2, &output_of([2, -1, 0])), "{name}");
 
         let condition = Condition::of_labels(Tensor::from_slice(&[3i64, -1, 0]));
         network.forward(&input, &t, Some(&condition), Mode::Train).square().sum(Kind::Float).backward();
@@ -92,24 +92,24 @@ fn low_resolution_images_matter_where_they_are_told() {
         let values = Tensor::linspace(-1.0, 1.0, 3 * numbers, (Kind::Float, Device::Cpu)).reshape([3, numbers]);
         let forward =
             |condition: Option<&Condition>| tch::no_grad(|| network.forward(&input, &t, condition, Mode::Evaluate));
-        let told = |values: &Tensor, told: [f32; 3]| {
-            let (values, told) = (values.shallow_clone(), Tensor::from_slice(&told));
-            forward(Some(&Condition::of_low_resolution(LowResolution { values, told })))
+        let output_of = |values: &Tensor, given: [f32; 3]| {
+            let (values, given) = (values.shallow_clone(), Tensor::from_slice(&given));
+            forward(Some(&Condition::of_low_resolution(LowResolution { values, given })))
         };
         let untold = forward(None);
-        let output = told(&values, [1.0, 0.0, 1.0]);
+        let output = output_of(&values, [1.0, 0.0, 1.0]);
         let differs = |example: i64, other: &Tensor| {
             let difference = (output.get(example) - other.get(example)).abs().max().double_value(&[]);
             difference > 1e-5 * untold.abs().max().double_value(&[])
         };
         assert!(differs(0, &untold) && !differs(1, &untold) && differs(2, &untold), "{name}");
         // An image of zeros differs from no image.
-        let zeros = told(&values.zeros_like(), [1.0; 3]);
+        let zeros = output_of(&values.zeros_like(), [1.0; 3]);
         assert!(differs(0, &zeros) && differs(1, &zeros), "{name}");
         // Another image changes the prediction, but only of the examples that are conditioned on it.
         let others = values.copy();
         let _ = others.narrow(0, 0, 2).fill_(0.5);
-        let other = told(&others, [1.0, 0.0, 1.0]);
+        let other = output_of(&others, [1.0, 0.0, 1.0]);
         assert!(differs(0, &other) && !differs(1, &other) && !differs(2, &other), "{name}");
     }
 }
@@ -137,7 +137,7 @@ fn each_number_enters_its_own_channel() {
     assert_eq!(weight.size(), [8, 2 + 3, 3, 3]);
     // The gradient with respect to the input weights shows which channels are not zero.
     let condition =
-        Condition::of_low_resolution(LowResolution { values: values(1.0), told: Tensor::from_slice(&[1f32]) });
+        Condition::of_low_resolution(LowResolution { values: values(1.0), given: Tensor::from_slice(&[1f32]) });
     let (input, t) = (Tensor::zeros([1, 128], (Kind::Float, Device::Cpu)), Tensor::from_slice(&[0.5f32]));
     tch::no_grad(|| {
         for mut parameter in store.trainable_variables() {
@@ -175,6 +175,6 @@ fn factors_that_do_not_fit_are_refused() {
 fn a_low_resolution_image_that_a_network_does_not_take_panics() {
     let Built { network, input, t, .. } = build(&NetworkConfig::Unet(small_unet()), &image(8, 8, 1, 1));
     let values = Tensor::zeros([3, 16], (Kind::Float, Device::Cpu));
-    let condition = Condition::of_low_resolution(LowResolution { values, told: Tensor::from_slice(&[1f32; 3]) });
+    let condition = Condition::of_low_resolution(LowResolution { values, given: Tensor::from_slice(&[1f32; 3]) });
     let _ = network.forward(&input, &t, Some(&condition), Mode::Evaluate);
 }

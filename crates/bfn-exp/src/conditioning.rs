@@ -45,7 +45,7 @@ pub struct ConditionArgs {
 
 /// The condition that follows from the arguments, for a record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Asked {
+pub struct ConditionRecord {
     /// A number, `each`, `of_image` or `none`.
     pub class: String,
     /// The small images, as examples of a split.
@@ -60,11 +60,11 @@ pub struct Asked {
     pub guide: Guide,
 }
 
-impl Asked {
+impl ConditionRecord {
     /// Returns the condition that follows from these arguments.
-    pub fn of(args: &ConditionArgs, telling: &Telling) -> Self {
+    pub fn of(args: &ConditionArgs, conditions: &Conditions) -> Self {
         Self {
-            class: telling.class.to_string(),
+            class: conditions.class.to_string(),
             like: args.like.map(|like| like.to_string()),
             low_resolution: args.low_resolution.clone(),
             guidance: args.guidance,
@@ -105,7 +105,7 @@ struct Guidance {
 
 /// The conditions of a run's network for all samples, and their guidance.
 #[derive(Debug, Clone)]
-pub struct Telling {
+pub struct Conditions {
     classes: Option<usize>,
     class: ClassName,
     images: Option<Images>,
@@ -114,7 +114,7 @@ pub struct Telling {
 
 /// The condition of a batch, and its guidance.
 #[derive(Debug)]
-pub struct Told {
+pub struct Conditioning {
     condition: Condition,
     guidance: Guidance,
 }
@@ -144,7 +144,7 @@ impl fmt::Display for ClassName {
     }
 }
 
-impl Telling {
+impl Conditions {
     /// Conditions samples on each class in turn or, if the network receives small images, on examples.
     ///
     /// These are the first `count` examples of a split. A network that receives no condition is given none.
@@ -210,14 +210,14 @@ impl Telling {
             (Some(_), None) if knows_none => ClassName::None,
             (Some(_), None) => bail!("which class? {run} {untrained}; give --class NUMBER, or --class each"),
         };
-        let telling = Self { classes, class, images, guidance: Guidance { weight, guide } };
-        if reduction.is_some() && telling.images.is_none() {
+        let conditions = Self { classes, class, images, guidance: Guidance { weight, guide } };
+        if reduction.is_some() && conditions.images.is_none() {
             ensure!(
                 knows_none,
                 "of which small image? {run} {untrained}; give --low-resolution FILE, or --like test:0"
             );
         }
-        let (has_class, has_image) = (telling.class_of(0).is_some(), telling.images.is_some());
+        let (has_class, has_image) = (conditions.class_of(0).is_some(), conditions.images.is_some());
         ensure!(
             classes.is_none() || reduction.is_none() || has_class == has_image,
             "{run} was trained with labels and reduced images together, or with neither; give --class and \
@@ -233,7 +233,7 @@ impl Telling {
             "--guidance {weight} needs something to go towards; give {}",
             if reduction.is_some() { "--low-resolution or --like" } else { "--class NUMBER, or --class each" }
         );
-        Ok(telling)
+        Ok(conditions)
     }
 
     /// Returns the class of a sample, if it has one.
@@ -252,11 +252,11 @@ impl Telling {
     }
 
     /// Returns the condition of the given samples.
-    pub fn of(&self, samples: &[u64], device: Device) -> Option<Told> {
+    pub fn of(&self, samples: &[u64], device: Device) -> Option<Conditioning> {
         let labels: Option<Vec<i64>> = samples.iter().map(|sample| self.class_of(*sample).map(i64::from)).collect();
         let images = self.images.as_ref().map(|images| images.of(samples));
         let condition = condition(labels, images)?.on(device);
-        Some(Told { condition, guidance: self.guidance })
+        Some(Conditioning { condition, guidance: self.guidance })
     }
 
     /// Returns the number of calls of the network for one prediction.
@@ -269,20 +269,21 @@ impl Guidance {
     const NONE: Self = Self { weight: 0.0, guide: Guide::Output };
 }
 
-impl Told {
+impl Conditioning {
     /// Computes the output distribution that `output` makes of Ψ(θ, t, c), with guidance if it is requested.
     ///
     /// Guidance acts either on Ψ(θ, t, c) and Ψ(θ, t, ∅), which [`guided`] combines before `output` is applied, or on
     /// the output distributions of both, which are combined by [`Guided`].
     pub fn predict<O: Guided>(
-        told: Option<&Self>,
+        conditioning: Option<&Self>,
         model: &Model,
         input: &Tensor,
         t: &Tensor,
         output: impl Fn(&Tensor) -> O,
     ) -> O {
-        let with = model.predict(input, t, told.map(|told| &told.condition), Mode::Evaluate);
-        let Some(Guidance { weight, guide }) = told.map(|told| told.guidance).filter(|one| one.weight != 0.0) else {
+        let with = model.predict(input, t, conditioning.map(|one| &one.condition), Mode::Evaluate);
+        let Some(Guidance { weight, guide }) = conditioning.map(|one| one.guidance).filter(|one| one.weight != 0.0)
+        else {
             return output(&with);
         };
         let without = model.predict(input, t, None, Mode::Evaluate);

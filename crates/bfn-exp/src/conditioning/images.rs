@@ -139,7 +139,7 @@ impl Images {
     pub(super) fn of(&self, samples: &[u64]) -> SmallImages {
         let (size, count) = (self.reduction.format().size(), self.count() as u64);
         let image = |sample: &u64| &self.small[(sample % count) as usize * size..][..size];
-        SmallImages { values: samples.iter().flat_map(image).copied().collect(), told: vec![true; samples.len()] }
+        SmallImages { values: samples.iter().flat_map(image).copied().collect(), given: vec![true; samples.len()] }
     }
 
     /// Draws a picture with a row for each small image.
@@ -157,11 +157,11 @@ impl Images {
         let drawn = bytes(samples, form);
         let all = drawn.len() / size;
         ensure!(all.is_multiple_of(count), "{all} samples are not as many for each of {count} small images");
-        let told = self.reduction.enlarged(&self.reduction.bytes(&self.small));
+        let enlarged = self.reduction.enlarged(&self.reduction.bytes(&self.small));
         let whole = self.whole.as_ref().map(|whole| bytes(whole, form));
         let part = |images: &[u8], number: usize| images[number * size..(number + 1) * size].to_vec();
         let row = |image: usize| {
-            let mut row = part(&told, image);
+            let mut row = part(&enlarged, image);
             row.extend((image..all).step_by(count).flat_map(|sample| part(&drawn, sample)));
             row.extend(whole.iter().flat_map(|whole| part(whole, image)));
             row
