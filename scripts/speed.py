@@ -51,8 +51,8 @@ def unet(width, blocks, multipliers, attention, dropout):
     return model
 
 
-def vdm(width, blocks):
-    model = parity.vdm(1)
+def vdm(width, blocks, outputs=1):
+    model = parity.vdm(outputs)
     model["net"]["parameters"].update(embedding_dim=width, n_blocks=blocks, norm_groups=32)
     model["output_adapter"]["parameters"]["input_height"] = width + 1
     return model
@@ -70,6 +70,16 @@ MODELS = {
         steps=4,
         rate=2e-4,
     ),
+    "discretised": parity.experiment(
+        {"dataset": "mnist", "num_bins": 256},
+        {
+            **vdm(128, 4, outputs=2),
+            **parity.continuous(1e-6, "DiscretizedNormalFactory", {"num_bins": 256, "clip": True}),
+        },
+        batch=8,
+        steps=4,
+        rate=2e-4,
+    ),
     "transformer": parity.experiment(
         {"dataset": "text8", "seq_len": 256}, {**parity.gpt(4, 768, 256), **CHARACTERS}, batch=4, steps=6, rate=1e-4
     ),
@@ -83,7 +93,14 @@ MODELS = {
 MODELS["transformer"]["model"]["net"]["parameters"]["n_head"] = 12
 
 # The number of samples drawn side by side, and of sampling steps.
-SAMPLES = {"unet": (4, 5), "vdm": (4, 5), "transformer": (2, 6), "small-unet": (16, 40), "small-transformer": (16, 40)}
+SAMPLES = {
+    "unet": (4, 5),
+    "vdm": (4, 5),
+    "discretised": (4, 5),
+    "transformer": (2, 6),
+    "small-unet": (16, 40),
+    "small-transformer": (16, 40),
+}
 
 WARM_UP = 2
 
