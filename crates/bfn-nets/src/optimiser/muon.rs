@@ -108,11 +108,15 @@ impl Muon {
     pub(super) fn step(&mut self, learning_rate: f64, skip: Option<&Tensor>) {
         let _no_grad = tch::no_grad_guard();
         // On a CPU, nothing waits if the number is read here.
-        let known = skip.is_none_or(|skip| skip.device() == Device::Cpu);
-        if known && skip.is_some_and(|skip| skip.double_value(&[]) == 1.0) {
-            return;
-        }
-        let skip = skip.filter(|_| !known);
+        let skip = match skip {
+            Some(skip) if skip.device() == Device::Cpu => {
+                if skip.double_value(&[]) == 1.0 {
+                    return;
+                }
+                None
+            }
+            other => other,
+        };
         for group in &mut self.groups {
             group.step_unless(skip, self.momentum, learning_rate);
         }
