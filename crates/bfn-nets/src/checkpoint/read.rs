@@ -33,7 +33,7 @@ impl Checkpoint {
     ///
     /// Returns [`Error::Io`] if the file cannot be read, and [`Error::DamagedCheckpoint`] if it is not whole.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let checkpoint = Self::read_foreign(path)?;
+        let checkpoint = Self::open(path)?;
         let (header, data) = checkpoint.bytes.split_at(checkpoint.data_start);
         let place = checksum::place(header)
             .ok_or_else(|| damaged(path, format!("a metadata entry \"{}\"", checksum::KEY), "none".to_owned()))?;
@@ -43,7 +43,7 @@ impl Checkpoint {
             let expected = String::from_utf8_lossy(&header[place]).into_owned();
             return Err(damaged(path, format!("the SHA-256 {expected}"), found));
         }
-        Ok(checkpoint)
+        checkpoint.usable()
     }
 
     /// Reads a safetensors file from any program; there is no checksum to verify.
@@ -53,18 +53,14 @@ impl Checkpoint {
     /// Returns the errors of [`read`](Self::read), and [`Error::UnusableWeights`] for a number type that libtorch
     /// lacks.
     pub fn read_foreign(path: &Path) -> Result<Self, Error> {
+        Self::open(path)?.usable()
+    }
+
+    /// Reads a file whose header describes the rest of it.
+    fn open(path: &Path) -> Result<Self, Error> {
         let bytes =
             std::fs::read(path).map_err(|reason| Error::Io { action: "read", path: path.to_owned(), reason })?;
         let (header, metadata) = parse(path, &bytes)?;
-        for (name, info) in metadata.tensors() {
-            if kinds::kind_of(info.dtype).is_none() {
-                return Err(Error::UnusableWeights {
-                    path: path.to_owned(),
-                    expected: "numbers of a type that libtorch has".to_owned(),
-                    found: format!("{:?} in the tensor \"{name}\"", info.dtype),
-                });
-            }
-        }
         Ok(Self {
             path: path.to_owned(),
             data_start: 8 + header,
@@ -72,6 +68,18 @@ impl Checkpoint {
             metadata: metadata.metadata().clone().unwrap_or_default().into_iter().collect(),
             bytes,
         })
+    }
+
+    /// Returns the checkpoint if libtorch has the number types of all its tensors.
+    fn usable(self) -> Result<Self, Error> {
+        match self.tensors.iter().find(|(_, info)| kinds::kind_of(info.dtype).is_none()) {
+            None => Ok(self),
+            Some((name, info)) => Err(Error::UnusableWeights {
+                expected: "numbers of a type that libtorch has".to_owned(),
+                found: format!("{:?} in the tensor \"{name}\"", info.dtype),
+                path: self.path,
+            }),
+        }
     }
 
     /// Reads a metadata entry from a file's header alone.

@@ -179,6 +179,22 @@ proptest! {
     }
 }
 
+/// A changed type of numbers leaves a header that fits the file: only the checksum tells.
+#[test]
+fn a_changed_number_type_is_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("changed.safetensors");
+    snapshot(Device::Cpu).write(&path).unwrap();
+    let file = fs::read(&path).unwrap();
+    let place = file.windows(5).position(|bytes| bytes == b"\"F64\"").expect("a tensor of f64");
+    for replaced in [b"\"C64\"", b"\"I64\"", b"\"U64\""] {
+        let mut changed = file.clone();
+        changed[place..place + 5].copy_from_slice(replaced);
+        fs::write(&path, &changed).unwrap();
+        assert_damaged(&path, &String::from_utf8_lossy(replaced));
+    }
+}
+
 fn assert_damaged(path: &Path, what: &str) {
     match Checkpoint::read(path) {
         Err(error @ Error::DamagedCheckpoint { .. }) => {
