@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`torch`] | the backend that runs the equations of `bfn-core` on libtorch's tensors |
 //! | [`networks`] | the networks Ψ(θ, t) |
+//! | [`kernels`] | layers on CPUs in f32, faster than those of libtorch |
 //! | [`parameter`] | a network's learned tensors and their names |
 //! | [`optimiser`], [`ema`] | AdamW and Muon, gradient clipping; the moving average of the weights |
 //! | [`classifier`], [`measures`] | a feature space for images; distances between samples and data in it |
@@ -47,6 +48,6 @@ pub use parameter::{NamedTensor, Parameter};
 pub use precision::{Precision, PrecisionGuard};
 pub use random_state::seed_dropout;
 pub use recorded::{Inputs, Recorded};
-pub use shim::Autocast;
+pub use shim::{Autocast, kernels};
 pub use torch::{Indices, Tensor, Torch};
 pub use whole_file::{check_writable, write_whole};

@@ -3,6 +3,8 @@
 use tch::nn::Path;
 use tch::{Device, Kind, Tensor};
 
+use crate::shim::kernels;
+
 use super::Mode;
 use super::arithmetic::note;
 use super::layers::{GroupNorm, Start, dropout as dropped, linear};
@@ -23,14 +25,18 @@ pub(super) fn attend(projected: &Tensor, heads: i64, packing: Packing, dropout: 
     let size = projected.size();
     let (batch, length, width) = (size[0], size[1], size[2] / 3);
     let channels = width / heads;
+    // The scores and the weighted values.
+    note((batch * heads * length * length) as u64, 2 * channels);
+    if dropout == 0.0 && prefers_kernel(projected, batch * heads, channels) {
+        let single = projected.to_kind(Kind::Float);
+        return kernels::attention(&single, heads, packing == Packing::HeadFirst).to_kind(projected.kind());
+    }
     let (split, axis) = match packing {
         Packing::KindFirst => (projected.view([batch, length, 3, heads, channels]), 2),
         Packing::HeadFirst => (projected.view([batch, length, heads, 3, channels]), 3),
     };
     // A view [3, B, heads, T, channels] whose last axis is dense, as the fused kernels need it.
     let parts = split.movedim_int(axis, 0).transpose(2, 3);
-    // The scores and the weighted values.
-    note((batch * heads * length * length) as u64, 2 * channels);
     let attended =
         if prefers_products(projected, length, dropout) { products(&parts, dropout) } else { fused(&parts, dropout) };
     attended.transpose(1, 2).reshape([batch, length, width])
@@ -38,14 +44,8 @@ pub(super) fn attend(projected: &Tensor, heads: i64, packing: Packing, dropout: 
 
 /// Runs libtorch's fused attention: queries, keys, values \[3, B, heads, T, channels\] → \[B, heads, T, channels\].
 fn fused(parts: &Tensor, dropout: f64) -> Tensor {
-    let channels = parts.size()[4];
-    // On a CPU its matrix products have a slow path for fewer than sixteen channels; added zeros change nothing.
-    let missing = if parts.device().is_cuda() { 0 } else { (NARROWEST_HEAD - channels).max(0) };
-    let padded = if missing > 0 { parts.constant_pad_nd([0, missing]) } else { parts.shallow_clone() };
-    let [queries, keys, values] = [0, 1, 2].map(|index| padded.select(0, index));
-    let scale = 1.0 / (channels as f64).sqrt();
-    Tensor::scaled_dot_product_attention(&queries, &keys, &values, None::<Tensor>, dropout, false, scale, false)
-        .narrow(-1, 0, channels)
+    let [queries, keys, values] = [0, 1, 2].map(|index| parts.select(0, index));
+    Tensor::scaled_dot_product_attention(&queries, &keys, &values, None::<Tensor>, dropout, false, None, false)
 }
 
 /// Computes the same by matrix products, with the attention weights in memory.
@@ -59,20 +59,28 @@ fn products(parts: &Tensor, dropout: f64) -> Tensor {
     dropped(weights, dropout, Mode::Train).bmm(&parts[2]).view([batch, heads, length, channels])
 }
 
-/// Returns whether [`products`] is faster, by timings of both: on a CPU for short sequences.
+/// Returns whether the kernel of this crate is faster than libtorch's functions, by timings of all
+/// (`cargo bench -p bfn-nets`).
 ///
-/// Dropout of the weights has no fused kernel on a CPU at all. In bf16, the backward pass of the fused kernel is slow.
-fn prefers_products(projected: &Tensor, length: i64, dropout: f64) -> bool {
-    let shortest_fused = match (projected.requires_grad(), projected.kind()) {
-        (true, Kind::Float | Kind::BFloat16) => 257,
-        (false, Kind::Float) => 65,
-        _ => 0,
-    };
-    projected.device() == Device::Cpu && (length < shortest_fused || dropout > 0.0)
+/// Its backward pass gives each head of an example to one thread. It computes in f32; for bf16, the matrix instructions
+/// of some processors make up for what libtorch loses elsewhere, but not with narrow heads.
+fn prefers_kernel(projected: &Tensor, heads: i64, channels: i64) -> bool {
+    let idle_threads = projected.requires_grad() && heads < i64::from(tch::get_num_threads());
+    projected.device() == Device::Cpu
+        && !idle_threads
+        && match projected.kind() {
+            Kind::Float => true,
+            Kind::BFloat16 => channels <= 16,
+            _ => false,
+        }
 }
 
-/// The number of channels of a head below which zeros are added for the fused kernel.
-const NARROWEST_HEAD: i64 = 16;
+/// Returns whether [`products`] is faster than [`fused`], by timings of both: on a CPU, if the fused kernel is slow
+/// backwards (bf16, short sequences), and with dropout of the weights, for which there is no fused kernel there.
+fn prefers_products(projected: &Tensor, length: i64, dropout: f64) -> bool {
+    let slow_backwards = projected.kind() == Kind::BFloat16 && projected.requires_grad() && length <= 256;
+    projected.device() == Device::Cpu && (slow_backwards || dropout > 0.0)
+}
 
 /// The names and the layout of one published attention block.
 #[derive(Debug, Clone, Copy)]
@@ -162,25 +170,31 @@ mod tests {
         Tensor::cat(&outputs.collect::<Vec<_>>(), 2)
     }
 
-    /// Checks output and gradient, for lengths and heads on both sides of every choice.
+    /// Checks output and gradient of every way to compute attention, with the largest error that its precision allows.
     #[test]
     fn attention_is_its_formula_whichever_way_is_taken() {
-        for (length, heads, channels) in [(5, 3, 4), (5, 2, 16), (70, 2, 8), (300, 1, 8), (300, 2, 20)] {
-            for packing in [Packing::KindFirst, Packing::HeadFirst] {
-                let x = Tensor::randn([2, length, 3 * heads * channels], (Kind::Float, Device::Cpu));
-                let weight = Tensor::randn([2, length, heads * channels], (Kind::Float, Device::Cpu));
-                let exact = x.to_kind(Kind::Double).set_requires_grad(true);
-                let expected = expected(&exact, heads, packing);
-                (&expected * &weight).sum(Kind::Double).backward();
+        let shapes =
+            [(1, 1, 1), (5, 3, 4), (5, 2, 16), (24, 4, 16), (49, 2, 40), (70, 2, 8), (300, 1, 8), (300, 2, 20)];
+        for (kind, tolerance) in [(Kind::Float, 1e-5), (Kind::BFloat16, 4e-2), (Kind::Double, 1e-12)] {
+            for (length, heads, channels) in shapes {
+                for packing in [Packing::KindFirst, Packing::HeadFirst] {
+                    let x = Tensor::randn([2, length, 3 * heads * channels], (kind, Device::Cpu));
+                    let weight = Tensor::randn([2, length, heads * channels], (kind, Device::Cpu));
+                    let exact = x.to_kind(Kind::Double).copy().set_requires_grad(true);
+                    let expected = expected(&exact, heads, packing);
+                    (&expected * &weight).sum(Kind::Double).backward();
 
-                let without_gradient = attend(&x, heads, packing, 0.0);
-                let leaf = x.set_requires_grad(true);
-                let found = attend(&leaf, heads, packing, 0.0);
-                (&found * &weight).sum(Kind::Float).backward();
-                let pairs = [(without_gradient, &expected), (found, &expected), (leaf.grad(), &exact.grad())];
-                for (found, expected) in pairs {
-                    let error = (found - expected).abs().max().double_value(&[]);
-                    assert!(error < 2e-5, "{length} {heads} {channels} {packing:?}: {error:e}");
+                    let without_gradient = attend(&x, heads, packing, 0.0);
+                    let leaf = x.set_requires_grad(true);
+                    let found = attend(&leaf, heads, packing, 0.0);
+                    (&found * &weight).sum(kind).backward();
+                    let pairs = [(without_gradient, &expected), (found, &expected), (leaf.grad(), &exact.grad())];
+                    for (found, expected) in pairs {
+                        let error = (found - expected).abs().max().double_value(&[]);
+                        let largest = expected.abs().max().double_value(&[]);
+                        let place = format!("{kind:?} {length} {heads} {channels} {packing:?}");
+                        assert!(error <= tolerance * largest.max(1.0), "{place}: {error:e} of {largest}");
+                    }
                 }
             }
         }

@@ -3,6 +3,8 @@
 use tch::nn::{Init, Path};
 use tch::{Device, Kind, Tensor};
 
+use crate::shim::kernels;
+
 use super::Mode;
 use super::arithmetic::summed;
 
@@ -63,6 +65,16 @@ impl Linear {
         linear(x, &self.weight, Some(&self.bias))
     }
 
+    /// Maps the last axis and applies GELU in its approximation by tanh.
+    pub(super) fn then_gelu(&self, x: &Tensor) -> Tensor {
+        let Self { weight, bias } = self;
+        if [x, weight, bias].into_iter().all(kernels::takes) {
+            summed(kernels::linear_gelu(x, weight, bias), weight.size()[1])
+        } else {
+            self.forward(x).gelu("tanh")
+        }
+    }
+
     /// Maps the channels: \[B, inputs, H, W\] → \[B, outputs, H, W\].
     pub(super) fn over_channels(&self, x: &Tensor) -> Tensor {
         pointwise(x, &self.weight, Some(&self.bias))
@@ -71,7 +83,9 @@ impl Linear {
 
 /// Applies a linear map to the last axis: `weight` is \[outputs, inputs\].
 pub(super) fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
-    summed(x.linear(weight, bias), weight.size()[1])
+    let ours = [Some(x), Some(weight), bias].into_iter().flatten().all(kernels::takes);
+    let y = if ours { kernels::linear(x, weight, bias) } else { x.linear(weight, bias) };
+    summed(y, weight.size()[1])
 }
 
 /// Applies a linear map to the channels of every pixel: `weight` is \[outputs, inputs\].
@@ -190,7 +204,11 @@ impl LayerNorm {
     }
 
     pub(super) fn forward(&self, x: &Tensor) -> Tensor {
-        x.layer_norm([self.width], Some(&self.weight), Some(&self.bias), 1e-5, true)
+        const EPSILON: f64 = 1e-5;
+        if kernels::takes(x) && self.width % kernels::MULTIPLE == 0 {
+            return kernels::layer_norm(x, &self.weight, &self.bias, EPSILON);
+        }
+        x.layer_norm([self.width], Some(&self.weight), Some(&self.bias), EPSILON, true)
     }
 }
 

@@ -150,29 +150,29 @@ impl Transformer {
         })
     }
 
-    /// Computes the embedded input: \[B, D, width\].
+    /// Computes the embedded input: \[B·D, width\], a row for each position.
     fn embed(&self, input: &Tensor, t: &Tensor, condition: Option<&Condition>) -> Tensor {
         let batch = input.size()[0];
         expect_shape("t", t, &[batch]);
         let x = match self.inputs {
             1 => {
                 expect_shape("input", input, &[batch, self.length]);
-                input.unsqueeze(-1)
+                input.reshape([-1, 1])
             }
             classes => {
                 expect_shape("input", input, &[batch, self.length, classes]);
-                input * 2.0 - 1.0
+                input.reshape([-1, classes]) * 2.0 - 1.0
             }
         };
         let mut everywhere = self.t_embedding.forward(&(t.to_kind(x.kind()) * 2.0 - 1.0).unsqueeze(-1));
         if let Some(label) = LabelEmbedding::forward(self.label_emb.as_ref(), condition, batch) {
             everywhere += label;
         }
+        let added = everywhere.unsqueeze(1) + &self.positions;
         // The stream that the blocks add to stays in f32, even if matrix products are in bf16.
-        let mut embedded = self.inp_embedding.forward(&x).to_kind(self.positions.kind());
+        let mut embedded = self.inp_embedding.forward(&x).to_kind(added.kind());
         // In place: the gradient of a linear map does not need its output.
-        embedded += &self.positions;
-        embedded += everywhere.unsqueeze(1);
+        embedded += added.view([-1, self.width]);
         embedded
     }
 }
@@ -183,7 +183,7 @@ impl Network for Transformer {
         let embedded = self.embed(input, t, condition);
         let mut x = dropout(embedded.shallow_clone(), self.dropout, mode);
         for block in &self.blocks {
-            x = block.forward(x, mode);
+            x = block.forward(x, self.length, mode);
         }
         let x = self.ln_f.forward(&x);
         let Linear { weight, bias } = &self.lm_head;
@@ -195,7 +195,7 @@ impl Network for Transformer {
         } else {
             self.lm_head.forward(&x)
         };
-        output.to_kind(input.kind())
+        output.view([input.size()[0], self.length, -1]).to_kind(input.kind())
     }
 
     /// Returns true for weights of linear maps only, as in the published run: not biases, normalisation or embeddings.
@@ -247,16 +247,20 @@ impl Block {
         }
     }
 
-    /// Applies the block: \[B, D, width\] → \[B, D, width\].
-    fn forward(&self, x: Tensor, mode: Mode) -> Tensor {
+    /// Applies the block to \[B·D, width\], D being `length`.
+    ///
+    /// With positions and examples on one axis, the output of a linear map is no view of another tensor. For a view,
+    /// libtorch would have to copy gradients where a sum is in place.
+    fn forward(&self, x: Tensor, length: i64, mode: Mode) -> Tensor {
         let attention_dropout = match mode {
             Mode::Train => self.dropout,
             Mode::Evaluate => 0.0,
         };
         let projected = self.attention_in.forward(&self.ln_1.forward(&x));
-        let attended = attend(&projected, self.heads, Packing::KindFirst, attention_dropout);
+        let projected = projected.view([-1, length, projected.size()[1]]);
+        let attended = attend(&projected, self.heads, Packing::KindFirst, attention_dropout).view(x.size().as_slice());
         let middle = plus(dropout(self.attention_out.forward(&attended), self.dropout, mode), x);
-        let hidden = self.mlp_in.forward(&self.ln_2.forward(&middle)).gelu("tanh");
+        let hidden = self.mlp_in.then_gelu(&self.ln_2.forward(&middle));
         plus(dropout(self.mlp_out.forward(&hidden), self.dropout, mode), middle)
     }
 }

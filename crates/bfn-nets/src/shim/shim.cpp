@@ -21,6 +21,7 @@
 #include <optional>
 #include <vector>
 
+#include "../kernels/lists.h"
 #include "guarded.h"
 
 namespace {
@@ -78,6 +79,13 @@ char *bfn_fused_adamw(Handles parameters, Handles first, Handles second, size_t 
       squares.push_back(*second[i]);
     }
     if (values.empty()) return;
+    if (step->is_cpu() && bfn::all_plain(values) && bfn::all_plain(slopes) && bfn::all_plain(means) &&
+        bfn::all_plain(squares)) {
+      if (skip != nullptr && skip->item<double>() == 1) return;
+      const double count = step->item<double>();
+      bfn::adamw(values, slopes, means, squares, {count, learning_rate, beta_1, beta_2, weight_decay, epsilon});
+      return;
+    }
     std::vector<at::Tensor> steps(values.size(), *step);
     std::optional<at::Tensor> found_inf;
     if (skip != nullptr) found_inf = *skip;
@@ -96,6 +104,13 @@ char *bfn_clip_gradients(Handles parameters, size_t count, double limit, at::Ten
       at::TensorOptions options = at::kFloat;
       if (count > 0) options = parameters[0]->options().requires_grad(false);
       *norm = new at::Tensor(at::zeros({}, options));
+      return;
+    }
+    if (bfn::all_plain(slopes)) {
+      const double total = bfn::norm(slopes), factor = limit / (total + 1e-6);
+      // Also if it is NaN: what is not finite must not look as if it were.
+      if (!(factor >= 1)) bfn::scale(slopes, static_cast<float>(factor));
+      *norm = new at::Tensor(at::full({}, total, at::kFloat));
       return;
     }
     at::Tensor total = at::linalg_vector_norm(at::stack(at::_foreach_norm(slopes, 2)), 2);
@@ -122,7 +137,13 @@ char *bfn_zero_gradients(Handles parameters, size_t count) {
 char *bfn_foreach_lerp(Handles from, Handles to, size_t count, double weight) {
   return guarded([&] {
     at::NoGradGuard no_grad;
-    if (count > 0) at::_foreach_lerp_(tensors(from, count), tensors(to, count), weight);
+    if (count == 0) return;
+    const std::vector<at::Tensor> moved = tensors(from, count), goals = tensors(to, count);
+    if (bfn::all_plain(moved) && bfn::all_plain(goals)) {
+      bfn::approach(moved, goals, static_cast<float>(weight));
+    } else {
+      at::_foreach_lerp_(moved, goals, weight);
+    }
   });
 }
 
