@@ -84,17 +84,17 @@ class LayerNorm : public torch::autograd::Function<LayerNorm> {
  public:
   static at::Tensor forward(AutogradContext *context, const at::Tensor &given, const at::Tensor &weight,
                             const at::Tensor &bias, double epsilon) {
-    const at::Tensor x = given.contiguous();
+    const at::Tensor x = given.contiguous(), factors = weight.contiguous(), terms = bias.contiguous();
     const int64_t width = weight.numel(), rows = x.numel() / width;
     at::Tensor y = at::empty_like(x), statistics = at::empty({rows, 2}, x.options());
-    const float *from = x.data_ptr<float>(), *factor = weight.data_ptr<float>(), *term = bias.data_ptr<float>();
+    const float *from = x.data_ptr<float>(), *factor = factors.data_ptr<float>(), *term = terms.data_ptr<float>();
     float *to = y.data_ptr<float>(), *pairs = statistics.data_ptr<float>();
     parallel(PARTS, [&](int64_t begin, int64_t end) {
       const int64_t first = rows * begin / PARTS, count = rows * end / PARTS - first;
       kernels().layer_norm(from + first * width, factor, term, static_cast<float>(epsilon), to + first * width,
                            pairs + 2 * first, count, width);
     });
-    context->save_for_backward({x, weight, statistics});
+    context->save_for_backward({x, factors, statistics});
     return y;
   }
 
@@ -161,10 +161,10 @@ class LinearGelu : public torch::autograd::Function<LinearGelu> {
                             const at::Tensor &bias, bool tracked) {
     const int64_t inputs = weight.size(1), outputs = weight.size(0);
     const at::Tensor rows = x.reshape({-1, inputs}), mapped = rows.mm(weight.t());
-    const at::Tensor y = tracked ? at::empty_like(mapped) : mapped;
+    const at::Tensor y = tracked ? at::empty_like(mapped) : mapped, terms = bias.contiguous();
     // The derivative takes the place of what is no longer needed.
     float *from = mapped.data_ptr<float>(), *to = y.data_ptr<float>(), *derivative = tracked ? from : nullptr;
-    const float *added = bias.data_ptr<float>();
+    const float *added = terms.data_ptr<float>();
     const int64_t count = mapped.size(0);
     parallel(PARTS, [&](int64_t begin, int64_t end) {
       const int64_t first = count * begin / PARTS, skipped = first * outputs;

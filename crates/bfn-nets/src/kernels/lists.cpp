@@ -31,6 +31,13 @@ std::vector<Piece> pieces(const Tensors &tensors) {
 
 float *numbers(const at::Tensor &tensor, const Piece &piece) { return tensor.data_ptr<float>() + piece.begin; }
 
+void expect_partners(const Tensors &tensors, const Tensors &others) {
+  TORCH_CHECK(tensors.size() == others.size(), "expected ", tensors.size(), " tensors, found ", others.size());
+  for (size_t t = 0; t < tensors.size(); ++t) {
+    TORCH_CHECK(tensors[t].sizes() == others[t].sizes(), "expected ", tensors[t].sizes(), ", found ", others[t].sizes());
+  }
+}
+
 // Calls `body` for each piece and its index.
 template <typename Body> void for_each(const std::vector<Piece> &list, Body body) {
   bfn::parallel(static_cast<int64_t>(list.size()), [&](int64_t begin, int64_t end) {
@@ -66,6 +73,7 @@ void adamw(const Tensors &parameters, const Tensors &gradients, const Tensors &f
   const double correction = 1 / std::sqrt(1 - std::pow(beta_2, count));
   const auto narrow = [](double number) { return static_cast<float>(number); };
   const AdamW step{narrow(kept), narrow(beta_1), narrow(beta_2), narrow(rate), narrow(correction), narrow(epsilon)};
+  for (const Tensors *others : {&gradients, &first, &second}) expect_partners(parameters, *others);
   for_each(pieces(parameters), [&](const Piece &piece, int64_t) {
     const size_t t = piece.tensor;
     kernels().adamw(step, numbers(parameters[t], piece), numbers(gradients[t], piece), numbers(first[t], piece),
@@ -80,6 +88,7 @@ void scale(const Tensors &tensors, float factor) {
 }
 
 void approach(const Tensors &tensors, const Tensors &to, float weight) {
+  expect_partners(tensors, to);
   for_each(pieces(tensors), [&](const Piece &piece, int64_t) {
     kernels().approach(numbers(tensors[piece.tensor], piece), numbers(to[piece.tensor], piece), weight, piece.count);
   });
