@@ -1,8 +1,8 @@
 //! Safe wrappers of the C++ shim and of the dynamic linker: all that this crate needs and `tch` lacks.
 //!
-//! This module, with [`graph`] and [`kernels`] in it, is the only one with `unsafe` code. Two rules make each call sound: the pointers
-//! passed on come from live `Tensor`s that outlive the call (the shim keeps none), and every C++ exception comes back
-//! as a message.
+//! This module, with [`graph`] and [`kernels`] in it, is the only one with `unsafe` code. Two rules make each call
+//! sound: the pointers passed on come from live `Tensor`s that outlive the call (the shim keeps none), and every C++
+//! exception comes back as a message.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::marker::PhantomData;
@@ -67,7 +67,7 @@ pub(crate) struct Moments<'a> {
     pub(crate) second: &'a [Tensor],
 }
 
-/// Runs libtorch's fused AdamW kernel on every parameter that has a gradient.
+/// Takes a step of AdamW, in one pass over its numbers, on every parameter that has a gradient.
 ///
 /// `step` is the number of this step, counted from one, as a scalar on the parameters' device. If `skip`, another such
 /// scalar, holds 1, nothing changes.

@@ -1,7 +1,7 @@
 // Softmax attention, forwards and backwards. Included by kernels.cpp.
 //
-// A thread computes a head from start to end, some rows of queries at a time, so that scores stay in a cache and never
-// exist as a whole. The backward pass computes them again. Queries, keys and values are read from the projection as it
+// A thread computes some rows of a head's queries at a time, so that scores stay in a cache and never exist as a whole.
+// The backward pass computes them again; in it, a head is the work of one thread. Queries, keys and values are read from the projection as it
 // is, and their gradients are written to one array of the same layout.
 #pragma once
 
@@ -64,7 +64,7 @@ void attention(const Heads &heads, const float *projected, float *attended, floa
     const int64_t rows = at_most(BLOCK, length - first);
     const Item item(heads, projected, number);
     if (unit == begin || first == 0) {
-      pack_transposed(item.keys, length, channels, score_scale(heads), keys);
+      pack(item.keys.transposed(), channels, length, score_scale(heads), keys);
       pack(item.values, length, channels, 1, values);
     }
     multiply<false>(item.queries.from_row(first), rows, channels, {keys, channels, 0}, weights, row);
@@ -121,8 +121,8 @@ void attention_backward(const Heads &heads, const float *projected, const float 
     float *to = gradient + item.in;
     pack(item.queries, length, channels, score_scale(heads), queries);
     pack(item.keys, length, channels, score_scale(heads), keys);
-    pack_transposed(item.keys, length, channels, score_scale(heads), keys_transposed);
-    pack_transposed(item.values, length, channels, 1, values_transposed);
+    pack(item.keys.transposed(), channels, length, score_scale(heads), keys_transposed);
+    pack(item.values.transposed(), channels, length, 1, values_transposed);
     pack(given, length, channels, 1, slopes);
     memset(of_keys, 0, length * width * sizeof(float));
     memset(of_values, 0, length * width * sizeof(float));

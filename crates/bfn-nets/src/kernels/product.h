@@ -10,6 +10,8 @@ struct Matrix {
   const float *data;
   int64_t rows, columns;
 
+  Matrix transposed() const { return {data, columns, rows}; }
+
   Matrix from_row(int64_t row) const { return {data + row * rows, rows, columns}; }
 };
 
@@ -84,30 +86,15 @@ template <bool ADD> void multiply(Matrix left, int64_t rows, int64_t inner, Pane
   if (column < row) columns<1, ADD>(left, rows, inner, right, column, to, row);
 }
 
-// Packs `rows` rows of `count` numbers, times `factor`, into panels. Columns that are added are zero.
+// Packs `rows` rows of `count` numbers of any strides, times `factor`, into panels. Columns that are added are zero.
 inline void pack(Matrix from, int64_t rows, int64_t count, float factor, float *panels) {
   const int64_t all_columns = padded(count);
   for (int64_t first = 0; first < all_columns; first += PANEL) {
     const int64_t width = at_most(PANEL, all_columns - first), present = at_most(width, count - first);
     float *panel = panels + first * rows;
     for (int64_t r = 0; r < rows; ++r) {
-      for (int64_t c = 0; c < present; ++c) panel[r * width + c] = factor * from.data[r * from.rows + first + c];
+      for (int64_t c = 0; c < present; ++c) panel[r * width + c] = factor * from.data[r * from.rows + (first + c) * from.columns];
       for (int64_t c = present; c < width; ++c) panel[r * width + c] = 0;
-    }
-  }
-}
-
-// Packs their transpose: rows become columns.
-inline void pack_transposed(Matrix from, int64_t rows, int64_t count, float factor, float *panels) {
-  const int64_t all_columns = padded(rows);
-  for (int64_t first = 0; first < all_columns; first += PANEL) {
-    const int64_t width = at_most(PANEL, all_columns - first), present = at_most(width, rows - first);
-    float *panel = panels + first * count;
-    for (int64_t r = 0; r < present; ++r) {
-      for (int64_t c = 0; c < count; ++c) panel[c * width + r] = factor * from.data[(first + r) * from.rows + c];
-    }
-    for (int64_t c = 0; c < count; ++c) {
-      for (int64_t r = present; r < width; ++r) panel[c * width + r] = 0;
     }
   }
 }

@@ -3,7 +3,8 @@
 //! libtorch's operations are made for large tensors. In networks of about a tenth of a million parameters, as they are
 //! trained on a CPU, much of a step's time goes to copies, to waiting for threads, and to the operations themselves.
 //! These layers are one operation each, forwards and backwards. Their gradients do not depend on the number of
-//! threads, except for matrix products of [`linear`], which are libtorch's. Second derivatives are not supported.
+//! threads, except for the matrix products of [`linear`] and [`linear_gelu`], which are libtorch's. Second derivatives
+//! are not supported.
 //!
 //! The networks of this crate use them wherever [`takes`] holds; own networks may too. This module is the safe wrapper
 //! of the C++ files in `kernels/`.
