@@ -212,6 +212,7 @@ def main():
     parser.add_argument("--examples", type=int, default=1000, help="examples of the test split to evaluate")
     parser.add_argument("--repeats", type=int, default=10, help="evaluations of each term, each with its own draws")
     parser.add_argument("--terms", nargs="+", choices=TERMS, default=TERMS, help="terms of the loss to evaluate")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="of this program's losses")
     parser.add_argument("stage", choices=STAGES)
     parser.add_argument("model", nargs="*", default=list(MODELS))
     arguments = parser.parse_args()
@@ -380,7 +381,7 @@ def losses(arguments, place, count=None, quiet=False):
     save_file(draws, place.folder / "draws.safetensors")
     program = pathlib.Path(arguments.bfn).parent / "examples" / "given_draws"
     files = [place.folder / "draws.safetensors", place.folder / "losses.safetensors"]
-    subprocess.run([program, place.run, *files], check=True)
+    subprocess.run([program, place.run, *files, arguments.device], check=True)
     ours = {name: loss.mean(1) if loss.ndim == 2 else loss for name, loss in load_file(files[1]).items()}
 
     def outputs(noise, t):

@@ -90,7 +90,16 @@ MODELS = {
         {"dataset": "text8", "seq_len": 64}, {**parity.gpt(2, 64, 64), **CHARACTERS}, batch=16, steps=60, rate=1e-3
     ),
 }
-MODELS["transformer"]["model"]["net"]["parameters"]["n_head"] = 12
+# The published sizes and batches, for GPUs only.
+MODELS["mnist"] = parity.experiment(
+    {"dataset": "bin_mnist"}, {**unet(128, 2, [1, 2, 2], [8, 16], 0.5), **BINARY}, batch=512, steps=20, rate=1e-4
+)
+MODELS["text8"] = parity.experiment(
+    {"dataset": "text8", "seq_len": 256}, {**parity.gpt(24, 768, 256), **CHARACTERS}, batch=416, steps=10, rate=1e-4
+)
+FOR_GPUS = ["mnist", "text8"]
+for name in ["transformer", "text8"]:
+    MODELS[name]["model"]["net"]["parameters"]["n_head"] = 12
 
 # The number of samples drawn side by side, and of sampling steps.
 SAMPLES = {
@@ -100,6 +109,8 @@ SAMPLES = {
     "transformer": (2, 6),
     "small-unet": (16, 40),
     "small-transformer": (16, 40),
+    "mnist": (64, 20),
+    "text8": (64, 20),
 }
 
 WARM_UP = 2
@@ -116,7 +127,7 @@ def main():
     parser.add_argument("--turn", nargs=2, metavar=("WHAT", "STEPS"), help=argparse.SUPPRESS)
     parser.add_argument("model", nargs="*", choices=[*MODELS, []])
     arguments = parser.parse_args()
-    arguments.model = arguments.model or list(MODELS)
+    arguments.model = arguments.model or [name for name in MODELS if name not in FOR_GPUS]
     arguments.published_precision = arguments.published_precision or arguments.precision
     arguments.published, arguments.work = arguments.published.resolve(), arguments.work.resolve()
     sys.path.insert(0, str(arguments.published))
@@ -271,6 +282,9 @@ def trained(arguments, place, steps):
 
     config = utils_train.make_config(str(place.config))
     config.data.data_dir = str(arguments.work / "data")
+    if arguments.device == "cuda":
+        # As in the published configurations. On a few processor cores, the workers would compete with the training.
+        config.train_loader.update(num_workers=8, pin_memory=True)
     mixed_precision = "bf16" if arguments.published_precision == "bf16" else "no"
     accelerator = Accelerator(cpu=arguments.device == "cpu", mixed_precision=mixed_precision)
     set_arithmetic(arguments)

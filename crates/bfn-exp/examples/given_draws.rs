@@ -1,14 +1,14 @@
 //! Computes the losses of a run for given random draws, to compare them with those of another program.
 //!
 //! ```text
-//! cargo run --release -p bfn-exp --example given_draws -- RUN DRAWS.safetensors LOSSES.safetensors
+//! cargo run --release -p bfn-exp --example given_draws -- RUN DRAWS.safetensors LOSSES.safetensors [DEVICE]
 //! ```
 //!
 //! DRAWS holds `x` [B, D] (bins or classes, i64), `t` [B] in f64, `t_step` [B] in f64 (multiples of 1/n), `steps` (n,
 //! i64), and standard normal numbers `noise`, `noise_step`, `noise_reconstruction` and `sender_noise` [B, W] in f32,
 //! with W = D for real numbers and D·K for K classes. LOSSES receives `continuous_time`, `step` and `reconstruction`
 //! [B, D], in nats, with the published receiver and floor, and `gradient_norm`, the norm of the gradient of the mean
-//! continuous-time loss with respect to all weights.
+//! continuous-time loss with respect to all weights. DEVICE is `cpu` if not given.
 
 use std::path::Path;
 
@@ -26,12 +26,14 @@ use tch::{Kind, Tensor};
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [run, draws, losses] = &arguments[..] else {
-        anyhow::bail!("three arguments: RUN DRAWS.safetensors LOSSES.safetensors");
+    let (run, draws, losses, choice) = match &arguments[..] {
+        [run, draws, losses] => (run, draws, losses, DeviceChoice::Cpu),
+        [run, draws, losses, device] => (run, draws, losses, device.parse()?),
+        _ => anyhow::bail!("three arguments or four: RUN DRAWS.safetensors LOSSES.safetensors [DEVICE]"),
     };
     let arithmetic = Arithmetic { receiver: Receiver::Factorised, probability: Probability::Floor };
     let which = Which { checkpoint: Choice::Last, weights: Weights::Ema };
-    let trained = Trained::load(Path::new(run), which, DeviceChoice::Cpu, arithmetic)?;
+    let trained = Trained::load(Path::new(run), which, choice, arithmetic)?;
     let draws = Checkpoint::read_foreign(Path::new(draws))?;
     let n = u32::try_from(draws.tensor("steps")?.int64_value(&[])).context("steps")?;
 
@@ -40,6 +42,7 @@ fn main() -> Result<()> {
         let sender_noise = Some(draws.tensor("sender_noise")?);
         let t = Column::new(t);
         let examples = Examples { x, t, weights: None, noise: draws.tensor(noise)?, sender_noise, condition: None };
+        let examples = examples.on(trained.model.device());
         let loss = trained.task.objective.loss(&trained.model, &examples, term, Mode::Evaluate);
         Ok(NamedTensor::new(name, loss.array()))
     };

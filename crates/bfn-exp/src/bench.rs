@@ -87,6 +87,9 @@ pub fn command(command: &BenchCommand) -> Result<()> {
     }
 }
 
+/// The most steps that measure the shares of a step's phases on a GPU.
+const MOST_SHARED: u64 = 10;
+
 /// An experiment that is ready to be measured.
 struct Bench {
     experiment: Experiment,
@@ -110,26 +113,28 @@ impl Bench {
 }
 
 fn train(args: &BenchArgs) -> Result<Report> {
-    let Bench { experiment, task, train, mut model } = Bench::new(args)?;
-    if !experiment.training.cuda_graphs {
-        // A recorded step is one piece of work, so the model cannot wait for the device within it.
-        model.wait_for_device();
-    }
+    let Bench { experiment, task, train, model } = Bench::new(args)?;
     let device = model.device();
     let (warm_up, steps) = (u64::from(args.warm_up), u64::from(args.steps));
+    // A step that waits for a GPU after each phase takes longer, so other steps measure the shares there.
+    let measured = warm_up..warm_up + steps;
+    let shared = if device.is_cuda() { measured.end..measured.end + steps.min(MOST_SHARED) } else { measured.clone() };
     let examples = experiment.training.batch * experiment.training.accumulation as usize;
     let mut trainer = Trainer::new(&experiment, task, train.dataset, model)?;
-    let mut batches = trainer.prefetch(0..warm_up + steps);
-    let mut progress = Progress::new("training", 0, warm_up + steps);
-    let mut phases = Phases::waiting_for(device);
+    let mut batches = trainer.prefetch(0..shared.end);
+    let mut progress = Progress::new("training", 0, shared.end);
+    let mut phases = Phases::new();
     let mut times = Vec::new();
-    for step in 0..warm_up + steps {
-        if step == warm_up {
-            let _ = phases.take_shares();
+    for step in 0..shared.end {
+        if step == shared.start {
+            phases = Phases::waiting_for(device);
+            // A recorded step is one piece of work, so the model cannot wait for the device within it.
+            trainer.model().wait_for_device(!experiment.training.cuda_graphs);
         }
         let started = Instant::now();
         trainer.step(step, &mut batches, &mut phases)?;
-        if step >= warm_up {
+        device::synchronise(device);
+        if measured.contains(&step) {
             times.push(started.elapsed());
         }
         progress.message(step + 1, "steps");
@@ -142,8 +147,8 @@ fn train(args: &BenchArgs) -> Result<Report> {
 }
 
 fn sample(args: &BenchArgs, count: usize) -> Result<Report> {
-    let Bench { experiment, task, mut model, .. } = Bench::new(args)?;
-    model.wait_for_device();
+    let Bench { experiment, task, model, .. } = Bench::new(args)?;
+    model.wait_for_device(true);
     let _no_gradient = tch::no_grad_guard();
     let draw = |steps: usize| {
         let mut progress = Progress::new("sampling", 0, steps as u64);
@@ -223,7 +228,8 @@ fn matrix_rate(device: Device, precision: Precision) -> f64 {
     let side = if device.is_cuda() { 8192 } else { 1024 };
     let _no_gradient = tch::no_grad_guard();
     let _precision = precision.guard(device);
-    let matrix = Tensor::randn([side, side], (Kind::Float, device));
+    let kind = if precision == Precision::Bf16 { Kind::BFloat16 } else { Kind::Float };
+    let matrix = Tensor::randn([side, side], (kind, device));
     let multiply = || {
         let started = Instant::now();
         let _ = matrix.matmul(&matrix);

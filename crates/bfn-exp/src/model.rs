@@ -21,7 +21,7 @@ pub struct Model {
     device: Device,
     precision: Precision,
     time: Cell<Duration>,
-    waits: bool,
+    waits: Cell<bool>,
     /// Recorded predictions for inputs of different shapes, the latest last; present if predictions are recorded.
     recorded: Option<RefCell<Vec<Recorded<tch::Tensor>>>>,
     /// Owns the weights.
@@ -92,7 +92,7 @@ impl Model {
             device,
             precision,
             time: Cell::default(),
-            waits: false,
+            waits: Cell::new(false),
             recorded: None,
             _store: store,
         })
@@ -130,7 +130,7 @@ impl Model {
     /// Panics if predictions are recorded and the network performs an operation that cannot be recorded.
     pub fn predict(&self, input: &Tensor, t: &Tensor, condition: Option<&Condition>, mode: Mode) -> Tensor {
         let wait = || {
-            if self.waits {
+            if self.waits.get() {
                 device::synchronise(self.device)
             }
         };
@@ -176,9 +176,9 @@ impl Model {
         output
     }
 
-    /// Makes each later prediction wait for the GPU before and after, so that its time is measured.
-    pub fn wait_for_device(&mut self) {
-        self.waits = true;
+    /// Sets whether each later prediction waits for the GPU before and after, so that its time is measured.
+    pub fn wait_for_device(&self, waits: bool) {
+        self.waits.set(waits);
     }
 
     /// Returns the time spent in [`predict`](Self::predict) since the last call. On a GPU, this is the time to submit

@@ -11,6 +11,7 @@ use bfn_nets::networks::{
     Mode, Network, NetworkConfig, Positions, Shape, TransformerConfig, UNetConfig, Variables, VdmUNetConfig,
 };
 use bfn_nets::published::read_state_dict;
+use bfn_nets::{Precision, device};
 use tch::nn::VarStore;
 use tch::{Device, Tensor};
 
@@ -55,7 +56,13 @@ fn agrees(name: &str, config: &NetworkConfig, variables: &Variables) {
         eprintln!("SKIPPED {name}: set BFN_REFERENCE to the folder of the reference values to run this test");
         return;
     };
-    let store = VarStore::new(Device::Cpu);
+    for device in device::available() {
+        agrees_on(device, name, &folder, config, variables);
+    }
+}
+
+fn agrees_on(device: Device, name: &str, folder: &Path, config: &NetworkConfig, variables: &Variables) {
+    let store = VarStore::new(device);
     let network = config.build(variables, &store.root()).unwrap();
     let state = read_state_dict(&folder.join(format!("{name}.pt"))).unwrap();
     let state: BTreeMap<String, Tensor> =
@@ -64,18 +71,21 @@ fn agrees(name: &str, config: &NetworkConfig, variables: &Variables) {
 
     let values: BTreeMap<String, Tensor> =
         Tensor::read_safetensors(folder.join(format!("{name}.safetensors"))).unwrap().into_iter().collect();
-    let (expected, t) = (&values["output"], &values["t"]);
+    let (expected, t) = (&values["output"], values["t"].to_device(device));
     let input = match variables.inputs_per_variable {
         1 => values["input"].flatten(1, -1),
         _ => values["input"].shallow_clone(),
     };
-    let output = tch::no_grad(|| network.forward(&input, t, None, Mode::Evaluate));
+    // libtorch's convolutions on GPUs round to TF32 unless they are told not to.
+    let _precision = Precision::F32.guard(device);
+    let output = tch::no_grad(|| network.forward(&input.to_device(device), &t, None, Mode::Evaluate));
+    let output = output.to_device(Device::Cpu);
     let expected = expected.reshape(output.size());
     let largest = expected.abs().max().double_value(&[]);
     let error = (&output - &expected).abs().max().double_value(&[]);
-    eprintln!("{name}: error {error:.2e}, largest output {largest:.3}");
+    eprintln!("{name} on {device:?}: error {error:.2e}, largest output {largest:.3}");
     assert!(largest > 1e-2, "the reference tells nothing: largest output {largest}");
-    assert!(error <= 1e-5 * largest, "error {error:e}, largest output {largest}");
+    assert!(error <= 1e-5 * largest, "error {error:e} on {device:?}, largest output {largest}");
 }
 
 fn load(store: &VarStore, network: &dyn Network, state: &BTreeMap<String, Tensor>) {
