@@ -14,6 +14,7 @@ fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=src/shim");
     println!("cargo:rerun-if-changed=src/kernels");
+    println!("cargo:rerun-if-changed=src/fused");
     println!("cargo:rerun-if-env-changed=CXX");
 
     // torch-sys says where it found libtorch; a build without it (documentation only) has nothing to link.
@@ -36,6 +37,7 @@ fn main() {
         .cpp(true)
         .std("c++17")
         .files(["src/shim/shim.cpp", "src/shim/graph.cpp", "src/kernels/functions.cpp", "src/kernels/lists.cpp"])
+        .files(["functions", "launcher", "emulator"].map(|name| format!("src/fused/{name}.cpp")))
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
         .define("_GLIBCXX_USE_CXX11_ABI", "1")

@@ -1,6 +1,6 @@
 //! Safe wrappers of the C++ shim and of the dynamic linker: all that this crate needs and `tch` lacks.
 //!
-//! This module, with [`graph`] and [`kernels`] in it, is the only one with `unsafe` code. Two rules make each call
+//! This module, with [`fused`], [`graph`] and [`kernels`] in it, is the only one with `unsafe` code. Two rules make each call
 //! sound: the pointers passed on come from live `Tensor`s that outlive the call (the shim keeps none), and every C++
 //! exception comes back as a message.
 
@@ -12,6 +12,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::Error;
 
+pub(crate) mod fused;
 mod graph;
 pub mod kernels;
 

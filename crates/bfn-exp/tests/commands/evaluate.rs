@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::support::signal;
+use super::support::{program, signal};
 use super::{Folder, ends_with, succeeds, text};
 
 fn json(path: &Path) -> Value {
@@ -146,7 +146,7 @@ fn an_interrupted_evaluation_goes_on_to_the_same_bits() {
         ["evaluate", run, "--steps", "2,3,4,5,inf", "--repeats", "15", "--split", "validation"].map(str::to_owned)
     };
     let start = |more: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bfn"));
+        let mut command = program();
         command.args(arguments(&parts)).args(more).env("OMP_NUM_THREADS", "1");
         command.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("bfn starts")
     };

@@ -10,12 +10,12 @@ mod statistics;
 mod sweep;
 
 use std::fs;
-use std::process::{Command, Output};
+use std::process::Output;
 
-use support::{Folder, experiments, text};
+use support::{Folder, experiments, program, text};
 
 /// Settings of a network and a run that are small enough for a test.
-const TINY: [&str; 9] = [
+const TINY: [&str; 10] = [
     "network.unet.width=8",
     "network.unet.multipliers=[1]",
     "network.unet.norm_groups=4",
@@ -25,6 +25,7 @@ const TINY: [&str; 9] = [
     "training.warm_up=0",
     "training.steps=4",
     "checkpoint.every=100",
+    "training.deterministic=true",
 ];
 
 fn digits() -> String {
@@ -33,7 +34,7 @@ fn digits() -> String {
 
 fn bfn(arguments: &[&str]) -> Output {
     // Tests run in parallel: with more threads each, they would wait for one another.
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bfn"));
+    let mut command = program();
     command.args(arguments).env("OMP_NUM_THREADS", "1").output().expect("bfn runs")
 }
 

@@ -51,6 +51,7 @@ clip = 1.0
 warm_up = 10
 decay = "cosine"
 log_every = 3
+deterministic = true
 [validation]
 every = 7
 samples = 2
@@ -97,7 +98,7 @@ impl Bench {
 
     /// Returns the command `bfn train` with these arguments, on the data of this folder.
     pub(super) fn bfn_train(&self, arguments: &[&OsStr]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bfn"));
+        let mut command = support::program();
         command.arg("train").args(arguments).env("BFN_DATA", self.folder.path());
         // Tests run in parallel: with more threads each, they would wait for one another.
         command.env("OMP_NUM_THREADS", "1");

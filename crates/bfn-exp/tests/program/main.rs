@@ -144,7 +144,12 @@ fn the_factorised_receiver_changes_finite_n_alone() {
 #[test]
 fn a_resumed_run_ends_with_the_weights_of_one_that_never_stopped() {
     let folder = Folder::new();
-    let settings = ["training.decay=\"constant\"", "checkpoint.every=3", "network.unet.dropout=0.3"];
+    let settings = [
+        "training.decay=\"constant\"",
+        "checkpoint.every=3",
+        "network.unet.dropout=0.3",
+        "training.deterministic=true",
+    ];
     let with = |steps: &'static str| -> Vec<&str> { settings.iter().copied().chain([steps]).collect() };
     folder.trained("whole", &with("training.steps=7"), &[]);
     folder.trained("parts", &with("training.steps=3"), &[]);

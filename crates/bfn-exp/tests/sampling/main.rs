@@ -18,7 +18,7 @@ use bfn_nets::Checkpoint;
 use support::{Folder, bfn, experiments, fails, text};
 
 /// Settings of a network and a run that are small enough for a test.
-const TINY: [&str; 8] = [
+const TINY: [&str; 9] = [
     "network.unet.width=16",
     "network.unet.norm_groups=4",
     "network.unet.heads=2",
@@ -27,6 +27,7 @@ const TINY: [&str; 8] = [
     "training.warm_up=0",
     "training.steps=4",
     "checkpoint.every=4",
+    "training.deterministic=true",
 ];
 
 /// Text for a run on text, with an alphabet of 27 symbols.

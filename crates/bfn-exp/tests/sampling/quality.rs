@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::support::{images, signal, text};
+use crate::support::{images, program, signal, text};
 use crate::{Folder, fails, succeeds};
 
 fn kept(folder: &Folder, run: &str) -> Value {
@@ -74,7 +74,7 @@ fn images_of_one_class_are_compared_by_their_pixels() {
 fn rows_that_are_done_when_it_is_stopped_are_kept() {
     let folder = Folder::new();
     let run = folder.text("run");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bfn"));
+    let mut command = program();
     command.args(["quality", &run, "--count", "64", "--solver", "ancestral", "--steps", "2,100000"]);
     command.env("OMP_NUM_THREADS", "1").stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("bfn starts");

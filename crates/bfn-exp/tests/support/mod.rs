@@ -12,7 +12,14 @@ pub(crate) fn experiments() -> PathBuf {
 }
 
 pub(crate) fn bfn(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_bfn")).args(arguments).output().expect("bfn runs")
+    program().args(arguments).output().expect("bfn runs")
+}
+
+/// Returns a command that runs `bfn`, on a GPU with what `training.deterministic` needs there.
+pub(crate) fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bfn"));
+    command.env("CUBLAS_WORKSPACE_CONFIG", ":4096:8");
+    command
 }
 
 pub(crate) fn text(bytes: &[u8]) -> String {

@@ -31,24 +31,29 @@ pub(super) fn attend(projected: &Tensor, heads: i64, packing: Packing, dropout: 
         let single = projected.to_kind(Kind::Float);
         return kernels::attention(&single, heads, packing == Packing::HeadFirst).to_kind(projected.kind());
     }
-    let (split, axis) = match packing {
-        Packing::KindFirst => (projected.view([batch, length, 3, heads, channels]), 2),
-        Packing::HeadFirst => (projected.view([batch, length, heads, 3, channels]), 3),
+    if prefers_products(projected, length, dropout) {
+        let (split, axis) = match packing {
+            Packing::KindFirst => (projected.view([batch, length, 3, heads, channels]), 2),
+            Packing::HeadFirst => (projected.view([batch, length, heads, 3, channels]), 3),
+        };
+        let attended = products(&split.movedim_int(axis, 0).transpose(2, 3), dropout);
+        return attended.transpose(1, 2).reshape([batch, length, width]);
+    }
+    // Parts of the last axis: their gradients are joined by one operation.
+    let parts = match packing {
+        Packing::KindFirst => projected.split(width, 2),
+        Packing::HeadFirst => projected.view([batch, length, heads, 3 * channels]).split(channels, 3),
     };
-    // A view [3, B, heads, T, channels] whose last axis is dense, as the fused kernels need it.
-    let parts = split.movedim_int(axis, 0).transpose(2, 3);
-    let attended =
-        if prefers_products(projected, length, dropout) { products(&parts, dropout) } else { fused(&parts, dropout) };
-    attended.transpose(1, 2).reshape([batch, length, width])
-}
-
-/// Runs libtorch's fused attention: queries, keys, values \[3, B, heads, T, channels\] → \[B, heads, T, channels\].
-fn fused(parts: &Tensor, dropout: f64) -> Tensor {
-    let [queries, keys, values] = [0, 1, 2].map(|index| parts.select(0, index));
+    let [queries, keys, values] =
+        [0, 1, 2].map(|kind| parts[kind].view([batch, length, heads, channels]).transpose(1, 2));
     Tensor::scaled_dot_product_attention(&queries, &keys, &values, None::<Tensor>, dropout, false, None, false)
+        .transpose(1, 2)
+        .reshape([batch, length, width])
 }
 
-/// Computes the same by matrix products, with the attention weights in memory.
+/// Computes attention by matrix products, with the attention weights in memory.
+///
+/// `parts`: queries, keys, values \[3, B, heads, T, channels\]. Returns \[B, heads, T, channels\].
 fn products(parts: &Tensor, dropout: f64) -> Tensor {
     let size = parts.size();
     let (batch, heads, length, channels) = (size[1], size[2], size[3], size[4]);
@@ -75,7 +80,7 @@ fn prefers_kernel(projected: &Tensor, heads: i64, channels: i64) -> bool {
         }
 }
 
-/// Returns whether [`products`] is faster than [`fused`], by timings of both: on a CPU, if the fused kernel is slow
+/// Returns whether [`products`] is faster than libtorch's fused attention, by timings of both: on a CPU, if the fused kernel is slow
 /// backwards (bf16, short sequences), and with dropout of the weights, for which there is no fused kernel there.
 fn prefers_products(projected: &Tensor, length: i64, dropout: f64) -> bool {
     let slow_backwards = projected.kind() == Kind::BFloat16 && projected.requires_grad() && length <= 256;

@@ -6,6 +6,7 @@
 use tch::nn::Path;
 use tch::{Device, Kind, Tensor};
 
+use crate::shim::fused;
 use crate::{Error, NamedTensor};
 
 use super::Condition;
@@ -212,6 +213,11 @@ pub(super) fn position_features(height: i64, width: i64, bands: i64) -> Tensor {
     let angles = coordinates.unsqueeze(-1) * frequencies.unsqueeze(0);
     let angles = angles.reshape([height * width, 2 * bands]) * std::f64::consts::PI;
     Tensor::cat(&[angles.sin(), angles.cos(), coordinates], -1)
+}
+
+/// Returns images \[B, C, H, W\] in the layout that suits the layers which serve their device at present.
+pub(super) fn arranged(images: Tensor) -> Tensor {
+    if fused::serve(images.device()) { fused::channels_last(&images) } else { images }
 }
 
 /// Panics unless the tensor has this shape.

@@ -3,6 +3,7 @@
 use tch::nn::{Init, Path};
 use tch::{Device, Kind, Tensor};
 
+use crate::shim::fused::{self, Numbers};
 use crate::shim::kernels;
 
 use super::Mode;
@@ -65,10 +66,17 @@ impl Linear {
         linear(x, &self.weight, Some(&self.bias))
     }
 
+    /// Maps the last axis without adding the bias.
+    pub(super) fn without_bias(&self, x: &Tensor) -> Tensor {
+        linear(x, &self.weight, None)
+    }
+
     /// Maps the last axis and applies GELU in its approximation by tanh.
     pub(super) fn then_gelu(&self, x: &Tensor) -> Tensor {
         let Self { weight, bias } = self;
-        if [x, weight, bias].into_iter().all(kernels::takes) {
+        if fused::serve(x.device()) && weight.size()[0] % fused::VECTOR == 0 {
+            fused::gelu_biased(&self.without_bias(x), bias)
+        } else if [x, weight, bias].into_iter().all(kernels::takes) {
             summed(kernels::linear_gelu(x, weight, bias), weight.size()[1])
         } else {
             self.forward(x).gelu("tanh")
@@ -92,6 +100,10 @@ pub(super) fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tens
 ///
 /// This is a matrix product, which is faster than a 1×1 convolution if inputs or outputs are few.
 pub(super) fn pointwise(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
+    if fused::serve(x.device()) {
+        // There, the numbers of a pixel lie side by side.
+        return linear(&x.permute([0, 2, 3, 1]), weight, bias).permute([0, 3, 1, 2]);
+    }
     let size = x.size();
     let (batch, outputs, inputs) = (size[0], weight.size()[0], weight.size()[1]);
     let pixels = x.flatten(2, 3);
@@ -153,9 +165,22 @@ impl Convolution {
     }
 
     pub(super) fn forward(&self, x: &Tensor) -> Tensor {
+        self.convolve(x, Some(&self.bias))
+    }
+
+    /// Applies the convolution without adding the bias.
+    pub(super) fn without_bias(&self, x: &Tensor) -> Tensor {
+        self.convolve(x, None)
+    }
+
+    fn convolve(&self, x: &Tensor, bias: Option<&Tensor>) -> Tensor {
         let (stride, padding) = (self.stride, self.padding);
-        let bias = Some(&self.bias);
         summed(x.conv2d(&self.weight, bias, [stride, stride], [padding, padding], [1, 1], 1), self.products())
+    }
+
+    /// Returns the bias, \[outputs\].
+    pub(super) fn bias(&self) -> &Tensor {
+        &self.bias
     }
 
     /// Returns the number of products in one output number.
@@ -173,6 +198,8 @@ pub(super) struct GroupNorm {
 }
 
 impl GroupNorm {
+    const EPSILON: f64 = 1e-5;
+
     pub(super) fn new(path: Path<'_>, groups: i64, channels: i64) -> Self {
         Self {
             weight: path.var("weight", &[channels], Init::Const(1.0)),
@@ -182,7 +209,28 @@ impl GroupNorm {
     }
 
     pub(super) fn forward(&self, x: &Tensor) -> Tensor {
-        x.group_norm(self.groups, Some(&self.weight), Some(&self.bias), 1e-5, true)
+        match self.fused(x) {
+            Some(norm) => norm.apply(x, None, Numbers::Bf16),
+            None => x.group_norm(self.groups, Some(&self.weight), Some(&self.bias), Self::EPSILON, true),
+        }
+    }
+
+    /// Normalises and applies SiLU.
+    pub(super) fn then_silu(&self, x: &Tensor) -> Tensor {
+        match self.fused(x) {
+            Some(norm) => fused::GroupNorm { activates: true, ..norm }.apply(x, None, Numbers::Bf16),
+            None => self.forward(x).silu(),
+        }
+    }
+
+    /// Returns this as a layer that does more than normalise, if such layers serve the device of x, and images of the
+    /// size of x fit.
+    pub(super) fn fused(&self, x: &Tensor) -> Option<fused::GroupNorm<'_>> {
+        let Self { weight, bias, groups } = self;
+        let norm =
+            fused::GroupNorm { weight, bias, groups: *groups, epsilon: Self::EPSILON, activates: false, dropout: 0.0 };
+        let serves = fused::serve(x.device()) && norm.fits(x, x.size()[2..].iter().product(), Numbers::Bf16);
+        serves.then_some(norm)
     }
 }
 
@@ -203,12 +251,20 @@ impl LayerNorm {
         }
     }
 
+    const EPSILON: f64 = 1e-5;
+
     pub(super) fn forward(&self, x: &Tensor) -> Tensor {
-        const EPSILON: f64 = 1e-5;
         if kernels::takes(x) && self.width % kernels::MULTIPLE == 0 {
-            return kernels::layer_norm(x, &self.weight, &self.bias, EPSILON);
+            return kernels::layer_norm(x, &self.weight, &self.bias, Self::EPSILON);
         }
-        x.layer_norm([self.width], Some(&self.weight), Some(&self.bias), EPSILON, true)
+        x.layer_norm([self.width], Some(&self.weight), Some(&self.bias), Self::EPSILON, true)
+    }
+
+    /// Adds a branch to the stream x, where [fused layers](fused::serve) serve it, and normalises the sum in bf16.
+    ///
+    /// Returns both.
+    pub(super) fn after_adding(&self, x: &Tensor, branch: Option<fused::Branch<'_>>) -> (Tensor, Tensor) {
+        fused::add_and_normalise(x, branch, [&self.weight, &self.bias], Self::EPSILON, Numbers::Bf16)
     }
 }
 

@@ -1,7 +1,9 @@
 //! The residual block of both U-Nets, conditioned on the time.
 
-use tch::Tensor;
 use tch::nn::Path;
+use tch::{Kind, Tensor};
+
+use crate::shim::fused::{self, Numbers};
 
 use super::Mode;
 use super::layers::{Convolution, GroupNorm, Start, dropout, linear};
@@ -94,6 +96,9 @@ impl ResidualBlock {
     /// `x`: \[B, inputs, H, W\]; `time`: \[B, time_width\], activated. Returns \[B, outputs, H, W\].
     pub(super) fn forward(&self, x: &Tensor, time: &Tensor, mode: Mode) -> Tensor {
         let time = linear(time, &self.time_weight, self.time_bias.as_ref());
+        if let (Some(norm_in), Some(norm_out)) = (self.norm_in.fused(x), self.norm_out.fused(x)) {
+            return self.forward_fused(x, &time, [norm_in, norm_out], mode);
+        }
         let mut h = self.conv_in.forward(&self.norm_in.forward(x).silu());
         // Both sums are in place: the gradient of a convolution does not need its output.
         h += time.unsqueeze(-1).unsqueeze(-1);
@@ -104,5 +109,22 @@ impl ResidualBlock {
             Some(skip) => h += skip.forward(x),
         }
         h
+    }
+
+    /// The same in fewer passes over the images. The first convolution's bias is added with the time.
+    fn forward_fused(&self, x: &Tensor, time: &Tensor, norms: [fused::GroupNorm<'_>; 2], mode: Mode) -> Tensor {
+        let [norm_in, norm_out] = norms.map(|norm| fused::GroupNorm { activates: true, ..norm });
+        let dropout = match mode {
+            Mode::Train => self.dropout,
+            Mode::Evaluate => 0.0,
+        };
+        let h = self.conv_in.without_bias(&norm_in.apply(x, None, Numbers::Bf16));
+        let added = time.to_kind(Kind::Float) + self.conv_in.bias();
+        let h = fused::GroupNorm { dropout, ..norm_out }.apply(&h, Some(&added), Numbers::Bf16);
+        let h = self.conv_out.without_bias(&h);
+        match &self.skip {
+            None => fused::add_biased(&h, x, self.conv_out.bias()),
+            Some(skip) => fused::add_biased(&h, &skip.forward(x), self.conv_out.bias()),
+        }
     }
 }

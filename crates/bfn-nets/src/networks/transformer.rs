@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use tch::nn::{Init, Path};
 use tch::{Device, Kind, Tensor};
 
+use crate::shim::fused::{self, Branch};
 use crate::{Error, NamedTensor};
 
 use super::attention::{Packing, attend};
@@ -175,17 +176,42 @@ impl Transformer {
         embedded += added.view([-1, self.width]);
         embedded
     }
+
+    /// Applies the blocks and the last normalisation, without dropout, in fewer passes over the stream.
+    ///
+    /// A branch is added to the stream by the normalisation that follows it.
+    fn features_fused(&self, embedded: &Tensor) -> Tensor {
+        let mut stream = embedded.to_kind(Kind::Float);
+        let mut branch: Option<(Tensor, &Linear)> = None;
+        for block in &self.blocks {
+            let (sum, normalised) = block.ln_1.after_adding(&stream, branch.as_ref().map(unbiased));
+            let attended = block.attended(&normalised, self.length, 0.0);
+            let attention = (block.attention_out.without_bias(&attended), &block.attention_out);
+            let (sum, normalised) = block.ln_2.after_adding(&sum, Some(unbiased(&attention)));
+            let hidden = block.mlp_in.then_gelu(&normalised);
+            branch = Some((block.mlp_out.without_bias(&hidden), &block.mlp_out));
+            stream = sum;
+        }
+        self.ln_f.after_adding(&stream, branch.as_ref().map(unbiased)).1
+    }
+}
+
+/// Returns a branch that ended in a linear map, whose bias is still to be added.
+fn unbiased<'a>((numbers, last): &'a (Tensor, &'a Linear)) -> Branch<'a> {
+    Branch { numbers, bias: &last.bias }
 }
 
 impl Network for Transformer {
     fn forward(&self, input: &Tensor, t: &Tensor, condition: Option<&Condition>, mode: Mode) -> Tensor {
         expect_no_low_resolution(condition);
         let embedded = self.embed(input, t, condition);
-        let mut x = dropout(embedded.shallow_clone(), self.dropout, mode);
-        for block in &self.blocks {
-            x = block.forward(x, self.length, mode);
-        }
-        let x = self.ln_f.forward(&x);
+        let drops = mode == Mode::Train && self.dropout > 0.0;
+        let x = if fused::serve(embedded.device()) && fused::takes_width(self.width) && !drops {
+            self.features_fused(&embedded)
+        } else {
+            let entering = dropout(embedded.shallow_clone(), self.dropout, mode);
+            self.ln_f.forward(&self.blocks.iter().fold(entering, |x, block| block.forward(x, self.length, mode)))
+        };
         let Linear { weight, bias } = &self.lm_head;
         let output = if self.skip_to_output {
             // W [x, embedded] + b as a sum of two products, which saves the concatenation.
@@ -256,12 +282,17 @@ impl Block {
             Mode::Train => self.dropout,
             Mode::Evaluate => 0.0,
         };
-        let projected = self.attention_in.forward(&self.ln_1.forward(&x));
-        let projected = projected.view([-1, length, projected.size()[1]]);
-        let attended = attend(&projected, self.heads, Packing::KindFirst, attention_dropout).view(x.size().as_slice());
+        let attended = self.attended(&self.ln_1.forward(&x), length, attention_dropout);
         let middle = plus(dropout(self.attention_out.forward(&attended), self.dropout, mode), x);
         let hidden = self.mlp_in.then_gelu(&self.ln_2.forward(&middle));
         plus(dropout(self.mlp_out.forward(&hidden), self.dropout, mode), middle)
+    }
+
+    /// Applies attention to \[B·D, width\], normalised, up to the last linear map.
+    fn attended(&self, x: &Tensor, length: i64, dropout: f64) -> Tensor {
+        let projected = self.attention_in.forward(x);
+        let projected = projected.view([-1, length, projected.size()[1]]);
+        attend(&projected, self.heads, Packing::KindFirst, dropout).view(x.size().as_slice())
     }
 }
 

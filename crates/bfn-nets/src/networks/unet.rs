@@ -10,7 +10,7 @@ use crate::{Error, NamedTensor};
 use super::attention::{Packing, PixelAttention, PixelAttentionLayout};
 use super::condition::LabelEmbedding;
 use super::config::Variables;
-use super::image::{Canvas, ImageOutput, PUBLISHED_POSITION_BANDS, expect_shape, position_features};
+use super::image::{Canvas, ImageOutput, PUBLISHED_POSITION_BANDS, arranged, expect_shape, position_features};
 use super::layers::{Convolution, GroupNorm, Linear, Start};
 use super::residual::{ResidualBlock, ResidualLayout, ResidualSizes, TimeName, TimeStart};
 use super::time::TimeFeatures;
@@ -189,7 +189,7 @@ impl UNet {
 impl Network for UNet {
     fn forward(&self, input: &Tensor, t: &Tensor, condition: Option<&Condition>, mode: Mode) -> Tensor {
         expect_shape("t", t, &[input.size()[0]]);
-        let features = self.gather(input, t, condition);
+        let features = arranged(self.gather(input, t, condition));
         let hidden = self.time_embed[0].forward(&self.time_features.forward(t)).silu();
         let mut embedded = self.time_embed[1].forward(&hidden);
         if let Some(label) = LabelEmbedding::forward(self.label_emb.as_ref(), condition, input.size()[0]) {
@@ -220,7 +220,7 @@ impl Network for UNet {
             };
             h = stage.forward(&joined, &time, mode);
         }
-        let h = self.out.1.forward(&self.out.0.forward(&h).silu());
+        let h = self.out.1.forward(&self.out.0.then_silu(&h));
         let skipped = self.skip_to_output.then_some(&features);
         let output = self.output.forward(&h, skipped, self.input_projection.as_ref());
         self.canvas.unfold(&output).to_kind(input.kind())

@@ -11,7 +11,7 @@ use crate::{Error, NamedTensor};
 use super::attention::{Packing, PixelAttention, PixelAttentionLayout};
 use super::condition::LabelEmbedding;
 use super::config::{Checks, Variables, norm_groups, unfolded};
-use super::image::{Canvas, ImageOutput, PUBLISHED_POSITION_BANDS, expect_shape};
+use super::image::{Canvas, ImageOutput, PUBLISHED_POSITION_BANDS, arranged, expect_shape};
 use super::layers::{Convolution, GroupNorm, Linear, Start};
 use super::residual::{ResidualBlock, ResidualLayout, ResidualSizes, TimeName, TimeStart};
 use super::time::TimeFeatures;
@@ -211,7 +211,7 @@ impl Network for VdmUNet {
             None => self.fourier(&x),
             Some(of_condition) => Tensor::cat(&[self.fourier(&x), of_condition], 1),
         };
-        let mut h = self.conv_in.forward(&entering);
+        let mut h = self.conv_in.forward(&arranged(entering));
         let mut skips = Vec::with_capacity(self.up.len());
         for stage in &self.down {
             let next = stage.forward(&h, &time, mode);
@@ -225,7 +225,7 @@ impl Network for VdmUNet {
         for (stage, skip) in self.up.iter().zip(skips.into_iter().rev()) {
             h = stage.forward(&Tensor::cat(&[h, skip], 1), &time, mode);
         }
-        let h = self.conv_out.1.forward(&self.conv_out.0.forward(&h).silu());
+        let h = self.conv_out.1.forward(&self.conv_out.0.then_silu(&h));
         let output = self.output.forward(&h, Some(&x), None);
         self.canvas.unfold(&output).to_kind(input.kind())
     }

@@ -1,6 +1,7 @@
 //! Tests of the networks on their own: sizes, gradients, modes, initial values, settings.
 #![allow(clippy::unwrap_used)]
 
+mod bf16;
 mod conditions;
 mod operations;
 

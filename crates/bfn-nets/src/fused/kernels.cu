@@ -1,0 +1,523 @@
+// The kernels of the fused layers, compiled when a program first needs them (launcher.cpp), and by the C++ compiler for
+// the emulator (emulator.cpp), with NUMBER being `bf16` or `float`.
+//
+// Activations are NUMBERs, eight at a time; sums are in f32. Images are [N, pixels, channels], channels fastest. No
+// kernel adds in an order that could change from run to run.
+
+#define THREADS 256
+
+struct bf16 {
+  unsigned short bits;
+};
+
+// The normalisation of images, as launcher.h states it.
+struct Norm {
+  int pixels;
+  int channels;
+  // Channels in a group, and in a block: a multiple of 8 and of those in a group.
+  int group;
+  int slab;
+  float epsilon;
+  int activates;
+  // Dropout: of 65536 numbers, how many become zero, and what the others are multiplied by.
+  unsigned dropped;
+  float kept;
+};
+
+// Eight numbers of a row -----------------------------------------------------------------------------------------------
+
+DEVICE void load(const float *from, float (&to)[8]) {
+  const float4 a = *reinterpret_cast<const float4 *>(from), b = *reinterpret_cast<const float4 *>(from + 4);
+  to[0] = a.x, to[1] = a.y, to[2] = a.z, to[3] = a.w, to[4] = b.x, to[5] = b.y, to[6] = b.z, to[7] = b.w;
+}
+
+DEVICE void store(float *to, const float (&from)[8]) {
+  *reinterpret_cast<float4 *>(to) = float4{from[0], from[1], from[2], from[3]};
+  *reinterpret_cast<float4 *>(to + 4) = float4{from[4], from[5], from[6], from[7]};
+}
+
+DEVICE void load(const bf16 *from, float (&to)[8]) {
+  const uint4 pairs = *reinterpret_cast<const uint4 *>(from);
+  const unsigned words[4] = {pairs.x, pairs.y, pairs.z, pairs.w};
+  UNROLL for (int i = 0; i < 4; ++i) {
+    to[2 * i] = as_float(words[i] << 16);
+    to[2 * i + 1] = as_float(words[i] & 0xffff0000u);
+  }
+}
+
+DEVICE void store(bf16 *to, const float (&from)[8]) {
+  *reinterpret_cast<uint4 *>(to) = uint4{rounded(from[0], from[1]), rounded(from[2], from[3]), rounded(from[4], from[5]),
+                                         rounded(from[6], from[7])};
+}
+
+// Copies eight numbers as they are.
+DEVICE void keep(bf16 *to, const bf16 *from) {
+  *reinterpret_cast<uint4 *>(to) = *reinterpret_cast<const uint4 *>(from);
+}
+
+DEVICE void keep(float *to, const float *from) {
+  *reinterpret_cast<float4 *>(to) = *reinterpret_cast<const float4 *>(from);
+  *reinterpret_cast<float4 *>(to + 4) = *reinterpret_cast<const float4 *>(from + 4);
+}
+
+// Dropout --------------------------------------------------------------------------------------------------------------
+
+// Eight random 16-bit numbers, a function of the seed and of the place: Philox 4×32 with ten rounds (Salmon et al. 2011).
+DEVICE void philox(unsigned long long seed, unsigned long long place, unsigned (&numbers)[8]) {
+  unsigned c[4] = {(unsigned)place, (unsigned)(place >> 32), 0u, 0u};
+  unsigned key_0 = (unsigned)seed, key_1 = (unsigned)(seed >> 32);
+  UNROLL for (int round = 0; round < 10; ++round) {
+    const unsigned long long a = 0xD2511F53ull * c[0], b = 0xCD9E8D57ull * c[2];
+    const unsigned next[4] = {(unsigned)(b >> 32) ^ c[1] ^ key_0, (unsigned)b, (unsigned)(a >> 32) ^ c[3] ^ key_1,
+                              (unsigned)a};
+    UNROLL for (int i = 0; i < 4; ++i) c[i] = next[i];
+    key_0 += 0x9E3779B9u, key_1 += 0xBB67AE85u;
+  }
+  UNROLL for (int i = 0; i < 4; ++i) numbers[2 * i] = c[i] & 0xffffu, numbers[2 * i + 1] = c[i] >> 16;
+}
+
+// Multiplies by the mask of this place.
+DEVICE void drop(const Norm &norm, const long long *seed, unsigned long long place, float (&values)[8]) {
+  if (seed == nullptr) return;
+  unsigned numbers[8];
+  philox((unsigned long long)*seed, place, numbers);
+  UNROLL for (int j = 0; j < 8; ++j) values[j] = numbers[j] < norm.dropped ? 0.0f : values[j] * norm.kept;
+}
+
+// Group normalisation of images ----------------------------------------------------------------------------------------
+
+// The part of an image that a block works on: `slab` channels of all pixels. A thread works on eight channels of every
+// `rows`-th pixel; some threads may have nothing to do.
+struct Part {
+  int column, row, rows;
+  bool works;
+  float *partial, *totals;
+
+  DEVICE Part(const Norm &norm, float *sums, int thread) {
+    const int vectors = norm.slab / 8;
+    rows = THREADS / vectors;
+    row = thread / vectors;
+    column = thread % vectors * 8;
+    works = row < rows;
+    partial = sums;
+    totals = sums + rows * norm.slab;
+  }
+
+  // Adds up eight numbers of each thread by channel. The result is in `totals[0 … slab)` until the next sum.
+  DEVICE void add_up(const Norm &norm, const float (&values)[8], int thread) {
+    SYNCHRONISE();
+    if (works) {
+      UNROLL for (int j = 0; j < 8; ++j) partial[row * norm.slab + column + j] = values[j];
+    }
+    SYNCHRONISE();
+    // First over every `quarters`-th row, then over those.
+    const int quarters = THREADS / norm.slab, quarter = thread / norm.slab, channel = thread % norm.slab;
+    float sum = 0;
+    if (quarter < quarters) {
+      for (int r = quarter; r < rows; r += quarters) sum += partial[r * norm.slab + channel];
+    }
+    SYNCHRONISE();
+    if (quarter < quarters) partial[quarter * norm.slab + channel] = sum;
+    SYNCHRONISE();
+    if (thread < norm.slab) {
+      float total = 0;
+      for (int q = 0; q < quarters; ++q) total += partial[q * norm.slab + thread];
+      totals[thread] = total;
+    }
+    SYNCHRONISE();
+  }
+
+  // The mean over the groups of this thread's channels of the numbers that `totals` are sums of.
+  DEVICE void group_means(const Norm &norm, float (&means)[8]) const {
+    const float count = (float)norm.group * (float)norm.pixels;
+    for (int j = 0; j < 8; ++j) {
+      const int first = (column + j) / norm.group * norm.group;
+      if (j > 0 && first == (column + j - 1) / norm.group * norm.group) {
+        means[j] = means[j - 1];
+        continue;
+      }
+      float sum = 0;
+      for (int c = first; c < first + norm.group; ++c) sum += totals[c];
+      means[j] = sum / count;
+    }
+  }
+};
+
+DEVICE float sigmoid(float x) { return 1.0f / (1.0f + exponential(-x)); }
+
+// y = dropout(silu(weight · (x + added − mean) / deviation + bias)), without silu if `activates` is 0, and without
+// dropout if `seed` is null. `added` is [N, channels] or null; `statistics` becomes mean and 1/deviation, [N, groups, 2].
+KERNEL normalise(Norm norm, const NUMBER *x, const float *added, const float *weight, const float *bias,
+                 const long long *seed, NUMBER *y, float *statistics) {
+  SHARED(memory);
+  const int thread = THREAD, image = BLOCK_Y, first = BLOCK_X * norm.slab;
+  NUMBER *kept = reinterpret_cast<NUMBER *>(memory);
+  Part part(norm, reinterpret_cast<float *>(memory + sizeof(NUMBER) * norm.pixels * norm.slab), thread);
+  const unsigned long long start = (unsigned long long)image * norm.pixels * norm.channels + first + part.column;
+  float plus[8] = {}, sums[8] = {}, means[8], variances[8];
+  if (part.works) {
+    if (added != nullptr) load(added + (unsigned long long)image * norm.channels + first + part.column, plus);
+    UNROLL_4 for (int p = part.row; p < norm.pixels; p += part.rows) {
+      float values[8];
+      const NUMBER *from = x + start + (unsigned long long)p * norm.channels;
+      load(from, values);
+      // Only this thread reads it again.
+      keep(kept + p * norm.slab + part.column, from);
+      UNROLL for (int j = 0; j < 8; ++j) sums[j] += values[j] + plus[j];
+    }
+  }
+  part.add_up(norm, sums, thread);
+  part.group_means(norm, means);
+  float squares[8] = {};
+  if (part.works) {
+    for (int p = part.row; p < norm.pixels; p += part.rows) {
+      float values[8];
+      load(kept + p * norm.slab + part.column, values);
+      UNROLL for (int j = 0; j < 8; ++j) {
+        const float difference = values[j] + plus[j] - means[j];
+        squares[j] += difference * difference;
+      }
+    }
+  }
+  part.add_up(norm, squares, thread);
+  part.group_means(norm, variances);
+  if (!part.works) return;
+  float scale[8], shift[8], factor[8], term[8];
+  load(weight + first + part.column, factor);
+  load(bias + first + part.column, term);
+  UNROLL for (int j = 0; j < 8; ++j) {
+    const float inverse = reciprocal_root(variances[j] + norm.epsilon);
+    const int channel = first + part.column + j;
+    if (part.row == 0 && channel % norm.group == 0) {
+      float *of_group = statistics + 2 * ((unsigned long long)image * (norm.channels / norm.group) + channel / norm.group);
+      of_group[0] = means[j];
+      of_group[1] = inverse;
+    }
+    scale[j] = factor[j] * inverse;
+    shift[j] = term[j] + (plus[j] - means[j]) * scale[j];
+  }
+  for (int p = part.row; p < norm.pixels; p += part.rows) {
+    float values[8];
+    load(kept + p * norm.slab + part.column, values);
+    UNROLL for (int j = 0; j < 8; ++j) {
+      const float u = values[j] * scale[j] + shift[j];
+      values[j] = norm.activates ? u * sigmoid(u) : u;
+    }
+    const unsigned long long place = start + (unsigned long long)p * norm.channels;
+    drop(norm, seed, place / 8, values);
+    store(y + place, values);
+  }
+}
+
+// The gradients of `normalise`: of x, [N, pixels, channels], and, for each image, of weight, bias and `added`,
+// [N, channels] each, the last if it is not null.
+KERNEL normalise_backward(Norm norm, const NUMBER *x, const float *added, const float *weight, const float *bias,
+                          const long long *seed, const float *statistics, const NUMBER *of_y, NUMBER *of_x,
+                          float *of_weight, float *of_bias, float *of_added) {
+  SHARED(memory);
+  const int thread = THREAD, image = BLOCK_Y, first = BLOCK_X * norm.slab;
+  NUMBER *kept_x = reinterpret_cast<NUMBER *>(memory), *kept_y = kept_x + norm.pixels * norm.slab;
+  Part part(norm, reinterpret_cast<float *>(memory + 2 * sizeof(NUMBER) * norm.pixels * norm.slab), thread);
+  const unsigned long long start = (unsigned long long)image * norm.pixels * norm.channels + first + part.column;
+  const unsigned long long of_image = (unsigned long long)image * norm.channels + first;
+  // Standardised: x · inverse + offset; before the activation: that · factor + term.
+  float inverse[8] = {}, offset[8] = {}, factor[8] = {}, term[8] = {};
+  float terms[8] = {}, products[8] = {}, positions[8] = {};
+  // The gradient of what is activated.
+  auto slopes = [&](const float (&standard)[8], float (&g)[8]) {
+    if (!norm.activates) return;
+    UNROLL for (int j = 0; j < 8; ++j) {
+      const float u = standard[j] * factor[j] + term[j], s = sigmoid(u);
+      g[j] *= s * (1.0f + u * (1.0f - s));
+    }
+  };
+  if (part.works) {
+    float plus[8] = {};
+    if (added != nullptr) load(added + of_image + part.column, plus);
+    load(weight + first + part.column, factor);
+    load(bias + first + part.column, term);
+    UNROLL for (int j = 0; j < 8; ++j) {
+      const int group = (first + part.column + j) / norm.group;
+      const float *of_group = statistics + 2 * ((unsigned long long)image * (norm.channels / norm.group) + group);
+      inverse[j] = of_group[1];
+      offset[j] = (plus[j] - of_group[0]) * inverse[j];
+    }
+    UNROLL_2 for (int p = part.row; p < norm.pixels; p += part.rows) {
+      float standard[8], g[8];
+      const unsigned long long place = start + (unsigned long long)p * norm.channels;
+      load(x + place, standard);
+      load(of_y + place, g);
+      keep(kept_x + p * norm.slab + part.column, x + place);
+      drop(norm, seed, place / 8, g);
+      UNROLL for (int j = 0; j < 8; ++j) standard[j] = standard[j] * inverse[j] + offset[j];
+      slopes(standard, g);
+      // Rounded, as the gradient of x is.
+      store(kept_y + p * norm.slab + part.column, g);
+      UNROLL for (int j = 0; j < 8; ++j) {
+        terms[j] += g[j];
+        products[j] += g[j] * standard[j];
+        positions[j] += standard[j];
+      }
+    }
+  }
+  float of_terms[8], of_products[8], of_positions[8] = {};
+  // With the weights, the sums over groups become those that the gradient of x needs.
+  part.add_up(norm, terms, thread);
+  if (part.works) {
+    UNROLL for (int j = 0; j < 8; ++j) terms[j] = part.totals[part.column + j];
+  }
+  if (part.works && part.row == 0) store(of_bias + of_image + part.column, terms);
+  SYNCHRONISE();
+  if (part.works && part.row == 0) {
+    UNROLL for (int j = 0; j < 8; ++j) part.totals[part.column + j] *= factor[j];
+  }
+  SYNCHRONISE();
+  part.group_means(norm, of_terms);
+  part.add_up(norm, products, thread);
+  if (part.works) {
+    UNROLL for (int j = 0; j < 8; ++j) products[j] = part.totals[part.column + j];
+  }
+  if (part.works && part.row == 0) store(of_weight + of_image + part.column, products);
+  SYNCHRONISE();
+  if (part.works && part.row == 0) {
+    UNROLL for (int j = 0; j < 8; ++j) part.totals[part.column + j] *= factor[j];
+  }
+  SYNCHRONISE();
+  part.group_means(norm, of_products);
+  if (of_added != nullptr) {
+    part.add_up(norm, positions, thread);
+    if (part.works && part.row == 0) {
+      UNROLL for (int j = 0; j < 8; ++j) {
+        const float of_position = part.totals[part.column + j];
+        of_positions[j] =
+            inverse[j] * (factor[j] * terms[j] - (float)norm.pixels * of_terms[j] - of_position * of_products[j]);
+      }
+      store(of_added + of_image + part.column, of_positions);
+    }
+  }
+  if (!part.works) return;
+  for (int p = part.row; p < norm.pixels; p += part.rows) {
+    float values[8], g[8];
+    load(kept_x + p * norm.slab + part.column, values);
+    load(kept_y + p * norm.slab + part.column, g);
+    UNROLL for (int j = 0; j < 8; ++j) {
+      const float standard = values[j] * inverse[j] + offset[j];
+      values[j] = inverse[j] * (factor[j] * g[j] - of_terms[j] - standard * of_products[j]);
+    }
+    store(of_x + start + (unsigned long long)p * norm.channels, values);
+  }
+}
+
+// Sums and biases ------------------------------------------------------------------------------------------------------
+
+// y = a + b + bias for rows of `width` numbers, a multiple of 8.
+KERNEL add_biased(const NUMBER *a, const NUMBER *b, const float *bias, NUMBER *y, long long rows, int width) {
+  const int vectors = width / 8;
+  const long long count = rows * vectors, step = (long long)THREADS * BLOCKS_X;
+  for (long long i = (long long)BLOCK_X * THREADS + THREAD; i < count; i += step) {
+    float left[8], right[8], term[8];
+    load(a + 8 * i, left);
+    load(b + 8 * i, right);
+    load(bias + i % vectors * 8, term);
+    UNROLL for (int j = 0; j < 8; ++j) left[j] += right[j] + term[j];
+    store(y + 8 * i, left);
+  }
+}
+
+// partial[block] = the sum of the block's rows: [blocks, width].
+KERNEL add_rows(const NUMBER *x, float *partial, long long rows, int width) {
+  SHARED(memory);
+  float *sums = reinterpret_cast<float *>(memory);
+  const int thread = THREAD, vectors = width / 8, per_pass = vectors < THREADS ? vectors : THREADS;
+  const int lanes = THREADS / per_pass, lane = thread / per_pass;
+  const long long share = (rows + BLOCKS_X - 1) / BLOCKS_X, first = share * BLOCK_X;
+  const long long end = first + share < rows ? first + share : rows;
+  for (int begin = 0; begin < vectors; begin += per_pass) {
+    const int vector = begin + thread % per_pass;
+    const bool works = lane < lanes && vector < vectors;
+    float sum[8] = {};
+    if (works) {
+      UNROLL_4 for (long long row = first + lane; row < end; row += lanes) {
+        float values[8];
+        load(x + row * width + 8 * vector, values);
+        UNROLL for (int j = 0; j < 8; ++j) sum[j] += values[j];
+      }
+    }
+    SYNCHRONISE();
+    if (works) {
+      UNROLL for (int j = 0; j < 8; ++j) sums[(lane * per_pass + thread % per_pass) * 8 + j] = sum[j];
+    }
+    SYNCHRONISE();
+    if (works && lane == 0) {
+      for (int other = 1; other < lanes; ++other) {
+        UNROLL for (int j = 0; j < 8; ++j) sum[j] += sums[(other * per_pass + thread) * 8 + j];
+      }
+      store(partial + (long long)BLOCK_X * width + 8 * vector, sum);
+    }
+  }
+}
+
+// GELU in its approximation by tanh ------------------------------------------------------------------------------------
+
+// x σ(2z) with z = √(2/π) (x + 0.044715 x³): the same as x (1 + tanh z) / 2.
+DEVICE float gelu(float x) { return x * sigmoid(1.5957691216f * (x + 0.044715f * x * x * x)); }
+
+DEVICE float gelu_slope(float x) {
+  const float s = sigmoid(1.5957691216f * (x + 0.044715f * x * x * x));
+  return s + x * s * (1.0f - s) * 1.5957691216f * (1.0f + 0.134145f * x * x);
+}
+
+// y = gelu(x + bias) for rows of `width` numbers, a multiple of 8.
+KERNEL gelu_biased(const NUMBER *x, const float *bias, NUMBER *y, long long rows, int width) {
+  const int vectors = width / 8;
+  const long long count = rows * vectors, step = (long long)THREADS * BLOCKS_X;
+  for (long long i = (long long)BLOCK_X * THREADS + THREAD; i < count; i += step) {
+    float values[8], term[8];
+    load(x + 8 * i, values);
+    load(bias + i % vectors * 8, term);
+    UNROLL for (int j = 0; j < 8; ++j) values[j] = gelu(values[j] + term[j]);
+    store(y + 8 * i, values);
+  }
+}
+
+// The gradient of x, and in partial[block row], [blocks, width], that of the bias: a thread has eight columns.
+KERNEL gelu_biased_backward(const NUMBER *x, const float *bias, const NUMBER *of_y, NUMBER *of_x, float *partial,
+                            long long rows, int width) {
+  const int column = (BLOCK_X * THREADS + THREAD) * 8;
+  if (column >= width) return;
+  const long long share = (rows + BLOCKS_Y - 1) / BLOCKS_Y, first = share * BLOCK_Y;
+  const long long end = first + share < rows ? first + share : rows;
+  float term[8], sum[8] = {};
+  load(bias + column, term);
+  UNROLL_2 for (long long row = first; row < end; ++row) {
+    float values[8], g[8];
+    load(x + row * width + column, values);
+    load(of_y + row * width + column, g);
+    UNROLL for (int j = 0; j < 8; ++j) {
+      g[j] *= gelu_slope(values[j] + term[j]);
+      sum[j] += g[j];
+    }
+    store(of_x + row * width + column, g);
+  }
+  store(partial + (long long)BLOCK_Y * width + column, sum);
+}
+
+// Layer normalisation of a residual stream -----------------------------------------------------------------------------
+
+DEVICE float warp_sum(float value) {
+  UNROLL for (int other = 16; other > 0; other /= 2) value += SHUFFLE(value, other);
+  return value;
+}
+
+// stream = x + branch + bias of the branch, y = weight · (stream − mean) / deviation + bias. A warp has a row of 256
+// VECTORS numbers. Without a branch, the stream is x and is not written. `statistics`: mean and 1/deviation, [rows, 2].
+template <int VECTORS>
+DEVICE void add_and_normalise(const float *x, const NUMBER *branch, const float *of_branch, const float *weight,
+                              const float *bias, float epsilon, float *stream, NUMBER *y, float *statistics,
+                              long long rows) {
+  const int thread = THREAD, lane = thread % 32, warps = THREADS / 32, width = 256 * VECTORS;
+  for (long long row = (long long)BLOCK_X * warps + thread / 32; row < rows; row += (long long)BLOCKS_X * warps) {
+    float values[VECTORS][8], sum = 0, squares = 0;
+    UNROLL for (int v = 0; v < VECTORS; ++v) {
+      const int column = v * 256 + lane * 8;
+      load(x + row * width + column, values[v]);
+      if (branch != nullptr) {
+        float more[8], term[8];
+        load(branch + row * width + column, more);
+        load(of_branch + column, term);
+        UNROLL for (int j = 0; j < 8; ++j) values[v][j] += more[j] + term[j];
+        store(stream + row * width + column, values[v]);
+      }
+      UNROLL for (int j = 0; j < 8; ++j) sum += values[v][j];
+    }
+    const float mean = warp_sum(sum) / width;
+    UNROLL for (int v = 0; v < VECTORS; ++v) {
+      UNROLL for (int j = 0; j < 8; ++j) squares += (values[v][j] - mean) * (values[v][j] - mean);
+    }
+    const float inverse = reciprocal_root(warp_sum(squares) / width + epsilon);
+    if (lane == 0) statistics[2 * row] = mean, statistics[2 * row + 1] = inverse;
+    UNROLL for (int v = 0; v < VECTORS; ++v) {
+      const int column = v * 256 + lane * 8;
+      float factor[8], term[8];
+      load(weight + column, factor);
+      load(bias + column, term);
+      UNROLL for (int j = 0; j < 8; ++j) values[v][j] = (values[v][j] - mean) * inverse * factor[j] + term[j];
+      store(y + row * width + column, values[v]);
+    }
+  }
+}
+
+// The gradient of x, which is that of the stream; the same as NUMBERs for the branch, if there is one; and in
+// partial[block], [blocks, 3, width], those of weight, bias and the branch's bias. `of_stream` may be null.
+template <int VECTORS>
+DEVICE void add_and_normalise_backward(const float *stream, const float *weight, const float *statistics,
+                                       const float *of_stream, const NUMBER *of_y, float *of_x, NUMBER *of_branch,
+                                       float *partial, long long rows, float *memory) {
+  const int thread = THREAD, lane = thread % 32, warp = thread / 32, warps = THREADS / 32, width = 256 * VECTORS;
+  float of_weight[VECTORS][8] = {}, of_bias[VECTORS][8] = {}, of_term[VECTORS][8] = {};
+  for (long long row = (long long)BLOCK_X * warps + warp; row < rows; row += (long long)BLOCKS_X * warps) {
+    const float mean = statistics[2 * row], inverse = statistics[2 * row + 1];
+    float standard[VECTORS][8], g[VECTORS][8], sum = 0, product = 0;
+    UNROLL for (int v = 0; v < VECTORS; ++v) {
+      const int column = v * 256 + lane * 8;
+      float factor[8];
+      load(stream + row * width + column, standard[v]);
+      load(of_y + row * width + column, g[v]);
+      load(weight + column, factor);
+      UNROLL for (int j = 0; j < 8; ++j) {
+        standard[v][j] = (standard[v][j] - mean) * inverse;
+        of_weight[v][j] += g[v][j] * standard[v][j];
+        of_bias[v][j] += g[v][j];
+        g[v][j] *= factor[j];
+        sum += g[v][j];
+        product += g[v][j] * standard[v][j];
+      }
+    }
+    sum = warp_sum(sum) / width;
+    product = warp_sum(product) / width;
+    UNROLL for (int v = 0; v < VECTORS; ++v) {
+      const int column = v * 256 + lane * 8;
+      float more[8] = {};
+      if (of_stream != nullptr) load(of_stream + row * width + column, more);
+      UNROLL for (int j = 0; j < 8; ++j) {
+        g[v][j] = inverse * (g[v][j] - sum - standard[v][j] * product) + more[j];
+        of_term[v][j] += g[v][j];
+      }
+      store(of_x + row * width + column, g[v]);
+      if (of_branch != nullptr) store(of_branch + row * width + column, g[v]);
+    }
+  }
+  // The warps' sums, one kind after the other.
+  float *to = partial + (long long)BLOCK_X * 3 * width;
+  UNROLL for (int kind = 0; kind < 3; ++kind) {
+    SYNCHRONISE();
+    UNROLL for (int v = 0; v < VECTORS; ++v) {
+      store(memory + warp * width + v * 256 + lane * 8, kind == 0 ? of_weight[v] : kind == 1 ? of_bias[v] : of_term[v]);
+    }
+    SYNCHRONISE();
+    for (int column = thread; column < width; column += THREADS) {
+      float total = 0;
+      UNROLL for (int other = 0; other < THREADS / 32; ++other) total += memory[other * width + column];
+      to[kind * width + column] = total;
+    }
+  }
+}
+
+#define OF_WIDTH(VECTORS)                                                                                              \
+  KERNEL add_and_normalise_##VECTORS(const float *x, const NUMBER *branch, const float *of_branch, const float *weight, \
+                                     const float *bias, float epsilon, float *stream, NUMBER *y, float *statistics,    \
+                                     long long rows) {                                                                 \
+    add_and_normalise<VECTORS>(x, branch, of_branch, weight, bias, epsilon, stream, y, statistics, rows);              \
+  }                                                                                                                    \
+  KERNEL add_and_normalise_backward_##VECTORS(const float *stream, const float *weight, const float *statistics,       \
+                                              const float *of_stream, const NUMBER *of_y, float *of_x,                 \
+                                              NUMBER *of_branch, float *partial, long long rows) {                     \
+    SHARED(memory);                                                                                                    \
+    add_and_normalise_backward<VECTORS>(stream, weight, statistics, of_stream, of_y, of_x, of_branch, partial, rows,   \
+                                        reinterpret_cast<float *>(memory));                                            \
+  }
+
+OF_WIDTH(1)
+OF_WIDTH(2)
+OF_WIDTH(3)
+OF_WIDTH(4)
