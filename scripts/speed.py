@@ -6,14 +6,15 @@
 
 The folder of --published is a checkout of github.com/nnaisense/bayesian-flow-networks; this repository contains none
 of it. For each model both programs start from the same fresh weights, and must agree on the loss and on its gradient
-norm for given data, times and noise, in f32 on the CPU. Then each trains for some steps, draws some samples and,
+norm for given data, times and noise, in f32: the published code on the CPU, this program on --device. Then each trains for some steps, draws some samples and,
 starting from nothing, makes one first step. The programs take turns, `--pairs` times. In both, a step's time is the
 median over the steps of a turn. The table has medians of the published time over ours (above 1: we are faster) with
 their quartiles, and the same of our peak memory over the published one (below 1: we need less; on a GPU, the memory
 that tensors take).
 
 --precision bf16 is autocast in both programs; --published-precision gives the published code a precision of its own,
-for example f32 beside our bf16. On a GPU the published code sets tf32 for itself; on a CPU tf32 is f32.
+for example f32 beside our bf16. On a GPU the published code sets tf32 for itself; on a CPU tf32 is f32. The models
+mnist and text8, of the published sizes and batches, are for GPUs and must be named.
 
 Needs what parity.py needs, including its folder of data, and the example `given_draws` built beside the program.
 """
@@ -169,6 +170,9 @@ def compare(arguments, place):
         if "start" in wanted:
             both = {turn: train_turn(arguments, place, turn, 1, warm_up=0)["wall"] for turn in turns}
             add("s to the first step", both["ours"], both["theirs"])
+        # What is known so far, in case that the series is stopped.
+        latest = ", ".join(f"{what} {pairs[-1][0]:.4g} (published {pairs[-1][1]:.4g})" for what, pairs in rows.items())
+        print(f"{place.name}, pair {pair + 1} of {arguments.pairs}: {latest}", file=sys.stderr, flush=True)
     for what, pairs in rows.items():
         memory = what == "peak bytes"
         ratios = sorted(ours / theirs if memory else theirs / ours for ours, theirs in pairs)

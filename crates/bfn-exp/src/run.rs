@@ -335,6 +335,10 @@ impl Trained {
         let run = Run::open(folder)?;
         let experiment = run.experiment()?;
         let device = device.resolve()?;
+        if experiment.training.deterministic {
+            // What such a run is asked for can be repeated too.
+            experiment.training.choose_kernels(device)?;
+        }
         let Record { form, origin, .. } = run.record()?;
         let task = Task::new(&experiment, form, arithmetic)?;
         let model = Model::of(&experiment, &task.variables, device)?;

@@ -2,7 +2,9 @@
 
 #define DEVICE __device__ __forceinline__
 #define KERNEL extern "C" __global__ void __launch_bounds__(256)
+#define KERNEL_OF(blocks) extern "C" __global__ void __launch_bounds__(256, blocks)
 #define SHARED(name) extern __shared__ __align__(16) unsigned char name[]
+#define RESTRICT __restrict__
 #define UNROLL _Pragma("unroll")
 #define UNROLL_2 _Pragma("unroll 2")
 #define UNROLL_4 _Pragma("unroll 4")
@@ -16,6 +18,7 @@
 
 DEVICE float as_float(unsigned bits) { return __uint_as_float(bits); }
 DEVICE float exponential(float x) { return __expf(x); }
+DEVICE float quotient(float a, float b) { return __fdividef(a, b); }
 DEVICE float reciprocal_root(float x) { return rsqrtf(x); }
 
 // Two numbers rounded to bf16, the first in the lower half.

@@ -103,7 +103,9 @@ void run_block(Block &here) {
 // What kernels.cu needs, as device.cuh has it for GPUs.
 #define DEVICE inline
 #define KERNEL static void
+#define KERNEL_OF(blocks) static void
 #define SHARED(name) unsigned char *name = block->memory
+#define RESTRICT
 #define UNROLL
 #define UNROLL_2
 #define UNROLL_4
@@ -130,6 +132,8 @@ float as_float(unsigned bits) {
 }
 
 float exponential(float x) { return std::exp(x); }
+
+float quotient(float a, float b) { return a / b; }
 
 float reciprocal_root(float x) { return 1.0f / std::sqrt(x); }
 

@@ -46,23 +46,27 @@ at::Tensor row_sum(const at::Tensor &x, int64_t rows, int64_t width) {
   return partial.sum(0);
 }
 
-// Channels of a block: whole groups, and whole sectors of memory where that is possible.
-int64_t slab_of(int64_t channels, int64_t group) {
-  int64_t slab = std::lcm(group, int64_t{8});
-  while (slab < 16 && channels % (2 * slab) == 0) slab *= 2;
-  return slab;
+// Sums of a thread that `normalise` and its gradient add up over threads.
+constexpr int64_t SUMS = 2, SUMS_BACKWARD = 24;
+
+int64_t shared_of(int64_t pixels, int64_t slab, at::ScalarType number, bool backward) {
+  const int64_t copies = backward ? 2 : 1, sums = backward ? SUMS_BACKWARD : SUMS;
+  return copies * pixels * slab * static_cast<int64_t>(at::elementSize(number)) + sums * (THREADS + slab / 8) * 4;
 }
 
-int64_t shared_of(int64_t pixels, int64_t slab, at::ScalarType number, int64_t copies) {
-  const int64_t rows = THREADS / (slab / 8);
-  return copies * pixels * slab * static_cast<int64_t>(at::elementSize(number)) + (rows + 1) * slab * 4;
+// Channels of a block: whole groups, whole sectors of memory, and enough work for every thread.
+int64_t slab_of(int64_t pixels, int64_t channels, int64_t group) {
+  int64_t slab = std::lcm(group, int64_t{8});
+  while ((slab < 16 || pixels * slab < 32 * THREADS) && 2 * slab <= 128 && channels % (2 * slab) == 0) slab *= 2;
+  return slab;
 }
 
 bool norm_fits(at::Device device, at::ScalarType number, int64_t pixels, int64_t channels, int64_t groups) {
   if (channels % 8 != 0 || channels % groups != 0) return false;
-  const int64_t slab = slab_of(channels, channels / groups);
-  return slab <= THREADS && channels % slab == 0 &&
-         shared_of(pixels, slab, number, 2) <= bfn::fused::shared_memory(device);
+  const int64_t group = channels / groups, slab = slab_of(pixels, channels, group);
+  // Eight channels in a row belong to two groups at most.
+  return group >= 4 && group != 5 && slab <= 8 * THREADS && channels % slab == 0 &&
+         shared_of(pixels, slab, number, true) <= bfn::fused::shared_memory(device);
 }
 
 // What group normalisation does besides.
@@ -79,7 +83,7 @@ Norm norm_of(const at::Tensor &x, const Extras &extras) {
   return {static_cast<int>(pixels),
           static_cast<int>(channels),
           static_cast<int>(group),
-          static_cast<int>(slab_of(channels, group)),
+          static_cast<int>(slab_of(pixels, channels, group)),
           static_cast<float>(extras.epsilon),
           extras.activates ? 1 : 0,
           static_cast<unsigned>(dropped),
@@ -98,7 +102,7 @@ class GroupNorm : public torch::autograd::Function<GroupNorm> {
     // A number on the device, so that recorded work draws another one each time.
     if (dropout > 0) seed = at::empty({1}, x.options().dtype(at::kLong)).random_();
     at::Tensor y = at::empty_like(x), statistics = at::empty({x.size(0), groups, 2}, factors.options());
-    run("normalise", number, x.device(), grid_of(norm, x), shared_of(norm.pixels, norm.slab, number, 1), norm,
+    run("normalise", number, x.device(), grid_of(norm, x), shared_of(norm.pixels, norm.slab, number, false), norm,
         numbers(x), given(plus), given(factors), given(terms), seed_of(seed), room(y), singles(statistics));
     context->save_for_backward({x, plus, factors, terms, seed, statistics});
     context->saved_data["groups"] = groups;
@@ -122,7 +126,7 @@ class GroupNorm : public torch::autograd::Function<GroupNorm> {
     at::Tensor of_weight = sums[0], of_bias = sums[1], of_added;
     if (plus.defined()) of_added = sums[2];
     run("normalise_backward", x.scalar_type(), x.device(), grid_of(norm, x),
-        shared_of(norm.pixels, norm.slab, x.scalar_type(), 2), norm, numbers(x), given(plus), given(saved[2]),
+        shared_of(norm.pixels, norm.slab, x.scalar_type(), true), norm, numbers(x), given(plus), given(saved[2]),
         given(saved[3]), seed_of(seed), given(saved[5]), numbers(of_y), room(of_x), singles(of_weight),
         singles(of_bias), singles(of_added));
     const at::Tensor of_parameters = sums.narrow(0, 0, 2).sum(1);
@@ -139,24 +143,29 @@ class GroupNorm : public torch::autograd::Function<GroupNorm> {
   }
 };
 
-// a + b + bias for images [N, C, H, W].
+// a + b + bias for images [N, C, H, W], or a + bias.
 class AddBiased : public torch::autograd::Function<AddBiased> {
  public:
-  static at::Tensor forward(AutogradContext *context, const at::Tensor &a, const at::Tensor &b, const at::Tensor &bias) {
-    const at::Tensor left = a.contiguous(IMAGES), right = b.to(a.scalar_type()).contiguous(IMAGES), terms = dense(bias);
+  static at::Tensor forward(AutogradContext *context, const at::Tensor &a, const Optional &b, const at::Tensor &bias) {
+    const at::Tensor left = a.contiguous(IMAGES), terms = dense(bias);
+    const at::Tensor right = b.has_value() ? b->to(a.scalar_type()).contiguous(IMAGES) : at::Tensor();
     at::Tensor y = at::empty_like(left);
     const int64_t width = a.size(1), rows = a.numel() / width;
-    run("add_biased", a.scalar_type(), a.device(), blocks_for(a.numel() / 8), 0, numbers(left), numbers(right),
-        given(terms), room(y), static_cast<long long>(rows), static_cast<int>(width));
+    run("add_biased", a.scalar_type(), a.device(), blocks_for(a.numel() / 8), 0, numbers(left),
+        right.defined() ? numbers(right) : nullptr, given(terms), room(y), static_cast<long long>(rows),
+        static_cast<int>(width));
     context->saved_data["kind"] = a.scalar_type();
-    context->saved_data["other"] = b.scalar_type();
+    if (b.has_value()) context->saved_data["other"] = b->scalar_type();
     return y;
   }
 
   static variable_list backward(AutogradContext *context, variable_list slopes) {
-    const at::Tensor slope = slopes[0].to(context->saved_data["kind"].toScalarType()).contiguous(IMAGES);
+    auto &data = context->saved_data;
+    const at::Tensor slope = slopes[0].to(data["kind"].toScalarType()).contiguous(IMAGES);
     const int64_t width = slope.size(1);
-    return {slope, slope.to(context->saved_data["other"].toScalarType()), row_sum(slope, slope.numel() / width, width)};
+    const bool has_other = data.count("other") != 0;
+    return {slope, has_other ? slope.to(data["other"].toScalarType()) : at::Tensor(),
+            row_sum(slope, slope.numel() / width, width)};
   }
 };
 
@@ -176,9 +185,9 @@ class GeluBiased : public torch::autograd::Function<GeluBiased> {
   static variable_list backward(AutogradContext *context, variable_list slopes) {
     const variable_list saved = context->get_saved_variables();
     const at::Tensor &x = saved[0], of_y = slopes[0].to(x.scalar_type()).contiguous();
-    const int64_t width = x.size(-1), rows = x.numel() / width, across = up(width, 8 * THREADS);
-    const Grid grid{across, std::min<int64_t>(up(rows, 16), up(132 * 8, across))};
-    at::Tensor of_x = at::empty_like(x), partial = at::empty({grid.y, width}, saved[1].options());
+    const int64_t width = x.size(-1), rows = x.numel() / width, across = up(width, 4 * THREADS);
+    const Grid grid{across, std::min<int64_t>(up(rows, 32), up(132 * 8, across))};
+    at::Tensor of_x = at::empty_like(x), partial = at::empty({2 * grid.y, width}, saved[1].options());
     run("gelu_biased_backward", x.scalar_type(), x.device(), grid, 0, numbers(x), given(saved[1]), numbers(of_y),
         room(of_x), singles(partial), static_cast<long long>(rows), static_cast<int>(width));
     return {of_x, partial.sum(0)};
@@ -267,9 +276,9 @@ char *bfn_fused_group_norm(at::Tensor *x, at::Tensor *added, at::Tensor *weight,
   });
 }
 
-// `a`, `b`: [N, C, H, W], `bias`: [C], C a multiple of 8.
+// `a`, `b`: [N, C, H, W], the latter or null, `bias`: [C], C a multiple of 8.
 char *bfn_fused_add_biased(at::Tensor *a, at::Tensor *b, at::Tensor *bias, at::Tensor **y) {
-  return guarded([&] { *y = new at::Tensor(AddBiased::apply(*a, *b, *bias)); });
+  return guarded([&] { *y = new at::Tensor(AddBiased::apply(*a, or_none(b), *bias)); });
 }
 
 // `x`: [..., C], `bias`: [C], C a multiple of 8.

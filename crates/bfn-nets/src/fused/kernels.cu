@@ -2,7 +2,7 @@
 // the emulator (emulator.cpp), with NUMBER being `bf16` or `float`.
 //
 // Activations are NUMBERs, eight at a time; sums are in f32. Images are [N, pixels, channels], channels fastest. No
-// kernel adds in an order that could change from run to run.
+// kernel adds in an order that could change from run to run. KERNEL_OF(n): n blocks at a time have enough registers.
 
 #define THREADS 256
 
@@ -62,11 +62,12 @@ DEVICE void keep(float *to, const float *from) {
 
 // Dropout --------------------------------------------------------------------------------------------------------------
 
-// Eight random 16-bit numbers, a function of the seed and of the place: Philox 4×32 with ten rounds (Salmon et al. 2011).
+// Eight random 16-bit numbers, a function of the seed and of the place: Philox 4×32 with seven rounds, the
+// fewest that pass all tests of Salmon et al. 2011.
 DEVICE void philox(unsigned long long seed, unsigned long long place, unsigned (&numbers)[8]) {
   unsigned c[4] = {(unsigned)place, (unsigned)(place >> 32), 0u, 0u};
   unsigned key_0 = (unsigned)seed, key_1 = (unsigned)(seed >> 32);
-  UNROLL for (int round = 0; round < 10; ++round) {
+  UNROLL for (int round = 0; round < 7; ++round) {
     const unsigned long long a = 0xD2511F53ull * c[0], b = 0xCD9E8D57ull * c[2];
     const unsigned next[4] = {(unsigned)(b >> 32) ^ c[1] ^ key_0, (unsigned)b, (unsigned)(a >> 32) ^ c[3] ^ key_1,
                               (unsigned)a};
@@ -86,77 +87,87 @@ DEVICE void drop(const Norm &norm, const long long *seed, unsigned long long pla
 
 // Group normalisation of images ----------------------------------------------------------------------------------------
 
-// The part of an image that a block works on: `slab` channels of all pixels. A thread works on eight channels of every
-// `rows`-th pixel; some threads may have nothing to do.
+DEVICE float warp_sum(float value) {
+  UNROLL for (int other = 16; other > 0; other /= 2) value += SHUFFLE(value, other);
+  return value;
+}
+
+// The part of an image that a block works on: `slab` channels of all pixels. A thread works on eight channels, of one
+// group or two, of every `rows`-th pixel; some threads may have nothing to do.
 struct Part {
-  int column, row, rows;
+  int thread, vectors, rows, row, column;
   bool works;
+  // The first group of the thread, counted in the slab, and how many of its channels belong to it.
+  int group, cut;
   float *partial, *totals;
 
-  DEVICE Part(const Norm &norm, float *sums, int thread) {
-    const int vectors = norm.slab / 8;
+  // `memory`: room for `SUMS` numbers of each thread, and for their totals.
+  DEVICE Part(const Norm &norm, float *memory, int sums) {
+    thread = THREAD;
+    vectors = norm.slab / 8;
     rows = THREADS / vectors;
     row = thread / vectors;
     column = thread % vectors * 8;
     works = row < rows;
-    partial = sums;
-    totals = sums + rows * norm.slab;
+    group = column / norm.group;
+    const int left = (group + 1) * norm.group - column;
+    cut = left < 8 ? left : 8;
+    partial = memory;
+    totals = memory + sums * THREADS;
   }
 
-  // Adds up eight numbers of each thread by channel. The result is in `totals[0 … slab)` until the next sum.
-  DEVICE void add_up(const Norm &norm, const float (&values)[8], int thread) {
+  // Adds up the numbers of the threads with the same column: `totals[k · vectors + column / 8]` becomes the k-th sum.
+  template <int SUMS> DEVICE void add_up(const float (&values)[SUMS]) {
+    UNROLL for (int k = 0; k < SUMS; ++k) partial[k * THREADS + thread] = values[k];
     SYNCHRONISE();
-    if (works) {
-      UNROLL for (int j = 0; j < 8; ++j) partial[row * norm.slab + column + j] = values[j];
-    }
-    SYNCHRONISE();
-    // First over every `quarters`-th row, then over those.
-    const int quarters = THREADS / norm.slab, quarter = thread / norm.slab, channel = thread % norm.slab;
-    float sum = 0;
-    if (quarter < quarters) {
-      for (int r = quarter; r < rows; r += quarters) sum += partial[r * norm.slab + channel];
-    }
-    SYNCHRONISE();
-    if (quarter < quarters) partial[quarter * norm.slab + channel] = sum;
-    SYNCHRONISE();
-    if (thread < norm.slab) {
+    const int lane = thread % 32;
+    UNROLL_4 for (int sum = thread / 32; sum < SUMS * vectors; sum += THREADS / 32) {
+      const float *from = partial + sum / vectors * THREADS + sum % vectors;
       float total = 0;
-      for (int q = 0; q < quarters; ++q) total += partial[q * norm.slab + thread];
-      totals[thread] = total;
+      for (int r = lane; r < rows; r += 32) total += from[r * vectors];
+      total = warp_sum(total);
+      if (lane == 0) totals[sum] = total;
     }
     SYNCHRONISE();
   }
 
-  // The mean over the groups of this thread's channels of the numbers that `totals` are sums of.
-  DEVICE void group_means(const Norm &norm, float (&means)[8]) const {
-    const float count = (float)norm.group * (float)norm.pixels;
-    for (int j = 0; j < 8; ++j) {
-      const int first = (column + j) / norm.group * norm.group;
-      if (j > 0 && first == (column + j - 1) / norm.group * norm.group) {
-        means[j] = means[j - 1];
-        continue;
+  // The means, over the two groups of this thread, of numbers of which `values` are the thread's sums by channel.
+  DEVICE void group_means(const Norm &norm, const float (&values)[8], float (&means)[2]) {
+    float of_thread[2] = {};
+    UNROLL for (int j = 0; j < 8; ++j) of_thread[j < cut ? 0 : 1] += values[j];
+    add_up(of_thread);
+    means[0] = means[1] = 0;
+    for (int v = 0, other = 0, end = norm.group; v < vectors; ++v) {
+      // `other` is the first group of vector v, and `end` its end.
+      while (end <= 8 * v) ++other, end += norm.group;
+      UNROLL for (int k = 0; k < 2; ++k) {
+        const int place = other + k - group;
+        if (place == 0) means[0] += totals[k * vectors + v];
+        if (place == 1) means[1] += totals[k * vectors + v];
       }
-      float sum = 0;
-      for (int c = first; c < first + norm.group; ++c) sum += totals[c];
-      means[j] = sum / count;
     }
+    const float count = (float)norm.group * (float)norm.pixels;
+    means[0] /= count, means[1] /= count;
   }
+
+  DEVICE float of(const float (&pair)[2], int j) const { return j < cut ? pair[0] : pair[1]; }
 };
 
-DEVICE float sigmoid(float x) { return 1.0f / (1.0f + exponential(-x)); }
+DEVICE float sigmoid(float x) { return quotient(1.0f, 1.0f + exponential(-x)); }
 
 // y = dropout(silu(weight · (x + added − mean) / deviation + bias)), without silu if `activates` is 0, and without
 // dropout if `seed` is null. `added` is [N, channels] or null; `statistics` becomes mean and 1/deviation, [N, groups, 2].
-KERNEL normalise(Norm norm, const NUMBER *x, const float *added, const float *weight, const float *bias,
-                 const long long *seed, NUMBER *y, float *statistics) {
+KERNEL_OF(5) normalise(Norm norm, const NUMBER *RESTRICT x, const float *RESTRICT added, const float *RESTRICT weight,
+                 const float *RESTRICT bias, const long long *RESTRICT seed, NUMBER *RESTRICT y,
+                 float *RESTRICT statistics) {
   SHARED(memory);
-  const int thread = THREAD, image = BLOCK_Y, first = BLOCK_X * norm.slab;
+  const int image = BLOCK_Y, first = BLOCK_X * norm.slab;
   NUMBER *kept = reinterpret_cast<NUMBER *>(memory);
-  Part part(norm, reinterpret_cast<float *>(memory + sizeof(NUMBER) * norm.pixels * norm.slab), thread);
+  Part part(norm, reinterpret_cast<float *>(memory + sizeof(NUMBER) * norm.pixels * norm.slab), 2);
   const unsigned long long start = (unsigned long long)image * norm.pixels * norm.channels + first + part.column;
-  float plus[8] = {}, sums[8] = {}, means[8], variances[8];
+  float plus[8] = {}, sums[8] = {}, means[2], variances[2];
+  if (added != nullptr) load(added + (unsigned long long)image * norm.channels + first + part.column, plus);
   if (part.works) {
-    if (added != nullptr) load(added + (unsigned long long)image * norm.channels + first + part.column, plus);
     UNROLL_4 for (int p = part.row; p < norm.pixels; p += part.rows) {
       float values[8];
       const NUMBER *from = x + start + (unsigned long long)p * norm.channels;
@@ -166,41 +177,37 @@ KERNEL normalise(Norm norm, const NUMBER *x, const float *added, const float *we
       UNROLL for (int j = 0; j < 8; ++j) sums[j] += values[j] + plus[j];
     }
   }
-  part.add_up(norm, sums, thread);
-  part.group_means(norm, means);
-  float squares[8] = {};
+  part.group_means(norm, sums, means);
+  float offset[8], squares[8] = {};
+  UNROLL for (int j = 0; j < 8; ++j) offset[j] = plus[j] - part.of(means, j);
   if (part.works) {
     for (int p = part.row; p < norm.pixels; p += part.rows) {
       float values[8];
       load(kept + p * norm.slab + part.column, values);
-      UNROLL for (int j = 0; j < 8; ++j) {
-        const float difference = values[j] + plus[j] - means[j];
-        squares[j] += difference * difference;
-      }
+      UNROLL for (int j = 0; j < 8; ++j) squares[j] += (values[j] + offset[j]) * (values[j] + offset[j]);
     }
   }
-  part.add_up(norm, squares, thread);
-  part.group_means(norm, variances);
+  part.group_means(norm, squares, variances);
   if (!part.works) return;
-  float scale[8], shift[8], factor[8], term[8];
-  load(weight + first + part.column, factor);
+  const float inverse[2] = {reciprocal_root(variances[0] + norm.epsilon), reciprocal_root(variances[1] + norm.epsilon)};
+  if (part.row == 0) {
+    // Threads that share a group write the same numbers.
+    float *of_group = statistics + 2 * ((unsigned long long)image * (norm.channels / norm.group) + first / norm.group);
+    of_group[2 * part.group] = means[0], of_group[2 * part.group + 1] = inverse[0];
+    if (part.cut < 8) of_group[2 * part.group + 2] = means[1], of_group[2 * part.group + 3] = inverse[1];
+  }
+  float scale[8], term[8];
+  load(weight + first + part.column, scale);
   load(bias + first + part.column, term);
   UNROLL for (int j = 0; j < 8; ++j) {
-    const float inverse = reciprocal_root(variances[j] + norm.epsilon);
-    const int channel = first + part.column + j;
-    if (part.row == 0 && channel % norm.group == 0) {
-      float *of_group = statistics + 2 * ((unsigned long long)image * (norm.channels / norm.group) + channel / norm.group);
-      of_group[0] = means[j];
-      of_group[1] = inverse;
-    }
-    scale[j] = factor[j] * inverse;
-    shift[j] = term[j] + (plus[j] - means[j]) * scale[j];
+    scale[j] *= part.of(inverse, j);
+    term[j] += offset[j] * scale[j];
   }
-  for (int p = part.row; p < norm.pixels; p += part.rows) {
+  UNROLL_2 for (int p = part.row; p < norm.pixels; p += part.rows) {
     float values[8];
     load(kept + p * norm.slab + part.column, values);
     UNROLL for (int j = 0; j < 8; ++j) {
-      const float u = values[j] * scale[j] + shift[j];
+      const float u = values[j] * scale[j] + term[j];
       values[j] = norm.activates ? u * sigmoid(u) : u;
     }
     const unsigned long long place = start + (unsigned long long)p * norm.channels;
@@ -211,37 +218,30 @@ KERNEL normalise(Norm norm, const NUMBER *x, const float *added, const float *we
 
 // The gradients of `normalise`: of x, [N, pixels, channels], and, for each image, of weight, bias and `added`,
 // [N, channels] each, the last if it is not null.
-KERNEL normalise_backward(Norm norm, const NUMBER *x, const float *added, const float *weight, const float *bias,
-                          const long long *seed, const float *statistics, const NUMBER *of_y, NUMBER *of_x,
-                          float *of_weight, float *of_bias, float *of_added) {
+KERNEL normalise_backward(Norm norm, const NUMBER *RESTRICT x, const float *RESTRICT added,
+                          const float *RESTRICT weight, const float *RESTRICT bias, const long long *RESTRICT seed,
+                          const float *RESTRICT statistics, const NUMBER *RESTRICT of_y, NUMBER *RESTRICT of_x,
+                          float *RESTRICT of_weight, float *RESTRICT of_bias, float *RESTRICT of_added) {
   SHARED(memory);
-  const int thread = THREAD, image = BLOCK_Y, first = BLOCK_X * norm.slab;
+  const int image = BLOCK_Y, first = BLOCK_X * norm.slab;
   NUMBER *kept_x = reinterpret_cast<NUMBER *>(memory), *kept_y = kept_x + norm.pixels * norm.slab;
-  Part part(norm, reinterpret_cast<float *>(memory + 2 * sizeof(NUMBER) * norm.pixels * norm.slab), thread);
+  Part part(norm, reinterpret_cast<float *>(memory + 2 * sizeof(NUMBER) * norm.pixels * norm.slab), 24);
   const unsigned long long start = (unsigned long long)image * norm.pixels * norm.channels + first + part.column;
   const unsigned long long of_image = (unsigned long long)image * norm.channels + first;
+  const float *of_group =
+      statistics + 2 * ((unsigned long long)image * (norm.channels / norm.group) + first / norm.group + part.group);
+  const int second = part.cut < 8 ? 2 : 0;
+  const float inverse[2] = {of_group[1], of_group[second + 1]}, means[2] = {of_group[0], of_group[second]};
   // Standardised: x · inverse + offset; before the activation: that · factor + term.
-  float inverse[8] = {}, offset[8] = {}, factor[8] = {}, term[8] = {};
-  float terms[8] = {}, products[8] = {}, positions[8] = {};
-  // The gradient of what is activated.
-  auto slopes = [&](const float (&standard)[8], float (&g)[8]) {
-    if (!norm.activates) return;
-    UNROLL for (int j = 0; j < 8; ++j) {
-      const float u = standard[j] * factor[j] + term[j], s = sigmoid(u);
-      g[j] *= s * (1.0f + u * (1.0f - s));
-    }
-  };
+  float offset[8] = {}, factor[8], term[8];
+  if (added != nullptr) load(added + of_image + part.column, offset);
+  load(weight + first + part.column, factor);
+  load(bias + first + part.column, term);
+  UNROLL for (int j = 0; j < 8; ++j) offset[j] = (offset[j] - part.of(means, j)) * part.of(inverse, j);
+  // By channel: the sums of the gradients before the activation, of their products with what is standardised, and of
+  // the latter.
+  float sums[24] = {};
   if (part.works) {
-    float plus[8] = {};
-    if (added != nullptr) load(added + of_image + part.column, plus);
-    load(weight + first + part.column, factor);
-    load(bias + first + part.column, term);
-    UNROLL for (int j = 0; j < 8; ++j) {
-      const int group = (first + part.column + j) / norm.group;
-      const float *of_group = statistics + 2 * ((unsigned long long)image * (norm.channels / norm.group) + group);
-      inverse[j] = of_group[1];
-      offset[j] = (plus[j] - of_group[0]) * inverse[j];
-    }
     UNROLL_2 for (int p = part.row; p < norm.pixels; p += part.rows) {
       float standard[8], g[8];
       const unsigned long long place = start + (unsigned long long)p * norm.channels;
@@ -249,75 +249,77 @@ KERNEL normalise_backward(Norm norm, const NUMBER *x, const float *added, const 
       load(of_y + place, g);
       keep(kept_x + p * norm.slab + part.column, x + place);
       drop(norm, seed, place / 8, g);
-      UNROLL for (int j = 0; j < 8; ++j) standard[j] = standard[j] * inverse[j] + offset[j];
-      slopes(standard, g);
+      UNROLL for (int j = 0; j < 8; ++j) {
+        standard[j] = standard[j] * part.of(inverse, j) + offset[j];
+        if (norm.activates) {
+          const float u = standard[j] * factor[j] + term[j], s = sigmoid(u);
+          g[j] *= s * (1.0f + u * (1.0f - s));
+        }
+        sums[j] += g[j];
+        sums[8 + j] += g[j] * standard[j];
+        sums[16 + j] += standard[j];
+      }
       // Rounded, as the gradient of x is.
       store(kept_y + p * norm.slab + part.column, g);
-      UNROLL for (int j = 0; j < 8; ++j) {
-        terms[j] += g[j];
-        products[j] += g[j] * standard[j];
-        positions[j] += standard[j];
-      }
     }
   }
-  float of_terms[8], of_products[8], of_positions[8] = {};
-  // With the weights, the sums over groups become those that the gradient of x needs.
-  part.add_up(norm, terms, thread);
-  if (part.works) {
-    UNROLL for (int j = 0; j < 8; ++j) terms[j] = part.totals[part.column + j];
-  }
-  if (part.works && part.row == 0) store(of_bias + of_image + part.column, terms);
-  SYNCHRONISE();
-  if (part.works && part.row == 0) {
-    UNROLL for (int j = 0; j < 8; ++j) part.totals[part.column + j] *= factor[j];
-  }
-  SYNCHRONISE();
-  part.group_means(norm, of_terms);
-  part.add_up(norm, products, thread);
-  if (part.works) {
-    UNROLL for (int j = 0; j < 8; ++j) products[j] = part.totals[part.column + j];
-  }
-  if (part.works && part.row == 0) store(of_weight + of_image + part.column, products);
-  SYNCHRONISE();
-  if (part.works && part.row == 0) {
-    UNROLL for (int j = 0; j < 8; ++j) part.totals[part.column + j] *= factor[j];
-  }
-  SYNCHRONISE();
-  part.group_means(norm, of_products);
-  if (of_added != nullptr) {
-    part.add_up(norm, positions, thread);
-    if (part.works && part.row == 0) {
-      UNROLL for (int j = 0; j < 8; ++j) {
-        const float of_position = part.totals[part.column + j];
-        of_positions[j] =
-            inverse[j] * (factor[j] * terms[j] - (float)norm.pixels * of_terms[j] - of_position * of_products[j]);
-      }
-      store(of_added + of_image + part.column, of_positions);
+  part.add_up(sums);
+  // Over the thread's groups: the means of the gradients of what is standardised, and of their products with it.
+  float of_terms[2] = {}, of_products[2] = {};
+  UNROLL for (int k = 0; k < 2; ++k) {
+    const int begin = (part.group + k) * norm.group;
+    if (begin >= norm.slab) break;
+    UNROLL_4 for (int channel = begin; channel < begin + norm.group; ++channel) {
+      const float *total = part.totals + channel % 8 * part.vectors + channel / 8;
+      const float one = weight[first + channel];
+      of_terms[k] += one * total[0];
+      of_products[k] += one * total[8 * part.vectors];
     }
+    const float count = (float)norm.group * (float)norm.pixels;
+    of_terms[k] /= count, of_products[k] /= count;
+  }
+  if (part.row == 0) {
+    float total[3][8];
+    UNROLL for (int j = 0; j < 8; ++j) {
+      UNROLL for (int kind = 0; kind < 3; ++kind) {
+        total[kind][j] = part.totals[(8 * kind + j) * part.vectors + part.column / 8];
+      }
+      total[2][j] = part.of(inverse, j) * (factor[j] * total[0][j] - (float)norm.pixels * part.of(of_terms, j) -
+                                           total[2][j] * part.of(of_products, j));
+    }
+    store(of_bias + of_image + part.column, total[0]);
+    store(of_weight + of_image + part.column, total[1]);
+    if (of_added != nullptr) store(of_added + of_image + part.column, total[2]);
   }
   if (!part.works) return;
-  for (int p = part.row; p < norm.pixels; p += part.rows) {
+  // inverse · (factor · g − of_terms − standardised · of_products) as g · factor + x · slope + term.
+  float slope[8];
+  UNROLL for (int j = 0; j < 8; ++j) {
+    const float one = part.of(inverse, j), product = part.of(of_products, j);
+    factor[j] *= one;
+    slope[j] = -one * one * product;
+    term[j] = -one * (part.of(of_terms, j) + offset[j] * product);
+  }
+  UNROLL_2 for (int p = part.row; p < norm.pixels; p += part.rows) {
     float values[8], g[8];
     load(kept_x + p * norm.slab + part.column, values);
     load(kept_y + p * norm.slab + part.column, g);
-    UNROLL for (int j = 0; j < 8; ++j) {
-      const float standard = values[j] * inverse[j] + offset[j];
-      values[j] = inverse[j] * (factor[j] * g[j] - of_terms[j] - standard * of_products[j]);
-    }
+    UNROLL for (int j = 0; j < 8; ++j) values[j] = g[j] * factor[j] + values[j] * slope[j] + term[j];
     store(of_x + start + (unsigned long long)p * norm.channels, values);
   }
 }
 
 // Sums and biases ------------------------------------------------------------------------------------------------------
 
-// y = a + b + bias for rows of `width` numbers, a multiple of 8.
-KERNEL add_biased(const NUMBER *a, const NUMBER *b, const float *bias, NUMBER *y, long long rows, int width) {
+// y = a + b + bias for rows of `width` numbers, a multiple of 8; b may be null.
+KERNEL add_biased(const NUMBER *RESTRICT a, const NUMBER *RESTRICT b, const float *RESTRICT bias, NUMBER *RESTRICT y,
+                  long long rows, int width) {
   const int vectors = width / 8;
   const long long count = rows * vectors, step = (long long)THREADS * BLOCKS_X;
   for (long long i = (long long)BLOCK_X * THREADS + THREAD; i < count; i += step) {
-    float left[8], right[8], term[8];
+    float left[8], right[8] = {}, term[8];
     load(a + 8 * i, left);
-    load(b + 8 * i, right);
+    if (b != nullptr) load(b + 8 * i, right);
     load(bias + i % vectors * 8, term);
     UNROLL for (int j = 0; j < 8; ++j) left[j] += right[j] + term[j];
     store(y + 8 * i, left);
@@ -325,7 +327,7 @@ KERNEL add_biased(const NUMBER *a, const NUMBER *b, const float *bias, NUMBER *y
 }
 
 // partial[block] = the sum of the block's rows: [blocks, width].
-KERNEL add_rows(const NUMBER *x, float *partial, long long rows, int width) {
+KERNEL add_rows(const NUMBER *RESTRICT x, float *RESTRICT partial, long long rows, int width) {
   SHARED(memory);
   float *sums = reinterpret_cast<float *>(memory);
   const int thread = THREAD, vectors = width / 8, per_pass = vectors < THREADS ? vectors : THREADS;
@@ -368,7 +370,7 @@ DEVICE float gelu_slope(float x) {
 }
 
 // y = gelu(x + bias) for rows of `width` numbers, a multiple of 8.
-KERNEL gelu_biased(const NUMBER *x, const float *bias, NUMBER *y, long long rows, int width) {
+KERNEL gelu_biased(const NUMBER *RESTRICT x, const float *RESTRICT bias, NUMBER *RESTRICT y, long long rows, int width) {
   const int vectors = width / 8;
   const long long count = rows * vectors, step = (long long)THREADS * BLOCKS_X;
   for (long long i = (long long)BLOCK_X * THREADS + THREAD; i < count; i += step) {
@@ -380,16 +382,18 @@ KERNEL gelu_biased(const NUMBER *x, const float *bias, NUMBER *y, long long rows
   }
 }
 
-// The gradient of x, and in partial[block row], [blocks, width], that of the bias: a thread has eight columns.
-KERNEL gelu_biased_backward(const NUMBER *x, const float *bias, const NUMBER *of_y, NUMBER *of_x, float *partial,
-                            long long rows, int width) {
-  const int column = (BLOCK_X * THREADS + THREAD) * 8;
+// The gradient of x, and in `partial`, [2 block rows, width], that of the bias. A block has two rows of threads, each of
+// which has eight columns.
+KERNEL gelu_biased_backward(const NUMBER *RESTRICT x, const float *RESTRICT bias, const NUMBER *RESTRICT of_y,
+                            NUMBER *RESTRICT of_x, float *RESTRICT partial, long long rows, int width) {
+  const int across = THREADS / 2, column = (BLOCK_X * across + THREAD % across) * 8;
   if (column >= width) return;
-  const long long share = (rows + BLOCKS_Y - 1) / BLOCKS_Y, first = share * BLOCK_Y;
+  const long long part = 2 * BLOCK_Y + THREAD / across, parts = 2 * BLOCKS_Y;
+  const long long share = (rows + parts - 1) / parts, first = share * part;
   const long long end = first + share < rows ? first + share : rows;
   float term[8], sum[8] = {};
   load(bias + column, term);
-  UNROLL_2 for (long long row = first; row < end; ++row) {
+  UNROLL_4 for (long long row = first; row < end; ++row) {
     float values[8], g[8];
     load(x + row * width + column, values);
     load(of_y + row * width + column, g);
@@ -399,15 +403,10 @@ KERNEL gelu_biased_backward(const NUMBER *x, const float *bias, const NUMBER *of
     }
     store(of_x + row * width + column, g);
   }
-  store(partial + (long long)BLOCK_Y * width + column, sum);
+  store(partial + part * width + column, sum);
 }
 
 // Layer normalisation of a residual stream -----------------------------------------------------------------------------
-
-DEVICE float warp_sum(float value) {
-  UNROLL for (int other = 16; other > 0; other /= 2) value += SHUFFLE(value, other);
-  return value;
-}
 
 // stream = x + branch + bias of the branch, y = weight · (stream − mean) / deviation + bias. A warp has a row of 256
 // VECTORS numbers. Without a branch, the stream is x and is not written. `statistics`: mean and 1/deviation, [rows, 2].

@@ -160,12 +160,24 @@ impl Convolution {
         let corner = |row, column| padded.narrow(2, row, 4).narrow(3, column, 4);
         let kernel = corner(0, 0) + corner(0, 1) + corner(1, 0) + corner(1, 1);
         let kernel = kernel.flip([2, 3]).transpose(0, 1).contiguous();
-        let y = x.conv_transpose2d(&kernel, Some(&self.bias), [2, 2], [1, 1], [0, 0], 1, [1, 1]);
+        let double = |bias: Option<&Tensor>| x.conv_transpose2d(&kernel, bias, [2, 2], [1, 1], [0, 0], 1, [1, 1]);
+        let y = match self.fuses(x) {
+            true => fused::add_biased(&double(None), None, &self.bias),
+            false => double(Some(&self.bias)),
+        };
         summed(y, self.products())
     }
 
     pub(super) fn forward(&self, x: &Tensor) -> Tensor {
+        if self.fuses(x) {
+            return fused::add_biased(&self.without_bias(x), None, &self.bias);
+        }
         self.convolve(x, Some(&self.bias))
+    }
+
+    /// Returns whether the bias is added by a layer that is faster at it.
+    fn fuses(&self, x: &Tensor) -> bool {
+        fused::serve(x.device()) && self.bias.size()[0] % fused::VECTOR == 0
     }
 
     /// Applies the convolution without adding the bias.

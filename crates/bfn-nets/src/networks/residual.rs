@@ -123,8 +123,8 @@ impl ResidualBlock {
         let h = fused::GroupNorm { dropout, ..norm_out }.apply(&h, Some(&added), Numbers::Bf16);
         let h = self.conv_out.without_bias(&h);
         match &self.skip {
-            None => fused::add_biased(&h, x, self.conv_out.bias()),
-            Some(skip) => fused::add_biased(&h, &skip.forward(x), self.conv_out.bias()),
+            None => fused::add_biased(&h, Some(x), self.conv_out.bias()),
+            Some(skip) => fused::add_biased(&h, Some(&skip.without_bias(x)), &(self.conv_out.bias() + skip.bias())),
         }
     }
 }

@@ -172,14 +172,15 @@ impl GroupNorm<'_> {
     }
 }
 
-/// Computes a + b + bias for images \[N, C, H, W\], in the type of a; C is a multiple of eight.
-pub(crate) fn add_biased(a: &Tensor, b: &Tensor, bias: &Tensor) -> Tensor {
+/// Computes a + b + bias, or a + bias, for images \[N, C, H, W\], in the type of a; C is a multiple of eight.
+pub(crate) fn add_biased(a: &Tensor, b: Option<&Tensor>, bias: &Tensor) -> Tensor {
     let size = a.size();
-    let fits = size.len() == 4 && b.size() == size && bias.size() == [size[1]] && size[1] % VECTOR == 0;
+    let fits =
+        size.len() == 4 && b.is_none_or(|b| b.size() == size) && bias.size() == [size[1]] && size[1] % VECTOR == 0;
     assert!(fits && computes_with(a), "{a:?} + {b:?} + {bias:?}");
     let mut y = ptr::null_mut();
     // SAFETY: live tensors of the checked shapes; `y` is written only on success.
-    must("add", unsafe { bfn_fused_add_biased(handle(a), handle(b), handle(bias), &mut y) });
+    must("add", unsafe { bfn_fused_add_biased(handle(a), b.map_or(ptr::null_mut(), handle), handle(bias), &mut y) });
     // SAFETY: the shim allocated this tensor for us and no longer holds it.
     unsafe { Tensor::from_ptr(y) }
 }

@@ -59,12 +59,15 @@ fn agrees(
 fn group_norm_is_its_formula() {
     tch::manual_seed(1);
     on_devices(|device| {
-        // Groups of 4, 12, 16 and 3 channels; an odd number of pixels.
+        // Groups of 4, 12, 16 and 6 channels; an odd number of pixels.
         for (channels, groups, height, width, activates, adds) in [
             (32, 8, 5, 7, true, true),
             (48, 4, 6, 6, true, false),
             (32, 2, 9, 11, false, true),
-            (24, 8, 3, 3, false, false),
+            (24, 4, 3, 3, false, false),
+            // Few pixels, many channels: several groups and vectors for a thread's row.
+            (128, 32, 2, 3, true, true),
+            (96, 8, 4, 4, true, true),
         ] {
             let inputs = [
                 draw(&[3, channels, height, width], device) + 1.0,
@@ -135,9 +138,12 @@ fn sums_and_gelu_are_their_formulas() {
                 &inputs,
                 |inputs, numbers| {
                     let [a, b] = [0, 1].map(|place| channels_last(&inputs[place].to_kind(numbers.kind())));
-                    vec![add_biased(&a, &b, &inputs[2])]
+                    vec![add_biased(&a, Some(&b), &inputs[2]), add_biased(&b, None, &inputs[2])]
                 },
-                |inputs| vec![&inputs[0] + &inputs[1] + inputs[2].reshape([1, -1, 1, 1])],
+                |inputs| {
+                    let bias = inputs[2].reshape([1, -1, 1, 1]);
+                    vec![&inputs[0] + &inputs[1] + &bias, &inputs[1] + bias]
+                },
             );
         }
         for (rows, width) in [(37, 16), (5, 2056)] {
@@ -215,9 +221,11 @@ fn images_that_do_not_fit_are_known() {
     let weight = Tensor::ones([128], (Kind::Float, Device::Cpu));
     let norm = GroupNorm { weight: &weight, bias: &weight, groups: 32, epsilon: 1e-5, activates: true, dropout: 0.0 };
     assert!(norm.fits(&weight, 32 * 32, Numbers::Bf16) && !norm.fits(&weight, 128 * 128, Numbers::Bf16));
-    let weight = Tensor::ones([36], (Kind::Float, Device::Cpu));
-    let norm = GroupNorm { weight: &weight, bias: &weight, groups: 4, ..norm };
-    assert!(!norm.fits(&weight, 16, Numbers::Bf16), "36 is not a multiple of eight");
+    for (channels, groups) in [(36, 4), (40, 8), (24, 8)] {
+        let weight = Tensor::ones([channels], (Kind::Float, Device::Cpu));
+        let norm = GroupNorm { weight: &weight, bias: &weight, groups, ..norm };
+        assert!(!norm.fits(&weight, 16, Numbers::Bf16), "{channels} channels, {groups} groups");
+    }
 }
 
 #[test]
