@@ -11,6 +11,7 @@ use rand::RngCore;
 use tch::{Device, Kind, nn};
 
 use crate::config::Experiment;
+use crate::progress::tell;
 
 /// A network with its weights, on its device and in its precision.
 #[derive(Debug)]
@@ -59,6 +60,11 @@ impl Model {
     pub fn of(experiment: &Experiment, variables: &Variables, device: Device) -> Result<Self> {
         let training = &experiment.training;
         let model = Self::new(&experiment.network, variables, device, training.precision, Seed(training.seed))?;
+        if training.precision == Precision::Bf16
+            && let Some(reason) = device::without_fused_layers(device)
+        {
+            tell(format_args!("warning: bf16 is slower than it could be, without layers of its own: {reason}"));
+        }
         if !training.cuda_graphs {
             return Ok(model);
         }

@@ -330,15 +330,14 @@ impl Trained {
     ///
     /// # Errors
     ///
-    /// Returns an error if the folder is not a run or has no complete checkpoint, or if the device is not available.
+    /// Returns an error if the folder is not a run or has no complete checkpoint, or if the device is not available or
+    /// not set up for a deterministic run.
     pub fn load(folder: &Path, which: Which, device: DeviceChoice, arithmetic: Arithmetic) -> Result<Self> {
         let run = Run::open(folder)?;
         let experiment = run.experiment()?;
         let device = device.resolve()?;
-        if experiment.training.deterministic {
-            // What such a run is asked for can be repeated too.
-            experiment.training.choose_kernels(device)?;
-        }
+        // What a deterministic run is asked for can be repeated too.
+        experiment.training.deterministic.then(|| experiment.training.choose_kernels(device)).transpose()?;
         let Record { form, origin, .. } = run.record()?;
         let task = Task::new(&experiment, form, arithmetic)?;
         let model = Model::of(&experiment, &task.variables, device)?;

@@ -238,6 +238,13 @@ pub fn gradients_enabled() -> bool {
     shim::gradients_enabled()
 }
 
+/// Returns why the layers that serve networks in bf16 on GPUs do not run on this device, if it is a GPU and they do not.
+///
+/// The networks then use libtorch's own layers, which are slower. The first call compiles the layers' kernels.
+pub fn without_fused_layers(device: Device) -> Option<String> {
+    if device.is_cuda() { shim::fused::why_not(device) } else { None }
+}
+
 /// Waits until the device has done all the work that it was given; on the CPU it always has.
 pub fn synchronise(device: Device) {
     if let Device::Cuda(index) = device {

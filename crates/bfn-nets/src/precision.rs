@@ -14,7 +14,8 @@ pub enum Precision {
     F32,
     /// f32, but CUDA's matrix products and convolutions round their inputs to 10 bits; on a CPU the same as `F32`.
     Tf32,
-    /// Matrix products, convolutions and attention in bf16 (autocast), the sensitive rest in f32.
+    /// Matrix products, convolutions and attention in bf16 (autocast), the sensitive rest in f32. On a GPU,
+    /// normalisations and activations compute in f32 and round their results to bf16.
     Bf16,
 }
 

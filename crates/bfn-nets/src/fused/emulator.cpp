@@ -6,7 +6,9 @@
 
 #include <ucontext.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <functional>
@@ -27,6 +29,8 @@ struct Block {
   int thread = 0;
   int block_x = 0, block_y = 0, blocks_x = 0, blocks_y = 0;
   unsigned char *memory = nullptr;
+  // How often a fiber has gone past a barrier or come to its end.
+  int64_t progress = 0;
   Barrier all;
   std::vector<Barrier> warps;
   std::vector<float> exchanged;
@@ -46,6 +50,7 @@ void wait(Barrier &barrier) {
   if (++barrier.waiting == barrier.size) {
     barrier.waiting = 0;
     ++barrier.rounds;
+    ++block->progress;
     return;
   }
   while (barrier.rounds == round) {
@@ -68,6 +73,7 @@ void start() {
   const int thread = block->thread;
   block->body();
   block->done[thread] = true;
+  ++block->progress;
   swapcontext(&block->fibers[thread], &block->scheduler);
 }
 
@@ -90,12 +96,14 @@ void run_block(Block &here) {
   block = &here;
   for (int64_t left = THREADS; left > 0;) {
     left = 0;
+    const int64_t before = here.progress;
     for (int thread = 0; thread < THREADS; ++thread) {
       if (here.done[thread]) continue;
       here.thread = thread;
       swapcontext(&here.scheduler, &here.fibers[thread]);
       left += here.done[thread] ? 0 : 1;
     }
+    TORCH_CHECK(left == 0 || here.progress > before, "threads of a block wait for others that have ended");
   }
   block = nullptr;
 }
@@ -159,6 +167,10 @@ namespace of_float {
 
 #undef THREADS
 
+// The arguments are passed as launcher.h declares them.
+static_assert(sizeof(of_bf16::Norm) == sizeof(Norm) && sizeof(of_float::Norm) == sizeof(Norm));
+static_assert(offsetof(of_bf16::Norm, kept) == offsetof(Norm, kept));
+
 // A kernel that takes its arguments by their addresses.
 using Kernel = std::function<void(void **)>;
 
@@ -193,8 +205,7 @@ template <typename... Parameters> Kernel by_address(void (*kernel)(Parameters...
 void emulate(const std::string &kernel, at::ScalarType number, Grid grid, int64_t shared, void **arguments) {
   static const std::map<std::string, Kernel> single = KERNELS(of_float), half = KERNELS(of_bf16);
   const Kernel &body = (number == at::kFloat ? single : half).at(kernel);
-  // Shared memory is not zero at first, on a GPU either.
-  std::vector<float> memory(shared / sizeof(float) + 4, NAN);
+  std::vector<float> memory(shared / sizeof(float) + 4);
   Block here;
   here.memory = reinterpret_cast<unsigned char *>(memory.data());
   here.memory += -reinterpret_cast<uintptr_t>(here.memory) % 16;
@@ -202,7 +213,11 @@ void emulate(const std::string &kernel, at::ScalarType number, Grid grid, int64_
   here.blocks_y = static_cast<int>(grid.y);
   here.body = [&] { body(arguments); };
   for (here.block_y = 0; here.block_y < here.blocks_y; ++here.block_y) {
-    for (here.block_x = 0; here.block_x < here.blocks_x; ++here.block_x) run_block(here);
+    for (here.block_x = 0; here.block_x < here.blocks_x; ++here.block_x) {
+      // Shared memory holds anything at first, on a GPU too.
+      std::fill(memory.begin(), memory.end(), NAN);
+      run_block(here);
+    }
   }
 }
 

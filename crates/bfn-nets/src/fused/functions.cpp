@@ -33,8 +33,21 @@ Grid blocks_for(int64_t items) { return {std::min<int64_t>(up(items, THREADS), 1
 
 using Optional = std::optional<at::Tensor>;
 
-at::Tensor dense(const Optional &tensor) {
-  return tensor.has_value() && tensor->defined() ? tensor->to(at::kFloat).contiguous() : at::Tensor();
+// The tensor at an address that a kernel can read sixteen bytes from; a view may begin elsewhere.
+at::Tensor aligned(const at::Tensor &tensor) {
+  return reinterpret_cast<uintptr_t>(tensor.const_data_ptr()) % 16 == 0 ? tensor : tensor.clone();
+}
+
+at::Tensor dense(const at::Tensor &tensor) { return aligned(tensor.contiguous()); }
+at::Tensor dense_images(const at::Tensor &tensor) { return aligned(tensor.contiguous(IMAGES)); }
+at::Tensor dense_singles(const at::Tensor &tensor) { return dense(tensor.to(at::kFloat)); }
+at::Tensor dense_singles(const Optional &tensor) {
+  return tensor.has_value() ? dense_singles(*tensor) : at::Tensor();
+}
+
+// The gradients of these functions are not functions with gradients themselves.
+void expect_no_second_derivative() {
+  TORCH_CHECK(!at::GradMode::is_enabled(), "second derivatives of the fused layers are not supported");
 }
 
 // Adds up the rows of [rows, width].
@@ -54,7 +67,8 @@ int64_t shared_of(int64_t pixels, int64_t slab, at::ScalarType number, bool back
   return copies * pixels * slab * static_cast<int64_t>(at::elementSize(number)) + sums * (THREADS + slab / 8) * 4;
 }
 
-// Channels of a block: whole groups, whole sectors of memory, and enough work for every thread.
+// Channels of a block: whole groups, and, if the channels allow it, whole sectors of memory and enough work for every
+// thread.
 int64_t slab_of(int64_t pixels, int64_t channels, int64_t group) {
   int64_t slab = std::lcm(group, int64_t{8});
   while ((slab < 16 || pixels * slab < 32 * THREADS) && 2 * slab <= 128 && channels % (2 * slab) == 0) slab *= 2;
@@ -95,8 +109,8 @@ class GroupNorm : public torch::autograd::Function<GroupNorm> {
   static at::Tensor forward(AutogradContext *context, const at::Tensor &images, const Optional &added,
                             const at::Tensor &weight, const at::Tensor &bias, at::ScalarType number, int64_t groups,
                             double epsilon, bool activates, double dropout) {
-    const at::Tensor x = images.to(number).contiguous(IMAGES), plus = dense(added);
-    const at::Tensor factors = dense(weight), terms = dense(bias);
+    const at::Tensor x = dense_images(images.to(number)), plus = dense_singles(added);
+    const at::Tensor factors = dense_singles(weight), terms = dense_singles(bias);
     const Norm norm = norm_of(x, {groups, epsilon, activates, dropout});
     at::Tensor seed;
     // A number on the device, so that recorded work draws another one each time.
@@ -114,12 +128,13 @@ class GroupNorm : public torch::autograd::Function<GroupNorm> {
   }
 
   static variable_list backward(AutogradContext *context, variable_list slopes) {
+    expect_no_second_derivative();
     const variable_list saved = context->get_saved_variables();
     const at::Tensor &x = saved[0], &plus = saved[1], &seed = saved[4];
     auto &data = context->saved_data;
     const Norm norm = norm_of(x, {data["groups"].toInt(), data["epsilon"].toDouble(), data["activates"].toBool(),
                                   data["dropout"].toDouble()});
-    const at::Tensor of_y = slopes[0].to(x.scalar_type()).contiguous(IMAGES);
+    const at::Tensor of_y = dense_images(slopes[0].to(x.scalar_type()));
     at::Tensor of_x = at::empty_like(x);
     const int64_t kinds = plus.defined() ? 3 : 2;
     at::Tensor sums = at::empty({kinds, x.size(0), x.size(1)}, saved[2].options());
@@ -135,7 +150,7 @@ class GroupNorm : public torch::autograd::Function<GroupNorm> {
   }
 
  private:
-  static Grid grid_of(const Norm &norm, const at::Tensor &x) { return {norm.channels / norm.slab, x.size(0)}; }
+  static Grid grid_of(const Norm &norm, const at::Tensor &x) { return {norm.channels / norm.slab * x.size(0)}; }
 
   static const long long *seed_of(const at::Tensor &seed) {
     static_assert(sizeof(long long) == sizeof(int64_t));
@@ -147,8 +162,8 @@ class GroupNorm : public torch::autograd::Function<GroupNorm> {
 class AddBiased : public torch::autograd::Function<AddBiased> {
  public:
   static at::Tensor forward(AutogradContext *context, const at::Tensor &a, const Optional &b, const at::Tensor &bias) {
-    const at::Tensor left = a.contiguous(IMAGES), terms = dense(bias);
-    const at::Tensor right = b.has_value() ? b->to(a.scalar_type()).contiguous(IMAGES) : at::Tensor();
+    const at::Tensor left = dense_images(a), terms = dense_singles(bias);
+    const at::Tensor right = b.has_value() ? dense_images(b->to(a.scalar_type())) : at::Tensor();
     at::Tensor y = at::empty_like(left);
     const int64_t width = a.size(1), rows = a.numel() / width;
     run("add_biased", a.scalar_type(), a.device(), blocks_for(a.numel() / 8), 0, numbers(left),
@@ -160,8 +175,9 @@ class AddBiased : public torch::autograd::Function<AddBiased> {
   }
 
   static variable_list backward(AutogradContext *context, variable_list slopes) {
+    expect_no_second_derivative();
     auto &data = context->saved_data;
-    const at::Tensor slope = slopes[0].to(data["kind"].toScalarType()).contiguous(IMAGES);
+    const at::Tensor slope = dense_images(slopes[0].to(data["kind"].toScalarType()));
     const int64_t width = slope.size(1);
     const bool has_other = data.count("other") != 0;
     return {slope, has_other ? slope.to(data["other"].toScalarType()) : at::Tensor(),
@@ -173,7 +189,7 @@ class AddBiased : public torch::autograd::Function<AddBiased> {
 class GeluBiased : public torch::autograd::Function<GeluBiased> {
  public:
   static at::Tensor forward(AutogradContext *context, const at::Tensor &given_x, const at::Tensor &bias) {
-    const at::Tensor x = given_x.contiguous(), terms = dense(bias);
+    const at::Tensor x = dense(given_x), terms = dense_singles(bias);
     at::Tensor y = at::empty_like(x);
     const int64_t width = x.size(-1), rows = x.numel() / width;
     run("gelu_biased", x.scalar_type(), x.device(), blocks_for(x.numel() / 8), 0, numbers(x), given(terms), room(y),
@@ -183,8 +199,9 @@ class GeluBiased : public torch::autograd::Function<GeluBiased> {
   }
 
   static variable_list backward(AutogradContext *context, variable_list slopes) {
+    expect_no_second_derivative();
     const variable_list saved = context->get_saved_variables();
-    const at::Tensor &x = saved[0], of_y = slopes[0].to(x.scalar_type()).contiguous();
+    const at::Tensor &x = saved[0], of_y = dense(slopes[0].to(x.scalar_type()));
     const int64_t width = x.size(-1), rows = x.numel() / width, across = up(width, 4 * THREADS);
     const Grid grid{across, std::min<int64_t>(up(rows, 32), up(132 * 8, across))};
     at::Tensor of_x = at::empty_like(x), partial = at::empty({2 * grid.y, width}, saved[1].options());
@@ -200,8 +217,9 @@ class AddAndNormalise : public torch::autograd::Function<AddAndNormalise> {
   static variable_list forward(AutogradContext *context, const at::Tensor &given_x, const Optional &given_branch,
                                const Optional &of_branch, const at::Tensor &weight, const at::Tensor &bias,
                                at::ScalarType number, double epsilon) {
-    const at::Tensor x = given_x.contiguous(), factors = dense(weight), terms = dense(bias), term = dense(of_branch);
-    const at::Tensor branch = given_branch.has_value() ? given_branch->to(number).contiguous() : at::Tensor();
+    const at::Tensor x = dense(given_x), factors = dense_singles(weight), terms = dense_singles(bias);
+    const at::Tensor term = dense_singles(of_branch);
+    const at::Tensor branch = given_branch.has_value() ? dense(given_branch->to(number)) : at::Tensor();
     const int64_t width = x.size(-1), rows = x.numel() / width;
     at::Tensor stream = branch.defined() ? at::empty_like(x) : x, y = at::empty(x.sizes(), x.options().dtype(number));
     at::Tensor statistics = at::empty({rows, 2}, x.options());
@@ -217,13 +235,15 @@ class AddAndNormalise : public torch::autograd::Function<AddAndNormalise> {
   }
 
   static variable_list backward(AutogradContext *context, variable_list slopes) {
+    expect_no_second_derivative();
     const variable_list saved = context->get_saved_variables();
     const at::Tensor &stream = saved[0];
     const bool has_branch = context->saved_data["branch"].toBool();
     const at::ScalarType number = context->saved_data["kind"].toScalarType();
     const int64_t width = stream.size(-1), rows = stream.numel() / width;
-    const at::Tensor of_stream = has_branch ? dense(slopes[0]) : at::Tensor(), &slope = slopes[has_branch ? 1 : 0];
-    const at::Tensor of_y = slope.defined() ? slope.to(number).contiguous()
+    const at::Tensor of_stream = has_branch && slopes[0].defined() ? dense_singles(slopes[0]) : at::Tensor();
+    const at::Tensor &slope = slopes[has_branch ? 1 : 0];
+    const at::Tensor of_y = slope.defined() ? dense(slope.to(number))
                                             : at::zeros(stream.sizes(), stream.options().dtype(number));
     at::Tensor of_x = at::empty_like(stream), of_branch;
     if (has_branch) of_branch = at::empty(stream.sizes(), stream.options().dtype(number));

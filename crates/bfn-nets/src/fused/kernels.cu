@@ -92,7 +92,8 @@ DEVICE float warp_sum(float value) {
   return value;
 }
 
-// The part of an image that a block works on: `slab` channels of all pixels. A thread works on eight channels, of one
+// The part of an image that a block works on: `slab` channels of all pixels. Blocks that follow each other share an
+// image, and lines of memory. A thread works on eight channels, of one
 // group or two, of every `rows`-th pixel; some threads may have nothing to do.
 struct Part {
   int thread, vectors, rows, row, column;
@@ -101,7 +102,7 @@ struct Part {
   int group, cut;
   float *partial, *totals;
 
-  // `memory`: room for `SUMS` numbers of each thread, and for their totals.
+  // `memory`: room for `sums` numbers of each thread, and for their totals.
   DEVICE Part(const Norm &norm, float *memory, int sums) {
     thread = THREAD;
     vectors = norm.slab / 8;
@@ -161,7 +162,7 @@ KERNEL_OF(5) normalise(Norm norm, const NUMBER *RESTRICT x, const float *RESTRIC
                  const float *RESTRICT bias, const long long *RESTRICT seed, NUMBER *RESTRICT y,
                  float *RESTRICT statistics) {
   SHARED(memory);
-  const int image = BLOCK_Y, first = BLOCK_X * norm.slab;
+  const int slabs = norm.channels / norm.slab, image = BLOCK_X / slabs, first = BLOCK_X % slabs * norm.slab;
   NUMBER *kept = reinterpret_cast<NUMBER *>(memory);
   Part part(norm, reinterpret_cast<float *>(memory + sizeof(NUMBER) * norm.pixels * norm.slab), 2);
   const unsigned long long start = (unsigned long long)image * norm.pixels * norm.channels + first + part.column;
@@ -223,7 +224,7 @@ KERNEL normalise_backward(Norm norm, const NUMBER *RESTRICT x, const float *REST
                           const float *RESTRICT statistics, const NUMBER *RESTRICT of_y, NUMBER *RESTRICT of_x,
                           float *RESTRICT of_weight, float *RESTRICT of_bias, float *RESTRICT of_added) {
   SHARED(memory);
-  const int image = BLOCK_Y, first = BLOCK_X * norm.slab;
+  const int slabs = norm.channels / norm.slab, image = BLOCK_X / slabs, first = BLOCK_X % slabs * norm.slab;
   NUMBER *kept_x = reinterpret_cast<NUMBER *>(memory), *kept_y = kept_x + norm.pixels * norm.slab;
   Part part(norm, reinterpret_cast<float *>(memory + 2 * sizeof(NUMBER) * norm.pixels * norm.slab), 24);
   const unsigned long long start = (unsigned long long)image * norm.pixels * norm.channels + first + part.column;

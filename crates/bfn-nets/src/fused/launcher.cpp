@@ -5,6 +5,7 @@
 
 #include "launcher.h"
 
+#include <c10/core/DeviceGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <dlfcn.h>
@@ -96,7 +97,8 @@ int attribute_of(at::Device device, int attribute) {
   return value;
 }
 
-// Makes the driver's calls of this thread refer to the context that libtorch uses, if none is there yet.
+// Makes the driver's calls of this thread refer to the context that libtorch uses for the device, which is the present
+// one under a guard, if this thread has no context yet.
 void enter(at::Device device) {
   void *context = nullptr;
   library().check(library().get_context(&context), "ask for the context");
@@ -113,6 +115,7 @@ std::string compiled(at::Device device, at::ScalarType number) {
       std::to_string(attribute_of(device, COMPUTE_CAPABILITY_MINOR));
   const char *options[] = {architecture.c_str(), "--std=c++17",
                            number == at::kFloat ? "--define-macro=NUMBER=float" : "--define-macro=NUMBER=bf16"};
+  TORCH_CHECK(!source().empty(), "the kernels' source has not been set");
   void *program = nullptr;
   TORCH_CHECK(library().create(&program, source().c_str(), "kernels.cu", 0, nullptr, nullptr) == 0,
               "NVRTC could not be started");
@@ -134,6 +137,7 @@ std::string compiled(at::Device device, at::ScalarType number) {
 class Module {
  public:
   Module(at::Device device, at::ScalarType number) : most_shared_(attribute_of(device, SHARED_MEMORY_PER_BLOCK)) {
+    const c10::DeviceGuard guard(device);
     enter(device);
     const std::string code = compiled(device, number);
     library().check(library().load(&module_, code.data()), "load the kernels");
@@ -205,6 +209,7 @@ int64_t shared_memory(at::Device device) {
 
 void launch(const std::string &kernel, at::ScalarType number, at::Device device, Grid grid, int64_t shared,
             void **arguments) {
+  const c10::DeviceGuard guard(device);
   enter(device);
   const c10::impl::VirtualGuardImpl streams(at::kCUDA);
   void *stream = streams.getStreamNativeHandle(streams.getStream(device));

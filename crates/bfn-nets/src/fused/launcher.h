@@ -40,10 +40,11 @@ void launch(const std::string &kernel, at::ScalarType number, at::Device device,
 // The same on a CPU, thread by thread.
 void emulate(const std::string &kernel, at::ScalarType number, Grid grid, int64_t shared, void **arguments);
 
-// The same for arguments that have exactly the types of the kernel's parameters.
+// Runs a kernel where the device is: its arguments have exactly the types of the kernel's parameters. No blocks, no work.
 template <typename... Arguments>
 void run(const std::string &kernel, at::ScalarType number, at::Device device, Grid grid, int64_t shared,
          Arguments... arguments) {
+  if (grid.x == 0 || grid.y == 0) return;
   void *addresses[] = {static_cast<void *>(&arguments)...};
   if (device.is_cuda()) {
     launch(kernel, number, device, grid, shared, addresses);

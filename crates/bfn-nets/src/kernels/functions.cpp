@@ -14,6 +14,11 @@ using bfn::parallel;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
+// The gradients of these functions are not functions with gradients themselves.
+void expect_no_second_derivative() {
+  TORCH_CHECK(!at::GradMode::is_enabled(), "second derivatives of the layers for CPUs are not supported");
+}
+
 class Attention : public torch::autograd::Function<Attention> {
  public:
   static at::Tensor forward(AutogradContext *context, const at::Tensor &given, int64_t heads, bool head_first) {
@@ -37,6 +42,7 @@ class Attention : public torch::autograd::Function<Attention> {
   }
 
   static variable_list backward(AutogradContext *context, variable_list slopes) {
+    expect_no_second_derivative();
     const variable_list saved = context->get_saved_variables();
     const at::Tensor &projected = saved[0], &norms = saved[1];
     const bfn::Heads where =
@@ -99,6 +105,7 @@ class LayerNorm : public torch::autograd::Function<LayerNorm> {
   }
 
   static variable_list backward(AutogradContext *context, variable_list slopes) {
+    expect_no_second_derivative();
     const variable_list saved = context->get_saved_variables();
     const at::Tensor &x = saved[0], &weight = saved[1], slope = slopes[0].contiguous();
     const int64_t width = weight.numel();
@@ -136,6 +143,7 @@ class Linear : public torch::autograd::Function<Linear> {
   }
 
   static variable_list backward(AutogradContext *context, variable_list slopes) {
+    expect_no_second_derivative();
     const variable_list saved = context->get_saved_variables();
     const at::Tensor &rows = saved[0], &weight = saved[1];
     const at::Tensor slope = slopes[0].reshape({-1, weight.size(0)});
@@ -179,6 +187,7 @@ class LinearGelu : public torch::autograd::Function<LinearGelu> {
   }
 
   static variable_list backward(AutogradContext *context, variable_list slopes) {
+    expect_no_second_derivative();
     const variable_list saved = context->get_saved_variables();
     const at::Tensor &rows = saved[0], &weight = saved[1], &derivatives = saved[2], slope = slopes[0].contiguous();
     const int64_t width = weight.size(0);

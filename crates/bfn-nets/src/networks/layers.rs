@@ -101,7 +101,7 @@ pub(super) fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tens
 /// This is a matrix product, which is faster than a 1×1 convolution if inputs or outputs are few.
 pub(super) fn pointwise(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
     if fused::serve(x.device()) {
-        // There, the numbers of a pixel lie side by side.
+        // In their layout, the numbers of a pixel lie side by side.
         return linear(&x.permute([0, 2, 3, 1]), weight, bias).permute([0, 3, 1, 2]);
     }
     let size = x.size();
@@ -309,6 +309,19 @@ mod tests {
     use tch::nn::VarStore;
 
     const OPTIONS: (Kind, Device) = (Kind::Float, Device::Cpu);
+
+    /// On a GPU in bf16, and only there, normalisation is more than that.
+    #[test]
+    fn fused_layers_serve_bf16_on_gpus() {
+        for device in crate::device::available() {
+            let store = VarStore::new(device);
+            let norm = GroupNorm::new(store.root() / "norm", 4, 16);
+            let x = Tensor::randn([2, 16, 4, 4], (Kind::Float, device));
+            assert!(norm.fused(&x).is_none());
+            let _precision = crate::Precision::Bf16.guard(device);
+            assert_eq!(norm.fused(&x).is_some(), device.is_cuda());
+        }
+    }
 
     #[test]
     fn convolution_after_doubling_is_that() {

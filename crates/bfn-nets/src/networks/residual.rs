@@ -99,10 +99,10 @@ impl ResidualBlock {
         if let (Some(norm_in), Some(norm_out)) = (self.norm_in.fused(x), self.norm_out.fused(x)) {
             return self.forward_fused(x, &time, [norm_in, norm_out], mode);
         }
-        let mut h = self.conv_in.forward(&self.norm_in.forward(x).silu());
+        let mut h = self.conv_in.forward(&self.norm_in.then_silu(x));
         // Both sums are in place: the gradient of a convolution does not need its output.
         h += time.unsqueeze(-1).unsqueeze(-1);
-        let h = dropout(self.norm_out.forward(&h).silu(), self.dropout, mode);
+        let h = dropout(self.norm_out.then_silu(&h), self.dropout, mode);
         let mut h = self.conv_out.forward(&h);
         match &self.skip {
             None => h += x,

@@ -132,8 +132,13 @@ pub(crate) struct GroupNorm<'a> {
 
 impl GroupNorm<'_> {
     /// Returns whether images of so many pixels fit into a GPU's memory for blocks.
+    ///
+    /// # Panics
+    ///
+    /// Panics unless there are channels, in groups.
     pub(crate) fn fits(&self, on: &Tensor, pixels: i64, numbers: Numbers) -> bool {
         let (channels, mut fits) = (self.weight.numel() as i64, 0);
+        assert!(channels > 0 && self.groups > 0, "{channels} channels in {} groups", self.groups);
         // SAFETY: a live tensor; `fits` is written on success.
         must("ask for room", unsafe {
             bfn_fused_norm_fits(handle(on), numbers.is_single(), pixels, channels, self.groups, &mut fits)
@@ -151,6 +156,8 @@ impl GroupNorm<'_> {
         assert!(size.len() == 4 && self.weight.size() == [size[1]] && self.bias.size() == [size[1]], "{size:?}");
         assert!(added.is_none_or(|added| added.size() == size[..2]), "{size:?} plus {added:?}");
         assert!(self.fits(x, size[2] * size[3], numbers), "{size:?} in {} groups", self.groups);
+        assert!((0.0..1.0).contains(&self.dropout), "dropout {}", self.dropout);
+        expect_one_device(x, [Some(self.weight), Some(self.bias), added]);
         let mut y = ptr::null_mut();
         // SAFETY: live tensors of the checked shapes, or null; `y` is written only on success.
         must("normalise", unsafe {
@@ -175,9 +182,9 @@ impl GroupNorm<'_> {
 /// Computes a + b + bias, or a + bias, for images \[N, C, H, W\], in the type of a; C is a multiple of eight.
 pub(crate) fn add_biased(a: &Tensor, b: Option<&Tensor>, bias: &Tensor) -> Tensor {
     let size = a.size();
-    let fits =
-        size.len() == 4 && b.is_none_or(|b| b.size() == size) && bias.size() == [size[1]] && size[1] % VECTOR == 0;
+    let fits = size.len() == 4 && b.is_none_or(|b| b.size() == size) && bias.size() == [size[1]] && is_width(size[1]);
     assert!(fits && computes_with(a), "{a:?} + {b:?} + {bias:?}");
+    expect_one_device(a, [b, Some(bias), None]);
     let mut y = ptr::null_mut();
     // SAFETY: live tensors of the checked shapes; `y` is written only on success.
     must("add", unsafe { bfn_fused_add_biased(handle(a), b.map_or(ptr::null_mut(), handle), handle(bias), &mut y) });
@@ -188,12 +195,24 @@ pub(crate) fn add_biased(a: &Tensor, b: Option<&Tensor>, bias: &Tensor) -> Tenso
 /// Computes GELU, in its approximation by tanh, of x + bias over the last axis, a multiple of eight numbers.
 pub(crate) fn gelu_biased(x: &Tensor, bias: &Tensor) -> Tensor {
     let width = x.size().last().copied().unwrap_or_default();
-    assert!(bias.size() == [width] && width % VECTOR == 0 && computes_with(x), "{x:?} + {bias:?}");
+    assert!(bias.size() == [width] && is_width(width) && computes_with(x), "{x:?} + {bias:?}");
+    expect_one_device(x, [Some(bias), None, None]);
     let mut y = ptr::null_mut();
     // SAFETY: live tensors of the checked shapes; `y` is written only on success.
     must("apply GELU", unsafe { bfn_fused_gelu_biased(handle(x), handle(bias), &mut y) });
     // SAFETY: the shim allocated this tensor for us and no longer holds it.
     unsafe { Tensor::from_ptr(y) }
+}
+
+/// Panics unless all tensors are on one device, which is a GPU or the CPU.
+fn expect_one_device<const N: usize>(x: &Tensor, others: [Option<&Tensor>; N]) {
+    let device = x.device();
+    let here = others.into_iter().flatten().all(|other| other.device() == device);
+    assert!(here && matches!(device, Device::Cpu | Device::Cuda(_)), "tensors on other devices than {device:?}");
+}
+
+fn is_width(width: i64) -> bool {
+    width > 0 && width % VECTOR == 0
 }
 
 fn computes_with(x: &Tensor) -> bool {
@@ -226,6 +245,7 @@ pub(crate) fn add_and_normalise(
     let fits = |one: &Tensor| one.size() == [width];
     assert!(takes_width(width) && x.kind() == Kind::Float && fits(weight) && fits(bias), "{x:?}, {weight:?}, {bias:?}");
     assert!(branch.is_none_or(|one| one.numbers.size() == x.size() && fits(one.bias)), "{x:?} + {branch:?}");
+    expect_one_device(x, [Some(weight), Some(bias), branch.map(|one| one.numbers), branch.map(|one| one.bias)]);
     let part = |choose: fn(Branch<'_>) -> Handle| branch.map_or(ptr::null_mut(), choose);
     let (mut stream, mut y) = (ptr::null_mut(), ptr::null_mut());
     // SAFETY: live tensors of the checked shapes, or null; the results are written only on success.

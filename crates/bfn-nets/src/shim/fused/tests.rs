@@ -107,22 +107,28 @@ fn group_norm_is_its_formula() {
 fn dropout_is_the_same_in_both_passes() {
     tch::manual_seed(2);
     on_devices(|device| {
-        let (weight, bias) = (Tensor::zeros([32], (Kind::Float, device)), Tensor::ones([32], (Kind::Float, device)));
         let x = learned(&draw(&[4, 32, 20, 20], device));
-        let bias = learned(&bias);
-        let norm =
-            GroupNorm { weight: &weight, bias: &bias, groups: 8, epsilon: 1e-5, activates: false, dropout: 0.25 };
+        // Far from zero, so that the mask can be read off y.
+        let [weight, bias] = [0.5, 4.0].map(|mean| learned(&(draw(&[32], device) * 0.1 + mean)));
+        let norm = GroupNorm { weight: &weight, bias: &bias, groups: 8, epsilon: 1e-5, activates: true, dropout: 0.25 };
         let y = norm.apply(&x, None, Numbers::Single);
-        let again = norm.apply(&x, None, Numbers::Single);
-        assert!(!y.equal(&again), "each call draws a mask of its own");
-        let (kept, count) = (y.gt(0.5).to_kind(Kind::Double).sum(Kind::Double).double_value(&[]), y.numel() as f64);
-        let share = kept / count;
-        assert!((share - 0.75).abs() < 5.0 * (0.75 * 0.25 / count).sqrt(), "{share}");
-        assert!((y.max().double_value(&[]) - 1.0 / 0.75).abs() < 1e-5 && y.min().double_value(&[]) == 0.0);
-        // y is the bias times the mask, so the gradient of the bias is the sum of the mask.
-        y.sum(Kind::Float).backward();
-        let of_bias = bias.grad().sum(Kind::Double).double_value(&[]);
-        assert!((of_bias - kept / 0.75).abs() < 1e-3 * of_bias, "{of_bias}, {kept} kept");
+        assert!(!y.equal(&norm.apply(&x, None, Numbers::Single)), "each call draws a mask of its own");
+        let (other, factors, terms) = (learned(&x), learned(&weight), learned(&bias));
+        let whole = other.group_norm(8, Some(&factors), Some(&terms), 1e-5, true).silu();
+        let mask = (&y / &whole).detach();
+        let is_kept = mask.gt(0.5).to_kind(Kind::Float);
+        let error = (&mask - &is_kept / 0.75).abs().max().double_value(&[]);
+        assert!(error < 1e-4, "a mask of zeros and 4/3: {error:e}");
+        let share = is_kept.mean(Kind::Double).double_value(&[]);
+        assert!((share - 0.75).abs() < 5.0 * (0.75 * 0.25 / y.numel() as f64).sqrt(), "{share}");
+        let slopes = draw(&y.size(), device);
+        (y * &slopes).sum(Kind::Float).backward();
+        (whole * &is_kept / 0.75 * &slopes).sum(Kind::Float).backward();
+        for (one, expected) in [(&x, &other), (&weight, &factors), (&bias, &terms)] {
+            let scale = expected.grad().abs().max().double_value(&[]);
+            let error = (one.grad() - expected.grad()).abs().max().double_value(&[]) / scale;
+            assert!(error < 1e-5, "{error:e}");
+        }
     });
 }
 
@@ -162,7 +168,7 @@ fn sums_and_gelu_are_their_formulas() {
 fn a_stream_is_added_to_and_normalised() {
     tch::manual_seed(4);
     on_devices(|device| {
-        for (width, has_branch) in [(256, true), (256, false), (768, true), (1024, true)] {
+        for (width, has_branch) in [(256, true), (256, false), (512, true), (768, true), (768, false), (1024, true)] {
             assert!(takes_width(width));
             let rows = [0, 1].map(|_| draw(&[21, width], device));
             let columns = [0, 1, 2].map(|_| draw(&[width], device));
@@ -228,7 +234,38 @@ fn images_that_do_not_fit_are_known() {
     }
 }
 
+/// Views that begin anywhere in memory, images in another layout, a sum of two types, and no images at all.
 #[test]
-fn networks_on_a_cpu_use_other_layers() {
-    assert!(!serve(Device::Cpu));
+fn arguments_may_lie_anywhere() {
+    tch::manual_seed(6);
+    on_devices(|device| {
+        let images = draw(&[2, 32, 3, 4], device);
+        let (weight, bias) = (draw(&[33], device).narrow(0, 1, 32), draw(&[35], device).narrow(0, 3, 32));
+        let norm = GroupNorm { weight: &weight, bias: &bias, groups: 8, epsilon: 1e-5, activates: true, dropout: 0.0 };
+        let expected = images.group_norm(8, Some(&weight), Some(&bias), 1e-5, true).silu();
+        let near = |found: Tensor, expected: &Tensor| {
+            let error = (found.to_kind(Kind::Float) - expected).abs().max().double_value(&[]);
+            assert!(error < 1e-5, "{error:e}");
+        };
+        near(norm.apply(&images, None, Numbers::Single), &expected);
+        let other = draw(&[2, 32, 3, 4], device).to_kind(Kind::BFloat16);
+        let sum = &images + other.to_kind(Kind::Float) + bias.reshape([1, -1, 1, 1]);
+        near(add_biased(&images, Some(&other), &bias), &sum);
+        near(gelu_biased(&images.reshape([-1, 32]), &bias), &(images.reshape([-1, 32]) + &bias).gelu("tanh"));
+
+        let none = learned(&Tensor::zeros([0, 32, 3, 4], (Kind::Float, device)));
+        let y = add_biased(&norm.apply(&none, None, Numbers::Single), Some(&none), &bias);
+        let y = gelu_biased(&y.reshape([0, 32]), &bias);
+        assert_eq!(y.size(), [0, 32]);
+        y.sum(Kind::Float).backward();
+        assert_eq!(none.grad().size(), [0, 32, 3, 4]);
+    });
+}
+
+#[test]
+#[should_panic(expected = "8 channels in 0 groups")]
+fn no_groups_are_refused() {
+    let weight = Tensor::ones([8], (Kind::Float, Device::Cpu));
+    let norm = GroupNorm { weight: &weight, bias: &weight, groups: 0, epsilon: 1e-5, activates: true, dropout: 0.0 };
+    norm.fits(&weight, 16, Numbers::Bf16);
 }
