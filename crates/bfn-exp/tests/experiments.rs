@@ -58,6 +58,7 @@ fn files(folders: &[&str]) -> Vec<PathBuf> {
 fn every_file_parses_and_builds() {
     let mut expected = BTreeMap::from([
         ("mnist.toml", 24_808_961),
+        ("mnist_short.toml", 24_808_961),
         ("text8.toml", 170_175_003),
         ("cifar10_256_continuous.toml", 30_722_188),
         ("cifar10_16_continuous.toml", 30_722_188),
