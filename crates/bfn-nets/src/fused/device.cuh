@@ -1,4 +1,4 @@
-// What kernels.cu needs of a GPU; emulator.cpp has the same for a CPU.
+// What the kernels need of a GPU; emulator.cpp has the same for a CPU.
 
 #define DEVICE __device__ __forceinline__
 #define KERNEL extern "C" __global__ void __launch_bounds__(256)

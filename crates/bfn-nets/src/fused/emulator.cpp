@@ -108,7 +108,7 @@ void run_block(Block &here) {
   block = nullptr;
 }
 
-// What kernels.cu needs, as device.cuh has it for GPUs.
+// What the kernels need, as device.cuh has it for GPUs.
 #define DEVICE inline
 #define KERNEL static void
 #define KERNEL_OF(blocks) static void
@@ -152,7 +152,9 @@ unsigned rounded(float low, float high) {
 
 namespace of_bf16 {
 #define NUMBER bf16
-#include "kernels.cu"
+#include "numbers.cuh"
+#include "group_norm.cu"
+#include "rows.cu"
 #undef NUMBER
 }  // namespace of_bf16
 
@@ -161,7 +163,9 @@ namespace of_bf16 {
 
 namespace of_float {
 #define NUMBER float
-#include "kernels.cu"
+#include "numbers.cuh"
+#include "group_norm.cu"
+#include "rows.cu"
 #undef NUMBER
 }  // namespace of_float
 

@@ -266,7 +266,7 @@ at::ScalarType number_of(int single) { return single != 0 ? at::kFloat : at::kBF
 
 extern "C" {
 
-// `text`: of device.cuh and kernels.cu.
+// `text`: as set_source takes it.
 char *bfn_fused_source(const char *text, size_t length) {
   return guarded([&] { bfn::fused::set_source(std::string(text, length)); });
 }

@@ -117,7 +117,7 @@ std::string compiled(at::Device device, at::ScalarType number) {
                            number == at::kFloat ? "--define-macro=NUMBER=float" : "--define-macro=NUMBER=bf16"};
   TORCH_CHECK(!source().empty(), "the kernels' source has not been set");
   void *program = nullptr;
-  TORCH_CHECK(library().create(&program, source().c_str(), "kernels.cu", 0, nullptr, nullptr) == 0,
+  TORCH_CHECK(library().create(&program, source().c_str(), "fused layers", 0, nullptr, nullptr) == 0,
               "NVRTC could not be started");
   const std::shared_ptr<void> owner(program, [](void *one) { library().destroy(&one); });
   size_t size = 0;

@@ -1,4 +1,4 @@
-// Kernels of kernels.cu, run on the GPU of a tensor or, for tests without one, by the emulator on a CPU.
+// The kernels of group_norm.cu and rows.cu, run on the GPU of a tensor or, for tests without one, by the emulator on a CPU.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -11,7 +11,7 @@ namespace bfn::fused {
 // The number of threads in a block.
 constexpr int64_t THREADS = 256;
 
-// The first argument of the kernels that normalise images; kernels.cu has the same.
+// The first argument of the kernels that normalise images; group_norm.cu has the same.
 struct Norm {
   int pixels, channels, group, slab;
   float epsilon;
@@ -24,7 +24,7 @@ struct Grid {
   int64_t x, y = 1;
 };
 
-// The text of device.cuh and kernels.cu, to be set before the first launch on a GPU.
+// The text of device.cuh, numbers.cuh, group_norm.cu and rows.cu, to be set before the first launch on a GPU.
 void set_source(std::string source);
 
 // Returns why kernels cannot run on a GPU, or an empty text. The first call for a GPU compiles the kernels.

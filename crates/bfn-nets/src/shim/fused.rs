@@ -6,7 +6,7 @@
 //! the layout that convolutions want. Sums are in f32, in an order that never changes. Second derivatives are not
 //! supported.
 //!
-//! The kernels are CUDA C++ (`fused/kernels.cu`), compiled for the GPU when they are first needed. For tensors on a CPU,
+//! The kernels are CUDA C++ (`fused/group_norm.cu`, `fused/rows.cu`), compiled for the GPU when they are first needed. For tensors on a CPU,
 //! an emulator runs the same kernels, slowly, so that they are tested without a GPU.
 
 use std::collections::HashMap;
@@ -99,7 +99,12 @@ pub(crate) fn serve(device: Device) -> bool {
 pub(crate) fn why_not(device: Device) -> Option<String> {
     static SET: Once = Once::new();
     SET.call_once(|| {
-        let text = concat!(include_str!("../fused/device.cuh"), include_str!("../fused/kernels.cu"));
+        let text = concat!(
+            include_str!("../fused/device.cuh"),
+            include_str!("../fused/numbers.cuh"),
+            include_str!("../fused/group_norm.cu"),
+            include_str!("../fused/rows.cu"),
+        );
         // SAFETY: a constant text of this length.
         must("set the kernels' source", unsafe { bfn_fused_source(text.as_ptr().cast(), text.len()) });
     });
