@@ -14,7 +14,7 @@ train() { # EXPERIMENT NAME: starts the run, continues it, or finds it complete
     bfn train "experiments/$1.toml" --out "$runs/$2" --resume
 }
 
-if bfn bench train experiments/digits.toml --device cuda --steps 1 --warm-up 0 --quiet >/dev/null 2>&1; then
+if bfn check experiments/mnist_short.toml --device cuda >/dev/null 2>&1; then
     train mnist_short mnist-short
     bfn sample "$runs/mnist-short" --count 64 --steps 200 --seed 0 --out docs/images/mnist.png
 fi

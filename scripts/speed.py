@@ -6,11 +6,11 @@
 
 The folder of --published is a checkout of github.com/nnaisense/bayesian-flow-networks; this repository contains none
 of it. For each model both programs start from the same fresh weights, and must agree on the loss and on its gradient
-norm for given data, times and noise, in f32: the published code on the CPU, this program on --device. Then each trains for some steps, draws some samples and,
-starting from nothing, makes one first step. The programs take turns, `--pairs` times. In both, a step's time is the
-median over the steps of a turn. The table has medians of the published time over ours (above 1: we are faster) with
-their quartiles, and the same of our peak memory over the published one (below 1: we need less; on a GPU, the memory
-that tensors take).
+norm for given data, times and noise, in f32: the published code on the CPU, this program on --device. Then each trains
+for some steps, draws some samples and, starting from nothing, makes one first step. The programs take turns, `--pairs`
+times. In both, a step's time is the median over the steps of a turn. The table has medians of the published time over
+ours (above 1: we are faster) with their quartiles, and the same of our peak memory over the published one (below 1: we
+need less; on a GPU, the memory that tensors take).
 
 --precision bf16 is autocast in both programs; --published-precision gives the published code a precision of its own,
 for example f32 beside our bf16. On a GPU the published code sets tf32 for itself; on a CPU tf32 is f32. The models

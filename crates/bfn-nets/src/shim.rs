@@ -1,8 +1,8 @@
 //! Safe wrappers of the C++ shim and of the dynamic linker: all that this crate needs and `tch` lacks.
 //!
-//! This module, with [`fused`], [`graph`] and [`kernels`] in it, is the only one with `unsafe` code. Two rules make each call
-//! sound: the pointers passed on come from live `Tensor`s that outlive the call (the shim keeps none), and every C++
-//! exception comes back as a message.
+//! This module, with [`fused`], [`graph`] and [`kernels`] in it, is the only one with `unsafe` code. Two rules make each
+//! call sound: the pointers passed on come from live `Tensor`s that outlive the call (the shim keeps none), and every
+//! C++ exception comes back as a message.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::marker::PhantomData;

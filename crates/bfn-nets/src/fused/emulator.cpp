@@ -187,27 +187,18 @@ template <typename... Parameters> Kernel by_address(void (*kernel)(Parameters...
   return by_address(kernel, std::index_sequence_for<Parameters...>());
 }
 
-#define KERNELS(space)                                                                                              \
-  {                                                                                                                 \
-    {"normalise", by_address(space::normalise)}, {"normalise_backward", by_address(space::normalise_backward)},     \
-        {"add_biased", by_address(space::add_biased)}, {"add_rows", by_address(space::add_rows)},                   \
-        {"gelu_biased", by_address(space::gelu_biased)},                                                            \
-        {"gelu_biased_backward", by_address(space::gelu_biased_backward)},                                          \
-        {"add_and_normalise_1", by_address(space::add_and_normalise_1)},                                            \
-        {"add_and_normalise_2", by_address(space::add_and_normalise_2)},                                            \
-        {"add_and_normalise_3", by_address(space::add_and_normalise_3)},                                            \
-        {"add_and_normalise_4", by_address(space::add_and_normalise_4)},                                            \
-        {"add_and_normalise_backward_1", by_address(space::add_and_normalise_backward_1)},                          \
-        {"add_and_normalise_backward_2", by_address(space::add_and_normalise_backward_2)},                          \
-        {"add_and_normalise_backward_3", by_address(space::add_and_normalise_backward_3)}, {                        \
-      "add_and_normalise_backward_4", by_address(space::add_and_normalise_backward_4)                               \
-    }                                                                                                               \
-  }
+#define ENTRY(space, kernel) {#kernel, by_address(space::kernel)}
+#define ENTRIES_OF_WIDTH(space, vectors) \
+  ENTRY(space, add_and_normalise_##vectors), ENTRY(space, add_and_normalise_backward_##vectors)
+#define KERNELS(space)                                                                                            \
+  ENTRY(space, normalise), ENTRY(space, normalise_backward), ENTRY(space, add_biased), ENTRY(space, add_rows),    \
+      ENTRY(space, gelu_biased), ENTRY(space, gelu_biased_backward), ENTRIES_OF_WIDTH(space, 1),                  \
+      ENTRIES_OF_WIDTH(space, 2), ENTRIES_OF_WIDTH(space, 3), ENTRIES_OF_WIDTH(space, 4)
 
 }  // namespace
 
 void emulate(const std::string &kernel, at::ScalarType number, Grid grid, int64_t shared, void **arguments) {
-  static const std::map<std::string, Kernel> single = KERNELS(of_float), half = KERNELS(of_bf16);
+  static const std::map<std::string, Kernel> single = {KERNELS(of_float)}, half = {KERNELS(of_bf16)};
   const Kernel &body = (number == at::kFloat ? single : half).at(kernel);
   std::vector<float> memory(shared / sizeof(float) + 4);
   Block here;

@@ -6,6 +6,7 @@
 
 #include <numeric>
 
+#include "../shim/derivative.h"
 #include "../shim/guarded.h"
 #include "launcher.h"
 
@@ -43,11 +44,6 @@ at::Tensor dense_images(const at::Tensor &tensor) { return aligned(tensor.contig
 at::Tensor dense_singles(const at::Tensor &tensor) { return dense(tensor.to(at::kFloat)); }
 at::Tensor dense_singles(const Optional &tensor) {
   return tensor.has_value() ? dense_singles(*tensor) : at::Tensor();
-}
-
-// The gradients of these functions are not functions with gradients themselves.
-void expect_no_second_derivative() {
-  TORCH_CHECK(!at::GradMode::is_enabled(), "second derivatives of the fused layers are not supported");
 }
 
 // Adds up the rows of [rows, width].
@@ -123,7 +119,6 @@ class GroupNorm : public torch::autograd::Function<GroupNorm> {
     context->saved_data["epsilon"] = epsilon;
     context->saved_data["activates"] = activates;
     context->saved_data["dropout"] = dropout;
-    context->saved_data["kind"] = images.scalar_type();
     return y;
   }
 
@@ -145,8 +140,9 @@ class GroupNorm : public torch::autograd::Function<GroupNorm> {
         given(saved[3]), seed_of(seed), given(saved[5]), numbers(of_y), room(of_x), singles(of_weight),
         singles(of_bias), singles(of_added));
     const at::Tensor of_parameters = sums.narrow(0, 0, 2).sum(1);
-    return {of_x.to(data["kind"].toScalarType()), of_added,     of_parameters[0], of_parameters[1], at::Tensor(),
-            at::Tensor(),                         at::Tensor(), at::Tensor(),     at::Tensor()};
+    // Where x was of another type, libtorch casts its gradient.
+    return {of_x,         of_added,     of_parameters[0], of_parameters[1], at::Tensor(),
+            at::Tensor(), at::Tensor(), at::Tensor(),     at::Tensor()};
   }
 
  private:
@@ -170,7 +166,7 @@ class AddBiased : public torch::autograd::Function<AddBiased> {
         right.defined() ? numbers(right) : nullptr, given(terms), room(y), static_cast<long long>(rows),
         static_cast<int>(width));
     context->saved_data["kind"] = a.scalar_type();
-    if (b.has_value()) context->saved_data["other"] = b->scalar_type();
+    context->saved_data["has_other"] = b.has_value();
     return y;
   }
 
@@ -179,9 +175,7 @@ class AddBiased : public torch::autograd::Function<AddBiased> {
     auto &data = context->saved_data;
     const at::Tensor slope = dense_images(slopes[0].to(data["kind"].toScalarType()));
     const int64_t width = slope.size(1);
-    const bool has_other = data.count("other") != 0;
-    return {slope, has_other ? slope.to(data["other"].toScalarType()) : at::Tensor(),
-            row_sum(slope, slope.numel() / width, width)};
+    return {slope, data["has_other"].toBool() ? slope : at::Tensor(), row_sum(slope, slope.numel() / width, width)};
   }
 };
 

@@ -16,8 +16,8 @@ struct Norm {
 
 // Dropout --------------------------------------------------------------------------------------------------------------
 
-// Eight random 16-bit numbers, a function of the seed and of the place: Philox 4×32 with seven rounds, the
-// fewest that pass all tests of Salmon et al. 2011.
+// Eight random 16-bit numbers, a function of the seed and of the place: Philox 4×32 with seven rounds, the fewest that
+// pass all tests of Salmon et al. 2011.
 DEVICE void philox(unsigned long long seed, unsigned long long place, unsigned (&numbers)[8]) {
   unsigned c[4] = {(unsigned)place, (unsigned)(place >> 32), 0u, 0u};
   unsigned key_0 = (unsigned)seed, key_1 = (unsigned)(seed >> 32);
@@ -42,8 +42,8 @@ DEVICE void drop(const Norm &norm, const long long *seed, unsigned long long pla
 // Normalisation -------------------------------------------------------------------------------------------------------
 
 // The part of an image that a block works on: `slab` channels of all pixels. Blocks that follow each other share an
-// image, and lines of memory. A thread works on eight channels, of one
-// group or two, of every `rows`-th pixel; some threads may have nothing to do.
+// image, and lines of memory. A thread works on eight channels, of one group or two, of every `rows`-th pixel; some
+// threads may have nothing to do.
 struct Part {
   int thread, vectors, rows, row, column;
   bool works;
@@ -105,9 +105,9 @@ struct Part {
 
 // y = dropout(silu(weight · (x + added − mean) / deviation + bias)), without silu if `activates` is 0, and without
 // dropout if `seed` is null. `added` is [N, channels] or null; `statistics` becomes mean and 1/deviation, [N, groups, 2].
-KERNEL_OF(5) normalise(Norm norm, const NUMBER *RESTRICT x, const float *RESTRICT added, const float *RESTRICT weight,
-                 const float *RESTRICT bias, const long long *RESTRICT seed, NUMBER *RESTRICT y,
-                 float *RESTRICT statistics) {
+KERNEL_OF(5) normalise(Norm norm, const NUMBER *RESTRICT x, const float *RESTRICT added,
+                       const float *RESTRICT weight, const float *RESTRICT bias, const long long *RESTRICT seed,
+                       NUMBER *RESTRICT y, float *RESTRICT statistics) {
   SHARED(memory);
   const int slabs = norm.channels / norm.slab, image = BLOCK_X / slabs, first = BLOCK_X % slabs * norm.slab;
   NUMBER *kept = reinterpret_cast<NUMBER *>(memory);

@@ -2,6 +2,17 @@
 
 // Sums and biases ------------------------------------------------------------------------------------------------------
 
+// The rows of one of so many parts, nearly equal.
+struct Share {
+  long long first, end;
+
+  DEVICE Share(long long rows, long long part, long long parts) {
+    const long long each = (rows + parts - 1) / parts;
+    first = each * part;
+    end = first + each < rows ? first + each : rows;
+  }
+};
+
 // y = a + b + bias for rows of `width` numbers, a multiple of 8; b may be null.
 KERNEL add_biased(const NUMBER *RESTRICT a, const NUMBER *RESTRICT b, const float *RESTRICT bias, NUMBER *RESTRICT y,
                   long long rows, int width) {
@@ -23,14 +34,13 @@ KERNEL add_rows(const NUMBER *RESTRICT x, float *RESTRICT partial, long long row
   float *sums = reinterpret_cast<float *>(memory);
   const int thread = THREAD, vectors = width / 8, per_pass = vectors < THREADS ? vectors : THREADS;
   const int lanes = THREADS / per_pass, lane = thread / per_pass;
-  const long long share = (rows + BLOCKS_X - 1) / BLOCKS_X, first = share * BLOCK_X;
-  const long long end = first + share < rows ? first + share : rows;
+  const Share share(rows, BLOCK_X, BLOCKS_X);
   for (int begin = 0; begin < vectors; begin += per_pass) {
     const int vector = begin + thread % per_pass;
     const bool works = lane < lanes && vector < vectors;
     float sum[8] = {};
     if (works) {
-      UNROLL_4 for (long long row = first + lane; row < end; row += lanes) {
+      UNROLL_4 for (long long row = share.first + lane; row < share.end; row += lanes) {
         float values[8];
         load(x + row * width + 8 * vector, values);
         UNROLL for (int j = 0; j < 8; ++j) sum[j] += values[j];
@@ -79,12 +89,11 @@ KERNEL gelu_biased_backward(const NUMBER *RESTRICT x, const float *RESTRICT bias
                             NUMBER *RESTRICT of_x, float *RESTRICT partial, long long rows, int width) {
   const int across = THREADS / 2, column = (BLOCK_X * across + THREAD % across) * 8;
   if (column >= width) return;
-  const long long part = 2 * BLOCK_Y + THREAD / across, parts = 2 * BLOCKS_Y;
-  const long long share = (rows + parts - 1) / parts, first = share * part;
-  const long long end = first + share < rows ? first + share : rows;
+  const long long part = 2 * BLOCK_Y + THREAD / across;
+  const Share share(rows, part, 2 * BLOCKS_Y);
   float term[8], sum[8] = {};
   load(bias + column, term);
-  UNROLL_4 for (long long row = first; row < end; ++row) {
+  UNROLL_4 for (long long row = share.first; row < share.end; ++row) {
     float values[8], g[8];
     load(x + row * width + column, values);
     load(of_y + row * width + column, g);

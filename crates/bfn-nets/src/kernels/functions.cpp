@@ -4,6 +4,7 @@
 #include <ATen/autocast_mode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "../shim/derivative.h"
 #include "../shim/guarded.h"
 #include "dispatch.h"
 
@@ -13,11 +14,6 @@ using bfn::kernels;
 using bfn::parallel;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-
-// The gradients of these functions are not functions with gradients themselves.
-void expect_no_second_derivative() {
-  TORCH_CHECK(!at::GradMode::is_enabled(), "second derivatives of the layers for CPUs are not supported");
-}
 
 class Attention : public torch::autograd::Function<Attention> {
  public:

@@ -80,8 +80,9 @@ fn prefers_kernel(projected: &Tensor, heads: i64, channels: i64) -> bool {
         }
 }
 
-/// Returns whether [`products`] is faster than libtorch's fused attention, by timings of both: on a CPU, if the fused kernel is slow
-/// backwards (bf16, short sequences), and with dropout of the weights, for which there is no fused kernel there.
+/// Returns whether [`products`] is faster than libtorch's fused attention, by timings of both: on a CPU, if the fused
+/// kernel is slow backwards (bf16, short sequences), and with dropout of the weights, for which there is no fused kernel
+/// there.
 fn prefers_products(projected: &Tensor, length: i64, dropout: f64) -> bool {
     let slow_backwards = projected.kind() == Kind::BFloat16 && projected.requires_grad() && length <= 256;
     projected.device() == Device::Cpu && (slow_backwards || dropout > 0.0)

@@ -6,13 +6,12 @@
 //! the layout that convolutions want. Sums are in f32, in an order that never changes. Second derivatives are not
 //! supported.
 //!
-//! The kernels are CUDA C++ (`fused/group_norm.cu`, `fused/rows.cu`), compiled for the GPU when they are first needed. For tensors on a CPU,
-//! an emulator runs the same kernels, slowly, so that they are tested without a GPU.
+//! The kernels are CUDA C++ (`fused/group_norm.cu`, `fused/rows.cu`), compiled for the GPU when they are first needed.
+//! For tensors on a CPU, an emulator runs the same kernels, slowly, so that they are tested without a GPU.
 
-use std::collections::HashMap;
 use std::ffi::{c_char, c_int};
 use std::ptr;
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::Once;
 
 use tch::{Device, Kind, Tensor};
 
@@ -85,17 +84,13 @@ impl Numbers {
 /// Returns whether networks on this device should use these layers at present: on a GPU that they run on, under
 /// autocast to bf16.
 pub(crate) fn serve(device: Device) -> bool {
-    let Device::Cuda(_) = device else { return false };
     // SAFETY: no pointers.
-    if unsafe { bfn_fused_autocasts() } == 0 {
-        return false;
-    }
-    static KNOWN: Mutex<Option<HashMap<c_int, bool>>> = Mutex::new(None);
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    *known.get_or_insert_default().entry(index(device)).or_insert_with(|| why_not(device).is_none())
+    device.is_cuda() && unsafe { bfn_fused_autocasts() } != 0 && why_not(device).is_none()
 }
 
 /// Returns why the layers do not run on this GPU, if they do not: its age, or a libtorch without NVRTC.
+///
+/// The first call for a GPU finds out, by compiling the kernels.
 pub(crate) fn why_not(device: Device) -> Option<String> {
     static SET: Once = Once::new();
     SET.call_once(|| {
@@ -189,7 +184,7 @@ pub(crate) fn add_biased(a: &Tensor, b: Option<&Tensor>, bias: &Tensor) -> Tenso
     let size = a.size();
     let fits = size.len() == 4 && b.is_none_or(|b| b.size() == size) && bias.size() == [size[1]] && is_width(size[1]);
     assert!(fits && computes_with(a), "{a:?} + {b:?} + {bias:?}");
-    expect_one_device(a, [b, Some(bias), None]);
+    expect_one_device(a, [b, Some(bias)]);
     let mut y = ptr::null_mut();
     // SAFETY: live tensors of the checked shapes; `y` is written only on success.
     must("add", unsafe { bfn_fused_add_biased(handle(a), b.map_or(ptr::null_mut(), handle), handle(bias), &mut y) });
@@ -201,7 +196,7 @@ pub(crate) fn add_biased(a: &Tensor, b: Option<&Tensor>, bias: &Tensor) -> Tenso
 pub(crate) fn gelu_biased(x: &Tensor, bias: &Tensor) -> Tensor {
     let width = x.size().last().copied().unwrap_or_default();
     assert!(bias.size() == [width] && is_width(width) && computes_with(x), "{x:?} + {bias:?}");
-    expect_one_device(x, [Some(bias), None, None]);
+    expect_one_device(x, [Some(bias)]);
     let mut y = ptr::null_mut();
     // SAFETY: live tensors of the checked shapes; `y` is written only on success.
     must("apply GELU", unsafe { bfn_fused_gelu_biased(handle(x), handle(bias), &mut y) });

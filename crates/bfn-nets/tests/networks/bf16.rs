@@ -6,17 +6,26 @@ use bfn_nets::device;
 
 use super::*;
 
-fn networks() -> [(&'static str, NetworkConfig, Variables); 3] {
-    let unet = UNetConfig { width: 16, attention_levels: vec![1], dropout: 0.0, ..small_unet() };
-    let vdm =
-        VdmUNetConfig { width: 16, blocks: 2, norm_groups: 4, dropout: 0.0, ..VdmUNetConfig::published_cifar10() };
-    let transformer = TransformerConfig { width: 256, heads: 4, dropout: 0.0, ..small_transformer() };
+/// Networks with this probability of dropout.
+fn networks(dropout: f64) -> [(&'static str, NetworkConfig, Variables); 3] {
+    let unet = UNetConfig { width: 16, attention_levels: vec![1], dropout, ..small_unet() };
+    let vdm = VdmUNetConfig { width: 16, blocks: 2, norm_groups: 4, dropout, ..VdmUNetConfig::published_cifar10() };
+    let transformer = TransformerConfig { width: 256, heads: 4, dropout, ..small_transformer() };
     let sequence = Variables { shape: Shape::Sequence { length: 12 }, inputs_per_variable: 5, outputs_per_variable: 5 };
     [
         ("U-Net", NetworkConfig::Unet(unet), image(12, 8, 1, 1)),
         ("VDM U-Net", NetworkConfig::VdmUnet(vdm), image(8, 8, 3, 2)),
         ("transformer", NetworkConfig::Transformer(transformer), sequence),
     ]
+}
+
+/// Builds a network with the weights and inputs of [`build`] on a device.
+fn build_on(device: Device, config: &NetworkConfig, variables: &Variables) -> Built {
+    let built = build(config, variables);
+    let mut store = VarStore::new(device);
+    let network = config.build(variables, &store.root()).unwrap();
+    store.copy(&built.store).unwrap();
+    Built { store, network, input: built.input.to_device(device), t: built.t.to_device(device), ..built }
 }
 
 /// Returns ‖a − b‖ / ‖b‖ over all tensors together.
@@ -31,12 +40,8 @@ fn distance(a: &[Tensor], b: &[Tensor]) -> f64 {
 #[test]
 fn outputs_and_gradients_are_those_of_f32() {
     for device in device::available() {
-        for (name, config, variables) in networks() {
-            let built = build(&config, &variables);
-            let mut store = VarStore::new(device);
-            let network = config.build(&variables, &store.root()).unwrap();
-            store.copy(&built.store).unwrap();
-            let [input, t] = [&built.input, &built.t].map(|one| one.to_device(device));
+        for (name, config, variables) in networks(0.0) {
+            let Built { store, network, input, t, .. } = build_on(device, &config, &variables);
             let results = [Precision::F32, Precision::Bf16].map(|precision| {
                 let output = {
                     let _precision = precision.guard(device);
@@ -64,20 +69,8 @@ fn outputs_and_gradients_are_those_of_f32() {
 #[test]
 fn dropout_varies_with_its_seed_alone() {
     for device in device::available() {
-        for (name, config, variables) in networks() {
-            let config = match config {
-                NetworkConfig::Unet(unet) => NetworkConfig::Unet(UNetConfig { dropout: 0.3, ..unet }),
-                NetworkConfig::VdmUnet(vdm) => NetworkConfig::VdmUnet(VdmUNetConfig { dropout: 0.3, ..vdm }),
-                NetworkConfig::Transformer(transformer) => {
-                    NetworkConfig::Transformer(TransformerConfig { dropout: 0.3, ..transformer })
-                }
-                other => other,
-            };
-            let built = build(&config, &variables);
-            let mut store = VarStore::new(device);
-            let network = config.build(&variables, &store.root()).unwrap();
-            store.copy(&built.store).unwrap();
-            let [input, t] = [&built.input, &built.t].map(|one| one.to_device(device));
+        for (name, config, variables) in networks(0.3) {
+            let Built { network, input, t, .. } = build_on(device, &config, &variables);
             let draw = |step: u64, mode: Mode| {
                 bfn_nets::seed_dropout(3, step);
                 let _precision = Precision::Bf16.guard(device);

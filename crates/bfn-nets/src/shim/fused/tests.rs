@@ -262,6 +262,22 @@ fn arguments_may_lie_anywhere() {
     });
 }
 
+/// A sum of two types has gradients of both, and none has a second derivative.
+#[test]
+fn gradients_are_of_the_inputs_types_and_have_none() {
+    on_devices(|device| {
+        let a = learned(&draw(&[1, 8, 2, 2], device).to_kind(Kind::BFloat16));
+        let [b, bias] = [vec![1, 8, 2, 2], vec![8]].map(|size| learned(&draw(&size, device)));
+        let inputs = [&a, &b, &bias];
+        let y = add_biased(&a, Some(&b), &bias).sum(Kind::Float);
+        let second = Tensor::f_run_backward(&[&y], &inputs, true, true).expect_err("a second derivative").to_string();
+        assert!(second.contains("second derivatives of this layer"), "{second}");
+        for (gradient, input) in Tensor::run_backward(&[&y], &inputs, false, false).iter().zip(inputs) {
+            assert_eq!((gradient.size(), gradient.kind()), (input.size(), input.kind()));
+        }
+    });
+}
+
 #[test]
 #[should_panic(expected = "8 channels in 0 groups")]
 fn no_groups_are_refused() {

@@ -212,6 +212,25 @@ fn what_is_not_finite_stays_so() {
     }
 }
 
+/// They would be wrong: the gradients are computed without their own.
+#[test]
+fn second_derivatives_are_refused() {
+    let leaf = |size: &[i64]| Tensor::randn(size, SINGLE).set_requires_grad(true);
+    let (x, weight, factor) = (leaf(&[1, 3, 48]), leaf(&[16, 48]), leaf(&[48]));
+    let bias = leaf(&[16]);
+    for y in [
+        attention(&x, 2, false),
+        layer_norm(&x, &factor, &factor, 1e-5),
+        linear(&x, &weight, Some(&bias)),
+        linear_gelu(&x, &weight, &bias),
+    ] {
+        let y = y.sum(Kind::Float);
+        let refused = Tensor::f_run_backward(&[&y], &[&x], true, true).expect_err("a second derivative").to_string();
+        assert!(refused.contains("second derivatives of this layer"), "{refused}");
+        assert_eq!(Tensor::run_backward(&[&y], &[&x], false, false)[0].size(), x.size());
+    }
+}
+
 /// Runs the other tests again with fewer instructions.
 #[test]
 fn every_instruction_set_passes_these_tests() {
@@ -222,6 +241,6 @@ fn every_instruction_set_passes_these_tests() {
         command.args(["shim::kernels::tests::", "--skip", this]).env("ATEN_CPU_CAPABILITY", capability);
         let done = command.output().expect("the test program starts");
         let printed = String::from_utf8_lossy(&done.stdout);
-        assert!(done.status.success() && printed.contains("10 passed"), "{capability}: {printed}");
+        assert!(done.status.success() && printed.contains("11 passed"), "{capability}: {printed}");
     }
 }
